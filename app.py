@@ -1,0 +1,1016 @@
+"""omni-connector's ASGI app, in reading order:
+
+    Settings → App & hooks → Errors → Client API → Onboarding → Keys → Admin API → Live events → Pages → Jobs → main
+
+Every route, hook and page is wired here; what they do lives in `omni_connector/`, which never imports quart. The client
+API's POSTs are served by lean ASGI code mounted ahead of Quart's request machinery (`ClientApi`): same rules, less work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from jose import JWTError, jwt
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from omni_connector import __version__, auth, secrets, settings, usage
+from omni_connector.call import Call, Headers, client_name, error_answer, lower
+from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.gateway import PROVIDER_NAMES, Gateway, now_ms
+from omni_connector.relay import LEFT
+from omni_connector.root import ROOT
+from omni_connector.snapshot import ClientKey
+from omni_connector.store import settings as setting_rows
+from omni_connector.wire import views
+
+log = logging.getLogger("omni.app")
+Json = dict[str, Any]
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# ================================================================ Settings
+
+CLIENT_POSTS: Mapping[str, str] = {
+    "/v1/chat/completions": "openai-chat",
+    "/v1/messages": "anthropic-messages",
+}
+"""Path → wire format of the POSTs that go through the relay; each also below /{provider}."""
+
+SESSION_COOKIE = "omni_session"
+SESSION_DAYS = 30
+LOGIN_TRIES = 5
+"""Wrong passwords per minute and peer."""
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "manifest-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+# ================================================================ App & hooks
+
+
+def create_app(gateway: Gateway) -> Quart:
+    """The Quart app of one gateway, client API included. `gateway` is open; its life is the caller's."""
+    app = Quart("omni-connector", root_path=str(ROOT), static_folder=str(ROOT / "static"), static_url_path="/static")
+    app.config.update(
+        MAX_CONTENT_LENGTH=16 * 1024 * 1024,
+        BODY_TIMEOUT=60,
+        RESPONSE_TIMEOUT=None,  # Quart's 60 s would cut every event stream
+        SEND_FILE_MAX_AGE_DEFAULT=None,  # ETag and 304: an update is seen at once
+    )
+    guard = Guard(gateway)
+    app.before_request(guard.check)
+
+    @app.after_request
+    async def harden(response: Response) -> Response:
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        if request.path.startswith(("/api", "/v1")):
+            response.headers.setdefault("cache-control", "no-store")
+        return response
+
+    add_errors(app)
+    add_client_routes(app, gateway)
+    add_sessions(app, gateway, guard)
+    add_account_routes(app, gateway)
+    add_key_routes(app, gateway)
+    add_admin_routes(app, gateway)
+    add_events(app, gateway)
+    add_pages(app, gateway, guard)
+    add_job_routes(app, gateway)
+    app.asgi_app = ClientApi(gateway, app.asgi_app)  # type: ignore[assignment, arg-type]
+    return app
+
+
+class Guard:
+    """Who may see the dashboard and the admin API (CONTRACT §3): Host, peer, admin key, session, CSRF token, Origin."""
+
+    OPEN = ("/health", "/static/", "/favicon.ico", "/llms.txt")
+    SESSION_FREE = ("/api/session", "/api/login")
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._failures: dict[str, list[float]] = {}
+        self.password_hash = ""
+        self.epoch = 0
+        self._loaded = False
+
+    async def load(self) -> None:
+        """The password and the session epoch, from the database."""
+
+        def read(conn: Any) -> tuple[str, str]:
+            return setting_rows.get_meta(conn, "admin_password") or "", setting_rows.get_meta(conn, "session_epoch") or "0"
+
+        self.password_hash, epoch = await self._gateway.db.run(read)
+        self.epoch = int(epoch)
+        self._loaded = True
+
+    async def check(self) -> None:
+        """Quart's before_request: returns to let the request in, raises GatewayError to refuse it."""
+        if not self._loaded:
+            await self.load()
+        path = request.path
+        if path == "/health" or path.startswith("/v1"):
+            return  # the client API has its own key
+        self._check_host()
+        self._check_peer()
+        if path.startswith(self.OPEN) or path in self.SESSION_FREE or not path.startswith("/api"):
+            if path == "/api/login":
+                self.check_origin()
+            return
+        self._authenticate()
+
+    def _check_host(self) -> None:
+        """A page of another site must not reach us under its own name (DNS rebinding)."""
+        host = urlsplit(f"//{request.host}").hostname or ""
+        if is_loopback_name(host) or self._gateway.settings.allow_remote:
+            return
+        raise Refusal(421, f"This dashboard does not answer to the host name {host[:100]!r}. Use http://localhost:{self._port()}.")
+
+    def _check_peer(self) -> None:
+        if is_loopback(peer()) or self._gateway.settings.allow_remote:
+            return
+        raise GatewayError(Kind.FORBIDDEN, "The dashboard is open to this machine only. Set OMNI_ALLOW_REMOTE=1 and a password for others.")
+
+    def _port(self) -> str:
+        return str(urlsplit(f"//{request.host}").port or self._gateway.settings.port)
+
+    def _authenticate(self) -> None:
+        header = request.headers.get("authorization", "")
+        if header:
+            token = header.partition(" ")[2].strip() if header.lower().startswith("bearer ") else header.strip()
+            if hmac.compare_digest(token.encode(), self._gateway.admin_key.encode()):
+                return
+            raise GatewayError(
+                Kind.UNAUTHENTICATED, "That is not the admin key. It stands in admin.key of OMNI_HOME.", code="invalid_admin_key"
+            )
+        claims = self.session()
+        if claims is None:
+            raise GatewayError(
+                Kind.UNAUTHENTICATED, "Sign in on the dashboard, or send `Authorization: Bearer <admin key>`.", code="no_session"
+            )
+        if request.method in ("GET", "HEAD"):
+            return
+        self.check_origin()
+        if not hmac.compare_digest(request.headers.get("x-csrf-token", ""), self.csrf(claims)):
+            raise GatewayError(Kind.FORBIDDEN, "The CSRF token is missing or old. Reload the page.", code="csrf")
+
+    def check_origin(self) -> None:
+        """State changes come from our own pages only."""
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise GatewayError(Kind.FORBIDDEN, "This change comes from another site's page and is refused.", code="origin")
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            raise GatewayError(Kind.FORBIDDEN, "This change comes from another site's page and is refused.", code="origin")
+
+    # ------------------------------------------------------------ sessions
+
+    def _secret(self) -> str:
+        return hashlib.sha256(b"omni session\0" + self._gateway.admin_key.encode()).hexdigest()
+
+    def login_needed(self) -> bool:
+        """On this machine, without a password, the dashboard opens by itself; from anywhere else nothing does."""
+        return bool(self.password_hash) or not is_loopback(peer())
+
+    def new_session(self) -> str:
+        now = int(time.time())
+        claims = {
+            "sub": "owner",
+            "iss": "omni-connector",
+            "aud": "dashboard",
+            "iat": now,
+            "exp": now + SESSION_DAYS * 86400,
+            "jti": secrets.new_id("ses"),
+            "epoch": self.epoch,
+            "password": bool(self.password_hash),
+        }
+        return str(jwt.encode(claims, self._secret(), algorithm="HS256"))
+
+    def session(self) -> Json | None:
+        """The claims of a valid session cookie."""
+        token = request.cookies.get(SESSION_COOKIE)
+        if not token:
+            return None
+        options = {"require_exp": True, "require_aud": True, "require_iss": True, "require_sub": True}
+        try:
+            claims: Json = jwt.decode(
+                token, self._secret(), algorithms=["HS256"], audience="dashboard", issuer="omni-connector", options=options
+            )
+        except JWTError:
+            return None
+        good = claims.get("epoch") == self.epoch and claims.get("password") == bool(self.password_hash)
+        return claims if good else None
+
+    def csrf(self, claims: Mapping[str, Any]) -> str:
+        return hmac.new(self._secret().encode(), str(claims["jti"]).encode(), hashlib.sha256).hexdigest()[:40]
+
+    def admit(self, response: Response) -> None:
+        """Give the browser a session."""
+        secure = request.scheme == "https"
+        response.set_cookie(
+            SESSION_COOKIE, self.new_session(), max_age=SESSION_DAYS * 86400, httponly=True, secure=secure, samesite="Strict", path="/"
+        )
+
+    async def login(self, password: str) -> None:
+        """Raises GatewayError: UNAUTHENTICATED for a wrong password, RATE_LIMITED after too many."""
+        now, who = time.monotonic(), peer()
+        recent = [at for at in self._failures.get(who, []) if at > now - 60]
+        if len(recent) >= LOGIN_TRIES:
+            raise GatewayError(Kind.RATE_LIMITED, "Too many wrong passwords. Wait a minute.", retry_after=60 - (now - recent[0]))
+        self._failures = {name: ats for name, ats in self._failures.items() if ats[-1] > now - 60}
+        # Counted before the slow check, so that parallel tries count too.
+        self._failures[who] = [*recent, now]
+        right = bool(self.password_hash) and await asyncio.to_thread(secrets.verify_password, password, self.password_hash)
+        if not right:
+            raise GatewayError(Kind.UNAUTHENTICATED, "The password is wrong.", code="wrong_password")
+        self._failures.pop(who, None)
+
+    async def set_password(self, password: str) -> None:
+        """Set ("" removes) the dashboard's password; every session ends."""
+        hashed = await asyncio.to_thread(secrets.hash_password, password) if password else ""
+        self.epoch += 1
+
+        def write(conn: Any) -> None:
+            setting_rows.set_meta(conn, "admin_password", hashed)
+            setting_rows.set_meta(conn, "session_epoch", str(self.epoch))
+
+        await self._gateway.db.tx(write)
+        self.password_hash = hashed
+
+    async def logout(self) -> None:
+        self.epoch += 1
+        await self._gateway.db.tx(lambda conn: setting_rows.set_meta(conn, "session_epoch", str(self.epoch)))
+
+
+def peer() -> str:
+    return request.remote_addr or ""
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_loopback_name(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
+# ================================================================ Errors
+
+
+class Refusal(GatewayError):
+    """A refusal with a status that no kind has (421)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(Kind.FORBIDDEN, message)
+        self._status = status
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+
+def add_errors(app: Quart) -> None:
+    @app.errorhandler(GatewayError)
+    async def told(error: GatewayError) -> Response:
+        return error_response(error)
+
+    @app.errorhandler(settings.SettingsError)
+    async def setting(error: settings.SettingsError) -> Response:
+        return error_response(bad_request(str(error)))
+
+    @app.errorhandler(HTTPException)
+    async def http(error: HTTPException) -> Response:
+        kinds = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
+        kind = kinds.get(error.code or 500, Kind.BAD_REQUEST if (error.code or 500) < 500 else Kind.INTERNAL)
+        words = {
+            404: f"There is no {request.method} {request.path}.",
+            405: f"{request.path} does not take {request.method}.",
+        }
+        return error_response(GatewayError(kind, words.get(error.code or 0, error.description or str(error))))
+
+    @app.errorhandler(Exception)
+    async def unexpected(error: Exception) -> Response:
+        reference = secrets.new_id("err")
+        log.error("%s %s failed (%s)", request.method, request.path, reference, exc_info=error)
+        return error_response(GatewayError(Kind.INTERNAL, f"Something went wrong inside omni-connector. The log has it under {reference}."))
+
+
+def error_response(error: GatewayError) -> Response:
+    """An error in the format of the path: Anthropic's below /v1/messages, OpenAI's everywhere else."""
+    wire = "anthropic-messages" if request.path.startswith("/v1/messages") or "anthropic-version" in request.headers else "openai-chat"
+    status, headers, body = error_answer(wire, error, None)
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+# ================================================================ Client API
+
+
+class AsgiSink:
+    """The way back to one client."""
+
+    __slots__ = ("_extra", "_send", "finished", "started")
+
+    def __init__(self, send: Send, extra: Headers) -> None:
+        self._send = send
+        self._extra = extra
+        self.started = False
+        self.finished = False
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers + self._extra})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self.started = self.finished = True
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers + self._extra})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class ClientApi:
+    """The client API's POSTs as plain ASGI, in front of Quart: authenticate, read, relay. Everything else goes on to Quart."""
+
+    def __init__(self, gateway: Gateway, inner: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._gateway = gateway
+        self._inner = inner
+        self._running: set[asyncio.Task[Any]] = set()
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        route = self._route(scope["path"])
+        cors = self._cors(scope) if self._gateway.settings.cors_origins else []
+        if scope["method"] == "OPTIONS" and cors:
+            await AsgiSink(send, cors).whole(204, [], b"")
+            return
+        if route is None or scope["method"] != "POST":
+            await self._inner(scope, receive, send)
+            return
+        wire, provider = route
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            await self._serve(scope, receive, AsgiSink(send, cors), wire, provider)
+        finally:
+            self._running.discard(task)
+
+    @staticmethod
+    def _route(path: str) -> tuple[str, str] | None:
+        """Wire format and pinned provider ("" if none) of a client path."""
+        wire = CLIENT_POSTS.get(path)
+        if wire is not None:
+            return wire, ""
+        head, slash, rest = path[1:].partition("/")
+        wire = CLIENT_POSTS.get(f"/{rest}") if slash else None
+        return None if wire is None else (wire, head)
+
+    def _cors(self, scope: Scope) -> Headers:
+        """Only for pages of the listed origins (OMNI_CORS_ORIGINS); nobody else gets a word."""
+        origin = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), "")
+        if origin not in self._gateway.settings.cors_origins:
+            return []
+        return [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"vary", b"origin"),
+            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (
+                b"access-control-allow-headers",
+                b"authorization, content-type, x-api-key, x-goog-api-key, anthropic-version, anthropic-beta, model-provider",
+            ),
+            (
+                b"access-control-expose-headers",
+                b"x-omni-request-id, x-omni-model, x-omni-provider, x-omni-account, x-omni-cost, retry-after",
+            ),
+        ]
+
+    async def _serve(self, scope: Scope, receive: Receive, sink: AsgiSink, wire: str, provider: str) -> None:
+        started_at = now_ms()
+        headers = lower(scope["headers"])
+        try:
+            if self.draining:
+                raise GatewayError(Kind.NO_ACCOUNT, "The server is stopping. Send the request again in a moment.", retry_after=1)
+            key = self._authenticate(scope, headers, started_at)
+            pinned = provider or headers.get("model-provider", "")
+            if pinned and pinned not in PROVIDER_NAMES:
+                raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned!r}.", param="provider")
+            body = await read_body(receive, headers, self._gateway.settings.body_limit_mb << 20)
+        except GatewayError as error:
+            status, answer_headers, answer = error_answer(wire, error, None)
+            await sink.whole(status, answer_headers, answer)
+            return
+        except ClientGoneError:
+            return
+        call = Call(
+            id=secrets.new_id("req", started_at),
+            wire=wire,
+            path=scope["path"],
+            body=body,
+            headers=headers,
+            key=key,
+            client=client_name(headers),
+            started_at=started_at,
+            provider=PROVIDER_NAMES.get(pinned, ""),
+        )
+        self._gateway.used_key(key.id, started_at)
+        await self._relay(call, receive, sink)
+
+    async def _relay(self, call: Call, receive: Receive, sink: AsgiSink) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        watcher = asyncio.create_task(self._watch(receive, task, sink))
+        try:
+            await self._gateway.relay.run(call, sink)
+        except asyncio.CancelledError as cancelled:
+            if LEFT not in cancelled.args:
+                raise
+            task.uncancel()
+        finally:
+            watcher.cancel()
+
+    @staticmethod
+    async def _watch(receive: Receive, task: asyncio.Task[Any], sink: AsgiSink) -> None:
+        """Cancels the request as soon as its client hangs up."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not sink.finished:
+            task.cancel(LEFT)
+
+    def _authenticate(self, scope: Scope, headers: Mapping[str, str], now: int) -> ClientKey:
+        gateway = self._gateway
+        try:
+            return auth.authenticate(headers, scope.get("query_string", b""), gateway.snapshot, now)
+        except GatewayError:
+            stored = gateway.settings
+            sent = auth.presented(headers, scope.get("query_string", b""))
+            if stored.required_api_key and sent and hmac.compare_digest(sent.encode(), stored.required_api_key.encode()):
+                return ClientKey("key_required_api_key", "REQUIRED_API_KEY", "", "", 0)
+            peer_is_local = is_loopback((scope.get("client") or ("",))[0])
+            if not stored.client_auth and peer_is_local and not sent:
+                return ClientKey("key_none", "no key (client auth is off)", "", "", 0)
+            raise
+
+    async def drain(self, grace: float) -> None:
+        """Refuse what is new, let what runs finish for `grace` seconds, then cancel it."""
+        self.draining = True
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace)
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+
+class ClientGoneError(Exception):
+    """The client hung up before its request was complete."""
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+    """The whole request body. Raises GatewayError (TOO_LARGE, or BAD_REQUEST for an encoding), ClientGoneError."""
+    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise GatewayError(Kind.BAD_REQUEST, "Compressed request bodies are not taken. Send plain JSON.", upstream_status=415)
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        piece = message.get("body", b"")
+        size += len(piece)
+        # Read on and throw away: a client that is still sending would not see the answer.
+        if size <= limit:
+            pieces.append(piece)
+        elif size > 4 * limit + (64 << 20):
+            break
+        if not message.get("more_body", False):
+            break
+    if size > limit:
+        raise GatewayError(Kind.TOO_LARGE, f"The body is larger than {limit >> 20} MB. Send less, or raise OMNI_BODY_LIMIT_MB.")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def add_client_routes(app: Quart, gateway: Gateway) -> None:
+    """The client API's GETs and the token counter."""
+
+    def key() -> ClientKey:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return auth.authenticate(headers, request.query_string, gateway.snapshot, now_ms())
+
+    @app.get("/health")
+    async def health() -> Json:
+        return {"status": "ok", "version": __version__}
+
+    @app.get("/v1/models")
+    async def models() -> Json:
+        found = gateway.models(key())
+        if "anthropic-version" in request.headers:
+            data = [anthropic_model(model.id) for model in found]
+            ids = [model.id for model in found]
+            return {"data": data, "has_more": False, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
+        return {"object": "list", "data": [openai_model(model.id, model.owned_by) for model in found]}
+
+    @app.get("/v1/models/<path:name>")
+    async def model(name: str) -> Json:
+        for found in gateway.models(key()):
+            if found.id == name:
+                return anthropic_model(name) if "anthropic-version" in request.headers else openai_model(name, found.owned_by)
+        raise GatewayError(
+            Kind.MODEL_NOT_FOUND, f"No connected account serves a model named {name!r}. GET /v1/models lists them.", param="model"
+        )
+
+    @app.post("/v1/messages/count_tokens")
+    async def count_tokens() -> Response:
+        """Estimated here, and marked so; the message is only looked at, never sent anywhere."""
+        key()
+        body = await request.body
+        # Claude Code counts single tools and files too: a list without messages is a fair question here.
+        value = views.decode(body)
+        if not isinstance(value.get("messages"), list):
+            raise bad_request("`messages` is missing or not a list.", "messages")
+        answer = {"input_tokens": usage.estimate_tokens(body)}
+        return Response(json.dumps(answer), 200, {"content-type": "application/json", "x-omni-usage": "estimated"})
+
+
+def openai_model(name: str, owner: str) -> Json:
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
+
+
+def anthropic_model(name: str) -> Json:
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+
+
+# ================================================================ Onboarding
+
+
+async def body_json() -> Any:
+    """The JSON body of an admin request; {} when there is none. Raises GatewayError (BAD_REQUEST)."""
+    data = await request.body
+    if not data:
+        return {}
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise bad_request(f"The body is not valid JSON: {error}.") from error
+
+
+def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
+    @app.get("/api/session")
+    async def session() -> Response:
+        claims = guard.session()
+        answer: Json = {
+            "authenticated": claims is not None,
+            "login_needed": claims is None and guard.login_needed(),
+            "password_set": bool(guard.password_hash),
+            "csrf": guard.csrf(claims) if claims is not None else "",
+            "version": __version__,
+            "base_url": f"{request.scheme}://{request.host}",
+        }
+        response = Response("", 200, {"content-type": "application/json"})
+        if claims is None and not guard.login_needed():
+            token = guard.new_session()
+            claims = jwt.get_unverified_claims(token)
+            response.set_cookie(
+                SESSION_COOKIE, token, max_age=SESSION_DAYS * 86400, httponly=True, secure=request.scheme == "https", samesite="Strict"
+            )
+            answer |= {"authenticated": True, "csrf": guard.csrf(claims)}
+        response.set_data(json.dumps(answer))
+        return response
+
+    @app.post("/api/login")
+    async def login() -> Response:
+        body = await body_json()
+        await guard.login(str(body.get("password", "")) if isinstance(body, dict) else "")
+        response = Response(json.dumps({"authenticated": True}), 200, {"content-type": "application/json"})
+        guard.admit(response)
+        return response
+
+    @app.post("/api/logout")
+    async def logout() -> Response:
+        await guard.logout()
+        response = Response(json.dumps({"authenticated": False}), 200, {"content-type": "application/json"})
+        response.delete_cookie(SESSION_COOKIE)
+        return response
+
+    @app.post("/api/admin-password")
+    async def password() -> Response:
+        """{"password", "current"}: set, change or (with "") remove it. The admin key stands in for the current one."""
+        body = await body_json()
+        if not isinstance(body, dict) or not isinstance(body.get("password"), str):
+            raise bad_request("`password` is missing. Send the new password as a text, or an empty one to remove it.", "password")
+        if body["password"] and len(body["password"]) < 8:
+            raise bad_request("`password` is too short. Take at least 8 characters.", "password")
+        if guard.password_hash and not request.headers.get("authorization"):
+            await guard.login(str(body.get("current", "")))
+        await guard.set_password(body["password"])
+        response = Response(json.dumps({"password_set": bool(body["password"])}), 200, {"content-type": "application/json"})
+        guard.admit(response)
+        return response
+
+
+def add_account_routes(app: Quart, gateway: Gateway) -> None:
+    admin = gateway.admin
+
+    @app.get("/api/accounts")
+    async def accounts() -> Json:
+        return await admin.accounts()
+
+    @app.post("/api/accounts")
+    async def add_account() -> tuple[Json, int]:
+        return await admin.add_account(await body_json()), 201
+
+    @app.post("/api/accounts/test")
+    async def test_unsaved() -> Json:
+        return await admin.test_unsaved(await body_json())
+
+    @app.get("/api/accounts/<account_id>")
+    async def account(account_id: str) -> Json:
+        return await admin.account(account_id)
+
+    @app.patch("/api/accounts/<account_id>")
+    async def edit_account(account_id: str) -> Json:
+        return await admin.edit_account(account_id, await body_json())
+
+    @app.delete("/api/accounts/<account_id>")
+    async def remove_account(account_id: str) -> Json:
+        return await admin.remove_account(account_id)
+
+    actions: Mapping[str, Callable[[str], Awaitable[Json]]] = {
+        "enable": admin.enable,
+        "disable": admin.disable,
+        "test": admin.test,
+        "clear-cooldown": admin.clear_cooldown,
+    }
+
+    @app.post("/api/accounts/<account_id>/<any(enable, disable, test, 'clear-cooldown'):action>")
+    async def act(account_id: str, action: str) -> Json:
+        return await actions[action](account_id)
+
+    @app.get("/api/providers")
+    async def providers() -> Json:
+        return await admin.providers()
+
+    @app.get("/api/providers/<provider_id>")
+    async def provider(provider_id: str) -> Json:
+        return await admin.provider(provider_id)
+
+    @app.post("/api/providers/<provider_id>/health-check")
+    async def health_check(provider_id: str) -> Json:
+        return await admin.health_check(provider_id)
+
+    @app.post("/api/providers/<provider_id>/reset-health")
+    async def reset_health(provider_id: str) -> Json:
+        return await admin.reset_health(provider_id)
+
+
+# ================================================================ Keys
+
+
+def add_key_routes(app: Quart, gateway: Gateway) -> None:
+    admin = gateway.admin
+
+    @app.get("/api/keys")
+    async def keys() -> Json:
+        return await admin.keys()
+
+    @app.post("/api/keys")
+    async def create_key() -> tuple[Json, int]:
+        return await admin.create_key(await body_json()), 201
+
+    @app.patch("/api/keys/<key_id>")
+    async def edit_key(key_id: str) -> Json:
+        return await admin.edit_key(key_id, await body_json())
+
+    @app.delete("/api/keys/<key_id>")
+    async def revoke_key(key_id: str) -> Json:
+        return await admin.revoke_key(key_id)
+
+    @app.post("/api/keys/<key_id>/rotate")
+    async def rotate_key(key_id: str) -> Json:
+        return await admin.rotate_key(key_id)
+
+
+# ================================================================ Admin API
+
+
+def add_admin_routes(app: Quart, gateway: Gateway) -> None:
+    admin = gateway.admin
+
+    @app.get("/api/usage")
+    async def usage_rows() -> Json:
+        return await admin.usage(dict(request.args))
+
+    @app.get("/api/requests")
+    async def requests() -> Json:
+        return await admin.requests(dict(request.args))
+
+    @app.get("/api/requests/<request_id>")
+    async def one_request(request_id: str) -> Json:
+        return await admin.request(request_id)
+
+    @app.get("/api/provider-models")
+    async def provider_models() -> Json:
+        return await admin.provider_models(None)
+
+    @app.get("/api/provider-models/<provider_id>")
+    async def provider_models_of(provider_id: str) -> Json:
+        return await admin.provider_models(provider_id)
+
+    @app.get("/api/system")
+    async def system() -> Json:
+        return await admin.system()
+
+    @app.get("/api/config")
+    async def config() -> Json:
+        return await admin.config()
+
+    @app.post("/api/config")
+    async def set_config() -> Json:
+        return await admin.set_config(await body_json())
+
+    @app.post("/api/reload-config")
+    async def reload_config() -> Json:
+        await gateway.reload()
+        return {"version": gateway.snapshot.version}
+
+    @app.get("/api/aliases/<name>")
+    async def alias(name: str) -> Json:
+        return await admin.alias(name)
+
+    @app.put("/api/aliases/<name>")
+    async def set_alias(name: str) -> Json:
+        return await admin.set_alias(name, await body_json())
+
+    @app.delete("/api/aliases/<name>")
+    async def remove_alias(name: str) -> Json:
+        return await admin.remove_alias(name)
+
+    @app.get("/api/chains/<name>")
+    async def chain(name: str) -> Json:
+        return await admin.chain(name)
+
+    @app.put("/api/chains/<name>")
+    async def set_chain(name: str) -> Json:
+        return await admin.set_chain(name, await body_json())
+
+    @app.delete("/api/chains/<name>")
+    async def remove_chain(name: str) -> Json:
+        return await admin.remove_chain(name)
+
+
+# ================================================================ Live events
+
+
+def add_events(app: Quart, gateway: Gateway) -> None:
+    async def snapshot() -> Json:
+        admin = gateway.admin
+        return {
+            "version": __version__,
+            **await admin.accounts(),
+            **await admin.keys(),
+            "requests": (await admin.requests({"limit": "50"}))["requests"],
+            "system": await admin.system(),
+            **await admin.providers(),
+        }
+
+    @app.get("/api/events")
+    async def events() -> Response:
+        async def stream() -> AsyncIterator[bytes]:
+            async with contextlib.aclosing(gateway.live.stream(snapshot)) as live:
+                async for event in live:
+                    yield event
+
+        response = Response(stream(), 200, {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"})
+        response.timeout = None
+        return response
+
+
+# ================================================================ Pages
+
+
+def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
+    @app.get("/")
+    async def index() -> Response:
+        return await app.send_static_file("index.html")
+
+    @app.get("/favicon.ico")
+    async def favicon() -> Response:
+        return await app.send_static_file("icons/favicon.svg")
+
+
+# ================================================================ Jobs
+
+
+def add_job_routes(app: Quart, gateway: Gateway) -> None:
+    admin = gateway.admin
+
+    @app.get("/api/jobs")
+    async def jobs() -> Json:
+        return await admin.jobs()
+
+    @app.post("/api/jobs/<job_id>/run")
+    async def run_job(job_id: str) -> Json:
+        job = await admin.run_job(job_id)
+        gateway.tick_soon()
+        return job
+
+    @app.post("/api/jobs/<job_id>/cancel")
+    async def cancel_job(job_id: str) -> Json:
+        return await admin.cancel_job(job_id)
+
+    @app.post("/api/jobs/tick")
+    async def tick() -> Json:
+        return {"ran": await gateway.jobs.tick()}
+
+
+# ================================================================ main
+
+
+def main(host: str | None = None, port: int | None = None, *, jobs: bool = True, open_browser: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT. None: what the settings say. Returns the exit code; what is wrong is one line on stderr."""
+    home = settings.home_path()
+    try:
+        env = settings.environment(home)
+        first = settings.load(env)
+        settings.prepare_home(home)
+    except settings.SettingsError as error:
+        return complain(str(error))
+    host, port = host or first.host, first.port if port is None else port
+    if not is_loopback_name(host) and not first.allow_remote:
+        return complain(
+            f"{host} is reachable from other machines: set a password (omni-connector open) and OMNI_ALLOW_REMOTE=1, or use 127.0.0.1."
+        )
+    set_up_logging(home, first.log_level)
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        return complain(
+            f"Port {port} on {host} cannot be used ({error.strerror}). Stop what uses it, or choose another: omni-connector serve --port N."
+        )
+    port = listener.getsockname()[1]
+    try:
+        with runner() as run:
+            return run.run(run_server(home, host, port, listener, jobs=jobs, open_browser=open_browser or first.open_browser))
+    except (settings.SettingsError, secrets.SecretsError, GatewayError) as error:
+        return complain(error.message if isinstance(error, GatewayError) else str(error))
+
+
+def complain(line: str) -> int:
+    print(f"omni-connector: {line}", file=sys.stderr)
+    return 1
+
+
+def runner() -> asyncio.Runner:
+    if sys.platform == "win32":
+        return asyncio.Runner()
+    import uvloop
+
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket, taken before anything else is done: a busy port must not cost a migration."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def run_server(home: Path, host: str, port: int, listener: socket.socket, *, jobs: bool, open_browser: bool) -> int:
+    shown = "localhost" if is_loopback_name(host) else host
+    base_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    gateway = await Gateway.open(home, server="hypercorn", base_url=base_url)
+    app = create_app(gateway)
+    guard_remote(gateway, host, await password_is_set(gateway))
+    await gateway.serve(jobs=jobs)
+    note = write_server_note(home, host, port, base_url)
+    print(
+        f"omni-connector {__version__} is running.\n  Dashboard  {base_url}\n  API base   {base_url}/v1\nStop it with Ctrl+C.", flush=True
+    )
+    if open_browser:
+        asyncio.get_running_loop().call_later(0.5, webbrowser.open, base_url)
+    try:
+        await serve_until_stopped(app, gateway, listener)
+    finally:
+        note.unlink(missing_ok=True)
+        await gateway.close()
+    return 0
+
+
+async def password_is_set(gateway: Gateway) -> bool:
+    return bool(await gateway.db.run(lambda conn: setting_rows.get_meta(conn, "admin_password")))
+
+
+def guard_remote(gateway: Gateway, host: str, has_password: bool) -> None:
+    if not is_loopback_name(host) and not has_password:
+        raise GatewayError(
+            Kind.FORBIDDEN, f"{host} is reachable from other machines, and no password is set. Start on 127.0.0.1 once and set one."
+        )
+
+
+def write_server_note(home: Path, host: str, port: int, base_url: str) -> Path:
+    """server.json: how the command line finds the running server."""
+    address = "127.0.0.1" if host in ("0.0.0.0", "localhost", "::", "") else host  # noqa: S104 — compared, not bound
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    note = home / "server.json"
+    temporary = note.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"pid": os.getpid(), "url": url, "base_url": base_url, "started_at": now_ms()}, file)
+    temporary.replace(note)
+    return note
+
+
+async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.socket) -> None:
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.accesslog = None
+    config.errorlog = logging.getLogger("omni.http")
+    config.include_server_header = False
+    config.keep_alive_timeout = 75
+    config.keep_alive_max_requests = 1_000_000
+    config.h11_max_incomplete_size = 256 * 1024
+    config.backlog = 2048
+    config.graceful_timeout = 3
+    client_api = app.asgi_app
+    assert isinstance(client_api, ClientApi)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows has its own Ctrl+C
+            loop.add_signal_handler(name, stopping.set)
+
+    async def stopped() -> None:
+        """Hypercorn's shutdown trigger: fires when what was running has ended, so that nothing outlives the database."""
+        await stopping.wait()
+        gateway.live.close()
+        await client_api.drain(gateway.settings.drain_s)
+
+    await hypercorn_serve(app, config, shutdown_trigger=stopped)
+
+
+def set_up_logging(home: Path, level: str) -> None:
+    """One file that rolls, 0600, secrets masked; nothing of prompts below DEBUG."""
+    path = home / "logs" / "omni-connector.log"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
+    handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("apscheduler", "alembic", "aiosqlite", "sqlalchemy", "hpack", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+class Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return secrets.redact(super().format(record))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

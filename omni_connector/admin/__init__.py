@@ -1,0 +1,18 @@
+"""The operations of the admin API, whoever asks: HTTP routes, the dashboard's events, or the command line.
+
+`Admin` has one async method per operation; each returns the JSON of the admin API and raises GatewayError. Every change is
+durable and effective when its method returns, and is published to the dashboards.
+"""
+
+from omni_connector.admin.books import Books
+from omni_connector.admin.catalogue import Catalogue
+from omni_connector.admin.keys import Keys
+from omni_connector.admin.room import Process, now_ms
+from omni_connector.admin.shapes import TestResult
+from omni_connector.admin.system import System
+
+__all__ = ["Admin", "Process", "TestResult", "now_ms"]
+
+
+class Admin(Catalogue, Keys, Books, System):
+    """All operations in one place; see the parts for what each does."""

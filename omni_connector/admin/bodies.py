@@ -1,0 +1,267 @@
+"""What the admin API accepts: one Struct a body, read by one function whose errors name the field, the reason and the fix.
+
+Unset fields of a patch stay as they are; `null` clears what can be cleared.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from omni_connector.errors import GatewayError, bad_request
+
+Json = dict[str, Any]
+T = TypeVar("T", bound=Struct)
+Auth = Literal["api_key", "oauth", "cli", "none"]
+
+PERIODS = ("day", "week", "month", "total")
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+MAX_LABEL = 64
+MAX_KEY = 16_384
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
+# msgspec's words for JSON types → words a person uses.
+_TYPE_WORDS = {"str": "text", "int": "a whole number", "bool": "true or false", "array": "a list", "object": "an object", "null": "null"}
+
+
+class NewAccount(Struct, forbid_unknown_fields=True, kw_only=True):
+    """CONTRACT.md §5 "Account body (create)", and `discover`: whether to ask the provider for its models at once."""
+
+    provider: str
+    label: str = ""
+    auth: Auth | None = None
+    api_key: str = ""
+    base_url: str = ""
+    models: list[str] = []
+    prefix: str = ""
+    model_map: dict[str, str] = {}
+    enabled: bool = True
+    priority: int = 0
+    weight: int = 1
+    max_in_flight: int | None = None
+    budget: Json | None = None
+    headers: dict[str, str] = {}
+    proxy_url: str = ""
+    options: Json = {}
+    discover: bool = True
+
+
+class AccountPatch(Struct, forbid_unknown_fields=True, kw_only=True):
+    label: str | UnsetType = UNSET
+    api_key: str | UnsetType = UNSET
+    base_url: str | UnsetType | None = UNSET
+    models: list[str] | UnsetType | None = UNSET
+    prefix: str | UnsetType | None = UNSET
+    model_map: dict[str, str] | UnsetType | None = UNSET
+    enabled: bool | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    weight: int | UnsetType = UNSET
+    max_in_flight: int | UnsetType | None = UNSET
+    budget: Json | UnsetType | None = UNSET
+    headers: dict[str, str] | UnsetType | None = UNSET
+    proxy_url: str | UnsetType | None = UNSET
+    options: Json | UnsetType | None = UNSET
+    discover: bool = True
+
+
+class NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
+    """CONTRACT.md §5 "Key body". `expires_at`: milliseconds, a date, or a span such as "30d"."""
+
+    name: str = ""
+    expires_at: int | str | None = None
+    models: list[str] | None = None
+    providers: list[str] | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    max_in_flight: int | None = None
+    budget: Json | None = None
+
+
+class KeyPatch(Struct, forbid_unknown_fields=True, kw_only=True):
+    name: str | UnsetType = UNSET
+    expires_at: int | str | UnsetType | None = UNSET
+    models: list[str] | UnsetType | None = UNSET
+    providers: list[str] | UnsetType | None = UNSET
+    rpm: int | UnsetType | None = UNSET
+    tpm: int | UnsetType | None = UNSET
+    max_in_flight: int | UnsetType | None = UNSET
+    budget: Json | UnsetType | None = UNSET
+
+
+class RequestFilters(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Query of GET /api/requests. `account` and `key` take an id or a name, `status` ok | failed | open | an HTTP code."""
+
+    limit: int = 50
+    before: str | None = None
+    protocol: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    account: str | None = None
+    key: str | None = None
+    status: str | None = None
+    flag: str | None = None
+    text: str | None = None
+
+
+class UsageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    group: str = "account"
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+
+
+def read(body: object, kind: type[T]) -> T:
+    """JSON object → the Struct `kind`. Raises BAD_REQUEST with `param` = the field."""
+    if not isinstance(body, Mapping):
+        raise bad_request("The body must be a JSON object.")
+    fields = {field.encode_name for field in msgspec.structs.fields(kind)}
+    for name in body:
+        if name not in fields:
+            raise bad_request(
+                f"There is no field {name!r} here{did_you_mean(str(name), fields)}. Fields: {', '.join(sorted(fields))}.", str(name)
+            )
+    storable(body)
+    try:
+        return msgspec.convert(dict(body), kind)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+
+
+def read_query(query: Mapping[str, str], kind: type[T]) -> T:
+    """Like `read`, for query parameters: every value is text, an empty one counts as absent."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    given: Json = {}
+    for name, value in query.items():
+        if name not in fields:
+            raise bad_request(f"There is no filter {name!r}{did_you_mean(name, fields)}. Filters: {', '.join(sorted(fields))}.", name)
+        if value != "":
+            given[name] = value
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+
+
+def storable(body: object) -> None:
+    """Refuses what no database or JSON answer can hold: half an emoji, numbers past 64 bits, bottomless nesting."""
+    try:
+        msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise bad_request("The body holds half of a surrogate pair, which is not text.") from None
+    except (OverflowError, RecursionError):
+        raise bad_request("The body holds a number beyond 64 bits or is nested too deeply.") from None
+
+
+def _explained(text: str) -> GatewayError:
+    """msgspec says "Expected `str`, got `int` - at `$.label`"; people are told "label: expected text, got a whole number."."""
+    parts = _AT.match(text)
+    what, where = (parts["what"], parts["where"]) if parts else (text, None)
+    missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
+    if missing:
+        return bad_request(f"The field {missing[1]!r} is missing.", missing[1])
+    said = re.sub(r"`([^`]*)`", lambda hit: " or ".join(_TYPE_WORDS.get(w.strip(), w.strip()) for w in hit[1].split("|")), what)
+    said = said[:1].lower() + said[1:]
+    return bad_request(f"{where}: {said}." if where else f"{said}.", where)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`: did you mean "x" or "y"?` or nothing, to be put behind a message about an unknown name."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.6)
+    return f" (did you mean {' or '.join(repr(n) for n in near)}?)" if near else ""
+
+
+# ---------------------------------------------------------------- Values
+
+
+def label(text: str) -> str:
+    """A label or prefix-free name: it stands before "/" in model names and in a response header."""
+    clean = text.strip()
+    if not clean or len(clean) > MAX_LABEL:
+        raise bad_request(f"label: give 1 to {MAX_LABEL} characters.", "label")
+    if "/" in clean or _CONTROL.search(clean):
+        raise bad_request('label: "/" and control characters are not allowed, because "label/model" names a model.', "label")
+    return clean
+
+
+def prefix(text: str) -> str:
+    clean = text.strip().strip("/")
+    if len(clean) > MAX_LABEL or "/" in clean or _CONTROL.search(clean):
+        raise bad_request(f'prefix: up to {MAX_LABEL} characters, without "/" (it is added between prefix and model).', "prefix")
+    return clean
+
+
+def api_key(text: str) -> str:
+    """A key without the white space that pasting adds. Refused only when no HTTP header could carry it."""
+    clean = text.strip()
+    if len(clean) > MAX_KEY:
+        raise bad_request(f"api_key: longer than {MAX_KEY} characters.", "api_key")
+    if _CONTROL.search(clean) or not clean.isascii():
+        raise bad_request(
+            "api_key: it holds a line break or a non-ASCII character, which no HTTP header can carry. Copy the key again.", "api_key"
+        )
+    return clean
+
+
+def names(values: Iterable[str] | None, param: str) -> tuple[str, ...]:
+    """A list of model or provider names: trimmed, without doubles, order kept."""
+    clean = [value.strip() for value in values or ()]
+    if any(not value or len(value) > 256 or _CONTROL.search(value) for value in clean):
+        raise bad_request(f"{param}: every entry needs 1 to 256 characters without control characters.", param)
+    return tuple(dict.fromkeys(clean))
+
+
+def headers(values: Mapping[str, str] | None) -> dict[str, str]:
+    for name, value in (values or {}).items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise bad_request(f"headers: {name!r} is not a header name.", "headers")
+        if _CONTROL.search(value) or not value.isascii():
+            raise bad_request(f"headers: the value of {name!r} holds a line break or a non-ASCII character.", "headers")
+    return dict(values or {})
+
+
+def proxy_url(text: str | None) -> str:
+    clean = (text or "").strip()
+    if not clean:
+        return ""
+    try:
+        parts = urlsplit(clean)
+        good = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise bad_request("proxy_url: write scheme://[user:password@]host:port with http, https, socks5 or socks5h.", "proxy_url")
+    return clean
+
+
+def at_least(value: int | None, least: int, param: str, most: int = 2**31 - 1) -> int | None:
+    if value is not None and not least <= value <= most:
+        raise bad_request(f"{param}: a whole number from {least} to {most}, not {value}.", param)
+    return value
+
+
+def budget(value: Mapping[str, Any] | None) -> Json | None:
+    """{"amount": dollars, "period"} → the same with the amount as exact decimal text. `null`: no budget."""
+    if value is None:
+        return None
+    for name in value:
+        if name not in ("amount", "period"):
+            raise bad_request(f"budget: there is no field {name!r}{did_you_mean(str(name), ('amount', 'period'))}.", "budget")
+    period = value.get("period", "month")
+    if period not in PERIODS:
+        raise bad_request(f"budget.period: one of {', '.join(PERIODS)}, not {period!r}.", "budget.period")
+    amount = value.get("amount")
+    try:
+        # str() first: a JSON number 0.1 shall mean ten cents, not the nearest binary fraction.
+        exact = Decimal(str(amount)) if isinstance(amount, str | int | float) and not isinstance(amount, bool) else Decimal("NaN")
+    except InvalidOperation:
+        exact = Decimal("NaN")
+    if not exact.is_finite() or not 0 <= exact <= 1_000_000_000:
+        raise bad_request(f"budget.amount: dollars from 0 to 1000000000, not {amount!r}.", "budget.amount")
+    return {"amount": f"{exact:f}", "period": period}

@@ -1,0 +1,90 @@
+"""Operations that show what could be used: providers with their accounts and health, models with their prices. (C-67, C-68)"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from omni_connector import catalog, providers
+from omni_connector.admin.accounts import Accounts
+from omni_connector.providers import Provider
+from omni_connector.snapshot import Account
+
+Json = dict[str, Any]
+STATUSES = ("ready", "cooling", "locked", "needs_login", "disabled", "error")
+
+
+class Catalogue(Accounts):
+    async def providers(self) -> Json:
+        """GET /api/providers: all of them, whether used or not."""
+        accounts = (await self.accounts())["accounts"]
+        return {"providers": [_provider_json(row, accounts) for row in providers.PROVIDERS.values()]}
+
+    async def provider(self, provider_id: str) -> Json:
+        """GET /api/providers/{type}: the same entry, its accounts whole. NOT_FOUND with near names."""
+        row = providers.get(provider_id)
+        accounts = (await self.accounts())["accounts"]
+        mine = [account for account in accounts if account["provider"] == row.id]
+        return {**_provider_json(row, accounts), "account_list": mine}
+
+    async def provider_models(self, provider_id: str | None = None) -> Json:
+        """GET /api/provider-models[/{type}]: models of the accounts that are switched on, in order of their names.
+
+        Prices are list prices of the first account's provider in dollars per million tokens; null: unknown (law 9).
+        """
+        wanted = None if provider_id is None else providers.get(provider_id).id
+        serving: dict[str, list[Account]] = {}
+        for account in self._snapshot().accounts:
+            if account.enabled and (wanted is None or account.provider == wanted):
+                for model in dict.fromkeys((*account.known_models, *account.model_map)):
+                    serving.setdefault(model, []).append(account)
+        # In a thread: the price data takes a quarter of a second to load the first time.
+        return {"models": await asyncio.to_thread(_models, serving)}
+
+
+def _models(serving: dict[str, list[Account]]) -> list[Json]:
+    return [_model_json(model, accounts) for model, accounts in sorted(serving.items())]
+
+
+def _model_json(model: str, accounts: list[Account]) -> Json:
+    found = catalog.lookup(providers.price_id(accounts[0]), accounts[0].model_map.get(model, model))
+    return {
+        "id": model,
+        "providers": list(dict.fromkeys(account.provider for account in accounts)),
+        "accounts": [account.label for account in accounts],
+        "context_window": None if found is None else found.context_window,
+        "max_output": None if found is None else found.max_output,
+        "input_usd_per_mtok": _decimal(found and found.input_usd_per_mtok),
+        "output_usd_per_mtok": _decimal(found and found.output_usd_per_mtok),
+    }
+
+
+def _decimal(value: Any) -> str | None:
+    return None if value is None else f"{value.normalize():f}"
+
+
+def _provider_json(row: Provider, accounts: Iterable[Json]) -> Json:
+    mine = [account for account in accounts if account["provider"] == row.id]
+    counted = Counter(account["status"] for account in mine)
+    return {
+        "id": row.id,
+        "label": row.label,
+        "wire": row.wire,
+        "base_url": row.base_url,
+        "regions": dict(row.regions),
+        "auth": "none" if row.auth == "none" else "api_key",
+        "key_url": row.key_url,
+        "key_hint": row.key_hint,
+        "docs_url": row.docs_url,
+        "terms": row.terms,
+        "local": row.local,
+        "custom": row.custom,
+        "demo": row.demo,
+        "env": list(row.env),
+        "default_models": list(row.default_models),
+        "notes": row.notes,
+        "accounts": [account["id"] for account in mine],
+        "health": {status: counted.get(status, 0) for status in STATUSES},
+    }

@@ -1,0 +1,148 @@
+"""From a checked body to an account: the rules that hold between fields and the provider's row. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import UNSET
+
+from omni_connector import providers
+from omni_connector.admin import bodies
+from omni_connector.errors import GatewayError, bad_request
+from omni_connector.providers import Provider
+from omni_connector.secrets import key_hint, new_id
+from omni_connector.snapshot import Account
+from omni_connector.wire import FORMATS
+
+Json = dict[str, Any]
+
+
+def provider_of(provider_id: str) -> Provider:
+    try:
+        return providers.get(provider_id)
+    except GatewayError as error:
+        raise bad_request(f"provider: {error.message}", "provider") from None
+
+
+def new_account(given: bodies.NewAccount, label: str, now: int) -> Account:
+    """A checked body → the account it describes, with a new id. Raises BAD_REQUEST."""
+    provider = provider_of(given.provider)
+    # An older name of a provider may mean one of its regions ("bigmodel" is GLM's Chinese host).
+    region = providers.canonical(given.provider)[1]
+    options = {"region": region, **given.options} if region else given.options
+    if given.auth in ("oauth", "cli"):
+        raise bad_request(f"auth: this version connects accounts by API key, so {given.auth!r} cannot be used here.", "auth")
+    secret = bodies.api_key(given.api_key)
+    account = Account(
+        id=new_id("acc", now),
+        provider=provider.id,
+        label=label,
+        auth="none" if not secret and (given.auth == "none" or _keyless(provider)) else "api_key",
+        secret=secret,
+        base_url=_base_url(given.base_url, provider),
+        models=bodies.names(given.models, "models"),
+        prefix=bodies.prefix(given.prefix),
+        model_map=_model_map(given.model_map),
+        enabled=given.enabled,
+        priority=bodies.at_least(given.priority, -1000, "priority", 1000) or 0,
+        weight=bodies.at_least(given.weight, 1, "weight", 1000) or 1,
+        max_in_flight=bodies.at_least(given.max_in_flight, 1, "max_in_flight"),
+        budget=bodies.budget(given.budget),
+        headers=bodies.headers(given.headers),
+        proxy_url=bodies.proxy_url(given.proxy_url),
+        options=_options(options, provider),
+        key_hint=key_hint(secret) if secret else "",
+        created_at=now,
+        updated_at=now,
+    )
+    must_be_complete(account, provider)
+    return account
+
+
+def must_be_complete(account: Account, provider: Provider) -> None:
+    """Whether the account has what its provider needs to be called at all."""
+    if account.auth == "api_key" and not account.secret:
+        where = f" Get one at {provider.key_url}." if provider.key_url else ""
+        raise bad_request(f"api_key: {provider.label} needs an API key.{where}", "api_key")
+    if not account.base_url and not provider.base_url and not (account.options.get("endpoints") or {}).get("inference"):
+        raise bad_request(f"base_url: {provider.label} has no address of its own. Give one, such as https://host/v1.", "base_url")
+
+
+def _keyless(provider: Provider) -> bool:
+    """Own servers often want no key; whether a custom one does, only its owner knows."""
+    return provider.auth == "none" or provider.local or provider.custom
+
+
+def _base_url(text: str, provider: Provider) -> str:
+    return providers.normalise_base_url(text, provider) if text.strip() else ""
+
+
+def _model_map(values: Mapping[str, str] | None) -> dict[str, str]:
+    pairs = values or {}
+    bodies.names([*pairs, *pairs.values()], "model_map")
+    return {name.strip(): target.strip() for name, target in pairs.items()}
+
+
+def _options(options: Json, provider: Provider) -> Json:
+    """The options with a fixed vocabulary are checked; others ride along for the connector that reads them."""
+    spoken = FORMATS if provider.custom else (provider.wire, *provider.faces)
+    choices = {"region": tuple(provider.regions), "wire": tuple(dict.fromkeys(spoken))}
+    for name, allowed in choices.items():
+        value = options.get(name)
+        if value is not None and value not in allowed:
+            known = f"one of {', '.join(allowed)}" if allowed else f"{provider.label} has none"
+            raise bad_request(f"options.{name}: {known}, not {value!r}.", f"options.{name}")
+    endpoints = options.get("endpoints") or {}
+    if not isinstance(endpoints, dict):
+        raise bad_request("options.endpoints: an object of name and URL.", "options.endpoints")
+    for name, url in endpoints.items():
+        providers.check_url(str(url), f"options.endpoints.{name}")
+    return options
+
+
+def changed_fields(patch: bodies.AccountPatch, provider: Provider) -> Json:
+    """The fields of Account a patch sets, checked. `null` stands for the empty value."""
+    changes: Json = {}
+    checks: dict[str, Callable[[Any], object]] = {
+        "label": bodies.label,
+        "base_url": lambda v: _base_url(v or "", provider),
+        "models": lambda v: bodies.names(v, "models"),
+        "prefix": lambda v: bodies.prefix(v or ""),
+        "model_map": _model_map,
+        "enabled": bool,
+        "priority": lambda v: bodies.at_least(v, -1000, "priority", 1000),
+        "weight": lambda v: bodies.at_least(v, 1, "weight", 1000),
+        "max_in_flight": lambda v: bodies.at_least(v, 1, "max_in_flight"),
+        "budget": bodies.budget,
+        "headers": bodies.headers,
+        "proxy_url": bodies.proxy_url,
+        "options": lambda v: _options(v or {}, provider),
+    }
+    for name, checked in checks.items():
+        value = getattr(patch, name)
+        if value is not UNSET:
+            changes[name] = checked(value)
+    if patch.api_key is not UNSET:
+        secret = bodies.api_key(patch.api_key)
+        changes |= {
+            "secret": secret,
+            "key_hint": key_hint(secret) if secret else "",
+            "auth": "none" if not secret and _keyless(provider) else "api_key",
+        }
+    return changes
+
+
+def key_warning(provider: Provider, secret: str) -> str | None:
+    """What looks wrong with a key. Never a refusal: providers change their keys' shapes without asking us."""
+    if not secret:
+        return None
+    if secret.startswith(("omni-", "omniadm-")):
+        return "This is a key of omni-connector itself, not one of the provider."
+    if re.match(r"(?i)bearer\s|['\"]|export\s|\w+=", secret) or re.search(r"\s", secret):
+        return "The key holds more than a key (quotes, 'Bearer', a variable name or a space). Paste only the key."
+    start = provider.key_hint.split("…", 1)[0]
+    if start and not secret.startswith(start):
+        return f"Keys of {provider.label} usually begin with {start!r}; this one does not."
+    return None

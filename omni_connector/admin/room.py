@@ -1,0 +1,82 @@
+"""What every part of `Admin` works with: the database, the live picture, and how a change becomes effective."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omni_connector.admin.shapes import TestResult
+from omni_connector.secrets import Vault
+from omni_connector.settings import Settings
+from omni_connector.snapshot import Account, Snapshot
+from omni_connector.store.engine import Database
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from omni_connector.routing.pool import Pool
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Facts about the process that answers. `server`: what serves HTTP ("hypercorn"), or "none" on the command line."""
+
+    started_at: int
+    home: Path
+    base_url: str
+    server: str = "none"
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Room:
+    """Holds what operations need. `reload` makes the snapshot current again; `publish` tells the dashboards.
+
+    `pool` is None where nothing is routed (command line), `test_account` where no provider can be asked.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        vault: Vault,
+        settings: Settings,
+        *,
+        snapshot: Callable[[], Snapshot],
+        reload: Callable[[], Awaitable[None]],
+        publish: Callable[[str, Json], None],
+        process: Process,
+        pool: Pool | None = None,
+        test_account: Callable[[Account], Awaitable[TestResult]] | None = None,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self.db = db
+        self.vault = vault
+        self.settings = settings
+        """Replaced by whoever reloads, when stored settings changed."""
+        self.process = process
+        self._snapshot = snapshot
+        self._reload = reload
+        self._publish = publish
+        self._pool = pool
+        self._test_account = test_account
+        self._clock = clock
+
+    @property
+    def database_name(self) -> str:
+        """The database's address, as OMNI_DATABASE_URL is written, without its password."""
+        url = self.db.url
+        return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+    async def _change(self, fn: Callable[[sa.Connection], T]) -> T:
+        """Write durably, then make it effective: the caller's answer is given only after both."""
+        result = await self.db.tx(fn)
+        await self._reload()
+        return result

@@ -1,0 +1,192 @@
+"""Operations on the installation: what runs, its jobs, its settings, names for models. (R-44, R-45, R-50, R-51)"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omni_connector import __version__, settings
+from omni_connector.admin import bodies
+from omni_connector.admin.room import Room
+from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.store import jobs as job_table
+from omni_connector.store import settings as table
+
+Json = dict[str, Any]
+MAX_TARGETS = 50
+_NAME = re.compile(r"[^\s/:,]{1,64}")
+
+
+class System(Room):
+    async def system(self) -> Json:
+        """GET /api/system."""
+        now = self._clock()
+        return {
+            "version": __version__,
+            "started_at": self.process.started_at,
+            "uptime_s": max(0, now - self.process.started_at) // 1000,
+            "memory_mb": _memory_mb(),
+            "cpu_s": round(time.process_time(), 2),
+            "in_flight": 0 if self._pool is None else sum(self._pool.live(a.id).in_flight for a in self._snapshot().accounts),
+            "home": str(self.process.home),
+            "database": self.database_name,
+            "base_url": self.process.base_url,
+            "python": platform.python_version(),
+            "pid": os.getpid(),
+            "server": self.process.server,
+        }
+
+    # ------------------------------------------------------------ jobs
+
+    async def jobs(self) -> Json:
+        """GET /api/jobs."""
+        return {"jobs": [_job(row) for row in await self.db.run(job_table.list_jobs)]}
+
+    async def run_job(self, job_id: str) -> Json:
+        """POST /api/jobs/{id}/run → the job, due now: the next tick of any process takes it. NOT_FOUND."""
+        now = self._clock()
+        return _job(await self.db.tx(lambda conn: job_table.run_now(conn, job_id, now)))
+
+    async def cancel_job(self, job_id: str) -> Json:
+        """POST /api/jobs/{id}/cancel → the job, paused until it is run by hand. NOT_FOUND."""
+        return _job(await self.db.tx(lambda conn: job_table.cancel(conn, job_id)))
+
+    # ------------------------------------------------------------ settings
+
+    async def config(self) -> Json:
+        """GET /api/config → {"settings", "aliases", "chains"}; secret values are masked."""
+        picture = self._snapshot()
+        return {
+            "settings": self.settings.describe(),
+            "aliases": {name: list(targets) for name, targets in sorted(picture.aliases.items())},
+            "chains": {name: [list(tier) for tier in tiers] for name, tiers in sorted(picture.chains.items())},
+        }
+
+    async def set_config(self, body: object) -> Json:
+        """POST /api/config {"name": value, …}; null forgets the stored value. All are stored or none. → `config()`."""
+        if not isinstance(body, Mapping) or not body:
+            raise bad_request('The body must be a JSON object of settings, such as {"strategy": "performance"}.')
+        stored = {str(name): _checked_setting(str(name), value) for name, value in body.items()}
+
+        def write(conn: Any) -> None:
+            for name, text in stored.items():
+                if text is None:
+                    table.delete_setting(conn, name)
+                else:
+                    table.set_setting(conn, name, text)
+
+        await self._change(write)
+        return await self.config()
+
+    # ------------------------------------------------------------ aliases and chains
+
+    async def alias(self, name: str) -> Json:
+        """GET /api/aliases/{name} → {"name", "targets"}. NOT_FOUND."""
+        return {"name": name, "targets": list(_known(self._snapshot().aliases, name, "alias"))}
+
+    async def set_alias(self, name: str, body: object) -> Json:
+        """PUT /api/aliases/{name} {"targets": ["groq/llama", …]}: the first that can serve is used."""
+        _check_name(name)
+        targets = _targets(_only(body, "targets"), "targets")
+        if name in targets:
+            raise bad_request(f"targets: the alias {name!r} cannot stand for itself.", "targets")
+        await self._change(lambda conn: table.set_alias(conn, name, targets))
+        return {"name": name, "targets": list(targets)}
+
+    async def remove_alias(self, name: str) -> Json:
+        _known(self._snapshot().aliases, name, "alias")
+        await self._change(lambda conn: table.delete_alias(conn, name))
+        return {"name": name, "removed": True}
+
+    async def chain(self, name: str) -> Json:
+        """GET /api/chains/{name} → {"name", "tiers"}. NOT_FOUND."""
+        return {"name": name, "tiers": [list(tier) for tier in _known(self._snapshot().chains, name, "chain")]}
+
+    async def set_chain(self, name: str, body: object) -> Json:
+        """PUT /api/chains/{name} {"tiers": [["a", "b"], ["c"]]}: tiers in order, the members of one share the work."""
+        _check_name(name)
+        tiers = _only(body, "tiers")
+        if not isinstance(tiers, list) or not 1 <= len(tiers) <= MAX_TARGETS:
+            raise bad_request(f"tiers: a list of 1 to {MAX_TARGETS} tiers, each a list of names.", "tiers")
+        checked = tuple(_targets(tier, "tiers") for tier in tiers)
+        await self._change(lambda conn: table.set_chain(conn, name, checked))
+        return {"name": name, "tiers": [list(tier) for tier in checked]}
+
+    async def remove_chain(self, name: str) -> Json:
+        _known(self._snapshot().chains, name, "chain")
+        await self._change(lambda conn: table.delete_chain(conn, name))
+        return {"name": name, "removed": True}
+
+
+def _checked_setting(name: str, value: object) -> str | None:
+    """The text to store; None forgets the setting. Raises BAD_REQUEST naming it."""
+    row = settings.BY_NAME.get(name)
+    if row is None:
+        raise bad_request(f"There is no setting {name!r}{bodies.did_you_mean(name, settings.BY_NAME)}.", name)
+    try:
+        text = None if value is None else settings.check(row, value)
+    except settings.SettingsError as error:
+        raise bad_request(str(error), name) from None
+    if text is not None:
+        bodies.storable(text)
+    return text
+
+
+def _job(row: job_table.JobRow) -> Json:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "key": row.key,
+        "due_at": row.due_at,
+        "interval_s": None if row.interval_ms is None else row.interval_ms // 1000,
+        "attempts": row.attempts,
+        "state": row.state,
+        "last_run_at": row.last_run_at,
+        "last_ok_at": row.last_ok_at,
+        "last_error": row.last_error,
+        "lease_until": row.lease_until,
+    }
+
+
+def _known(table: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in table:
+        raise GatewayError(Kind.NOT_FOUND, f"There is no {what} {name!r}{bodies.did_you_mean(name, table)}.", param="name")
+    return table[name]
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or not name.isprintable():
+        raise bad_request("name: 1 to 64 characters without blanks, '/', ':' and ',' (those have a meaning in model names).", "name")
+
+
+def _only(body: object, field: str) -> object:
+    if not isinstance(body, Mapping) or set(body) != {field}:
+        raise bad_request(f"The body must be a JSON object with the one field {field!r}.", field)
+    return body[field]
+
+
+def _targets(value: object, param: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_TARGETS or not all(isinstance(name, str) for name in value):
+        raise bad_request(f"{param}: a list of 1 to {MAX_TARGETS} model names.", param)
+    return bodies.names(value, param)
+
+
+def _memory_mb() -> float | None:
+    """Resident memory of this process now; its peak where the system tells no more; None where it tells nothing."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+    except (OSError, ValueError, IndexError):
+        pass
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,55 @@
+"""Who may use the client API: the five ways to send an omni-key, and what is wrong with one that is refused.
+
+Pure: headers, query and snapshot in, key out. Nothing upstream happens before this has passed (CONTRACT §3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.secrets import hash_key, key_checksum_ok
+from omni_connector.snapshot import ClientKey, Snapshot
+
+_GET_ONE = "Create a key in the dashboard or with `omni-connector key create`."
+
+
+def presented(headers: Mapping[str, str], query: bytes) -> str:
+    """The key a client sent, "" if none: Authorization (with or without Bearer), x-api-key, x-goog-api-key, ?key=."""
+    value = headers.get("authorization", "")
+    if value:
+        scheme, _, rest = value.partition(" ")
+        return rest.strip() if scheme.lower() == "bearer" else value.strip()
+    for name in ("x-api-key", "x-goog-api-key"):
+        if headers.get(name):
+            return headers[name].strip()
+    if b"key=" in query:
+        values = parse_qs(query.decode("latin-1")).get("key")
+        if values:
+            return values[0].strip()
+    return ""
+
+
+def authenticate(headers: Mapping[str, str], query: bytes, snapshot: Snapshot, now: int) -> ClientKey:
+    """The key behind a request. Raises GatewayError (UNAUTHENTICATED, code invalid_api_key); `now` in ms."""
+    text = presented(headers, query)
+    if not text:
+        raise _refused(f"No omni-key was sent. Send it as `Authorization: Bearer omni-…`. {_GET_ONE}", "missing_api_key")
+    key = snapshot.keys.get(hash_key(text))
+    if key is not None:
+        status = key.status(now)
+        if status == "active":
+            return key
+        raise _refused(f"The omni-key {key.hint} is {status}. {_GET_ONE}")
+    if text.startswith("omniadm-"):
+        raise _refused(f"That is the admin key; the client API takes an omni-key. {_GET_ONE}")
+    if not text.startswith("omni-"):
+        raise _refused(f"That is not an omni-key; ours begin with `omni-`. {_GET_ONE}")
+    if not key_checksum_ok(text):
+        raise _refused("The omni-key has a typo or is cut off: its checksum does not fit. Copy it again.")
+    raise _refused(f"The omni-key is not known here. It may belong to another installation. {_GET_ONE}")
+
+
+def _refused(message: str, code: str = "invalid_api_key") -> GatewayError:
+    return GatewayError(Kind.UNAUTHENTICATED, message, code=code)

@@ -1,0 +1,111 @@
+"""One request at the client API's door, and the way back to the client. Framework-neutral: app.py makes both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import quote
+
+from omni_connector import lanes
+from omni_connector.errors import GatewayError
+from omni_connector.record import Record
+from omni_connector.snapshot import ClientKey
+from omni_connector.usage import nano, usd
+
+Headers = list[tuple[bytes, bytes]]
+
+# Provider headers that a client may want to see under their own names (CONTRACT §4).
+PASSED_ON = ("x-ratelimit-", "anthropic-ratelimit-")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An authenticated request with its whole body. `headers` have lower-case names; `started_at` is ms UTC."""
+
+    id: str
+    wire: str
+    path: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    key: ClientKey
+    client: str
+    started_at: int
+    provider: str = ""
+    """A provider pinned by path or header, "" if none."""
+
+
+class Sink(Protocol):
+    """Where the answer goes. `started`: the status line is out, so there is no other answer any more."""
+
+    started: bool
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None: ...
+    async def start(self, status: int, headers: Headers) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def end(self, data: bytes = b"") -> None: ...
+
+
+def answer_headers(record: Record, upstream: Mapping[str, str], *, stream: bool) -> Headers:
+    """Status-200 headers: what we know of the route, and the provider's own rate limits."""
+    headers = _ours(record)
+    for name, value in upstream.items():
+        if name.startswith(PASSED_ON):
+            headers.append((name.encode("latin-1"), value.encode("latin-1", "replace")))
+    if stream:
+        headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
+        headers.append((b"cache-control", b"no-cache"))
+        headers.append((b"x-accel-buffering", b"no"))
+        return headers
+    headers.append((b"content-type", b"application/json"))
+    headers.append((b"x-omni-cost", (usd(nano(record.cost)) or "unknown").encode()))
+    return headers
+
+
+def _ours(record: Record) -> Headers:
+    request_id = record.id.encode()
+    headers: Headers = [
+        (b"x-omni-request-id", request_id),
+        # The names under which the OpenAI and Anthropic SDKs look for an id to show.
+        (b"x-request-id", request_id),
+        (b"request-id", request_id),
+        (b"x-omni-attempts", str(len(record.attempts)).encode()),
+    ]
+    named = (
+        (b"x-omni-provider", record.provider),
+        (b"x-omni-account", record.account_label),
+        (b"x-omni-model", record.model),
+        (b"x-omni-route", record.route),
+        (b"x-omni-dropped", ", ".join(record.dropped)),
+    )
+    headers.extend((name, header_text(value)) for name, value in named if value)
+    return headers
+
+
+def header_text(value: str) -> bytes:
+    """Text as a header value: printable ASCII as it is, everything else percent-encoded (RFC 3986), bounded."""
+    return quote(value, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")[:1000].encode("ascii")
+
+
+def error_answer(wire: str, error: GatewayError, record: Record | None) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of an error in the format of the endpoint."""
+    headers = _ours(record) if record is not None else []
+    headers.append((b"content-type", b"application/json"))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
+    return error.status, headers, lanes.error_body(wire, error)
+
+
+def client_name(headers: Mapping[str, str]) -> str:
+    """What the client calls itself, short: the first product of its User-Agent."""
+    return headers.get("user-agent", "").split(" ", 1)[0][:80]
+
+
+def lower(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """ASGI headers → names in lower case; a repeated header is joined by commas, as HTTP allows."""
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

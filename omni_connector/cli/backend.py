@@ -1,0 +1,192 @@
+"""`omni-connector backend …` (alias `account`): the accounts at providers. (R-31, R-43, R-47)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from omni_connector.cli import prompts
+from omni_connector.cli.accounts import body_of, find_account, show_account, show_list, show_saved, show_tests, wizard
+from omni_connector.cli.base import Group, Stop, json_option
+from omni_connector.cli.desk import Desk, ask, at_desk
+from omni_connector.cli.output import note, say, show
+
+Json = dict[str, Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FIELDS = (
+    click.option("--label", help="Your name for it, unique (default: the provider's id)."),
+    click.option("--key-env", metavar="NAME", help="Take the API key from this environment variable."),
+    click.option("--key-stdin", is_flag=True, help="Read the API key from standard input."),
+    click.option("--api-key", metavar="KEY", help="The API key itself; other users of this machine can see it."),
+    click.option("--base-url", metavar="URL", help="Another address than the provider's own."),
+    click.option("--region", help="One of the provider's regions (see 'backend add PROVIDER --help')."),
+    click.option("--models", metavar="A,B", help="Only these models, best first ('none': all that the provider lists)."),
+    click.option("--prefix", help="Also answer to PREFIX/model."),
+    click.option("--map", "model_map", metavar="NAME=ID", multiple=True, help="Answer NAME with the provider's model ID. Repeatable."),
+    click.option("--priority", type=int, help="Higher is tried first (default 0)."),
+    click.option("--weight", type=int, help="Share of the work among equals (default 1)."),
+    click.option("--max-in-flight", metavar="N", help="Requests at the same time ('none': no limit)."),
+    click.option("--budget", metavar="DOLLARS", help="What it may spend in one period ('none': no limit)."),
+    click.option("--period", type=click.Choice(["day", "week", "month", "total"]), help="Period of the budget (default: month)."),
+    click.option("--header", metavar="'NAME: VALUE'", multiple=True, help="Send this header along. Repeatable."),
+    click.option("--proxy-url", metavar="URL", help="Reach the provider through this proxy (http, https, socks5)."),
+    click.option("--option", metavar="NAME=JSON", multiple=True, help="Anything else the provider understands. Repeatable."),
+    click.option("--discover/--no-discover", default=True, help="Ask the provider for its models at once (default: yes)."),
+)
+
+
+def _fields(command: F) -> F:
+    for option in reversed(_FIELDS):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Group)
+def backend() -> None:
+    """Connect, list, test, edit and remove accounts at AI providers. ('account' is the same command.)"""
+
+
+@backend.command()
+@click.argument("provider", required=False)
+@click.option("--provider", "named", metavar="PROVIDER", help="The same as the argument.")
+@_fields
+@click.option("--disabled", is_flag=True, help="Add it switched off.")
+@json_option
+def add(provider: str | None, named: str | None, disabled: bool, as_json: bool, **given: Any) -> None:
+    """Connect an account. On a terminal it asks for what is missing, and tries the account before it saves it.
+
+    \b
+    Examples:
+      omni-connector backend add demo
+      omni-connector backend add openai --key-env OPENAI_API_KEY
+      pass show anthropic | omni-connector backend add anthropic --key-stdin --label work
+      omni-connector backend add custom-openai --base-url http://10.0.0.5:8000/v1 --label gpu-box
+    """
+    if provider and named and provider != named:
+        raise click.UsageError(f"The provider is given twice: {provider!r} and {named!r}.")
+    body = body_of(given)
+    body["provider"] = provider or named or ""
+    if disabled:
+        body["enabled"] = False
+    body = wizard(body, ask_for_missing=prompts.terminal() and not as_json)
+    show(ask("add_account", body), as_json, show_saved)
+
+
+@backend.command("list")
+@json_option
+def list_accounts(as_json: bool) -> None:
+    """All accounts: standing, models, use of today."""
+    show(ask("accounts"), as_json, show_list)
+
+
+@backend.command("show")
+@click.argument("account")
+@json_option
+def show_one(account: str, as_json: bool) -> None:
+    """One account by label or id, with everything but its secrets."""
+
+    async def work(desk: Desk) -> Json:
+        return await find_account(desk, account)
+
+    show(at_desk(work), as_json, show_account)
+
+
+@backend.command()
+@click.argument("account")
+@_fields
+@json_option
+def edit(account: str, as_json: bool, **given: Any) -> None:
+    """Change an account. What you do not name stays; '' or 'none' clears a field.
+
+    \b
+    Examples:
+      omni-connector backend edit work --priority 10
+      omni-connector backend edit work --key-env NEW_KEY
+      omni-connector backend edit gpu-box --models "qwen3-32b,llama-3.3-70b" --max-in-flight 4
+    """
+    changes = body_of(given)
+    if not changes.keys() - {"discover"}:
+        raise click.UsageError("Nothing to change. Name a field, such as --label, --priority or --key-env (see --help).")
+
+    async def work(desk: Desk) -> Json:
+        found = await find_account(desk, account)
+        if "options" in changes:
+            changes["options"] = {**found["options"], **changes["options"]}
+        return await desk.call("edit_account", found["id"], changes)
+
+    show(at_desk(work), as_json, show_saved)
+
+
+def _simple(operation: str, done: str) -> Callable[[str, bool], None]:
+    """A command that does one operation to one account and says so."""
+
+    def run(account: str, as_json: bool) -> None:
+        async def work(desk: Desk) -> Json:
+            return await desk.call(operation, (await find_account(desk, account))["id"])
+
+        show(at_desk(work), as_json, lambda a: say(f"{a['label']}: {done} Status: {a['status']}."))
+
+    return run
+
+
+@backend.command()
+@click.argument("account")
+@json_option
+def enable(account: str, as_json: bool) -> None:
+    """Let an account take requests again."""
+    _simple("enable", "switched on.")(account, as_json)
+
+
+@backend.command()
+@click.argument("account")
+@json_option
+def disable(account: str, as_json: bool) -> None:
+    """Send no more requests to an account; what is in flight ends normally."""
+    _simple("disable", "switched off.")(account, as_json)
+
+
+@backend.command("clear-cooldown")
+@click.argument("account")
+@json_option
+def clear_cooldown(account: str, as_json: bool) -> None:
+    """Let an account back in at once, whatever kept it out."""
+    _simple("clear_cooldown", "cleared.")(account, as_json)
+
+
+@backend.command()
+@click.argument("account")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def remove(account: str, yes: bool, as_json: bool) -> None:
+    """Forget an account and its credential. Its requests stay in the books."""
+    found = at_desk(lambda desk: find_account(desk, account))
+    if not yes and not as_json and prompts.terminal() and not prompts.confirm(f"Remove {found['label']!r}?", default=False):
+        raise click.Abort
+    show(ask("remove_account", found["id"]), as_json, lambda a: say(f"{a['label']} is removed."))
+
+
+@backend.command()
+@click.argument("account", required=False)
+@click.option("--all", "every", is_flag=True, help="Test all accounts that are switched on.")
+@json_option
+@click.pass_context
+def test(ctx: click.Context, account: str | None, every: bool, as_json: bool) -> None:
+    """Ask an account's provider for its models (this costs nothing). Exit code 1 when it fails."""
+    if (account is None) != every:
+        raise click.UsageError("Name one account, or give --all.")
+
+    async def work(desk: Desk) -> list[Json]:
+        chosen = [await find_account(desk, account)] if account else [a for a in (await desk.call("accounts"))["accounts"] if a["enabled"]]
+        return [{"id": a["id"], "label": a["label"], **await desk.call("test", a["id"])} for a in chosen]
+
+    results = at_desk(work)
+    if every and not results:
+        raise Stop("There is no account to test. Connect one: omni-connector backend add")
+    show({"results": results} if every else results[0], as_json, lambda _: show_tests(results))
+    failed = sum(not result["ok"] for result in results)
+    if failed and every and not as_json:
+        note(f"{failed} of {len(results)} failed.")
+    ctx.exit(1 if failed else 0)

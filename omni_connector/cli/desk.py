@@ -1,0 +1,233 @@
+"""Where management commands are carried out: by the running server (admin API) or, without one, on the database itself.
+
+Both are one call, `await desk.call("edit_account", id, body)`: OPERATIONS maps each operation, which is a method of
+`admin.Admin`, to its route. So nothing can be done by the command line that the admin API cannot do, and the other way
+round (R-17), and a change made while the server runs is effective at once (R-18).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+from omni_connector.cli.base import Stop
+from omni_connector.cli.office import environment, home, local_gateway, plain_errors
+from omni_connector.errors import KINDS, GatewayError, Kind
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+# Operation (a method of Admin) → method and path. "{}" takes the arguments before the last; the last one is the body
+# (POST, PATCH, PUT) or the query (GET) when it is a mapping.
+OPERATIONS: Mapping[str, tuple[str, str]] = {
+    "accounts": ("GET", "/api/accounts"),
+    "account": ("GET", "/api/accounts/{}"),
+    "add_account": ("POST", "/api/accounts"),
+    "edit_account": ("PATCH", "/api/accounts/{}"),
+    "remove_account": ("DELETE", "/api/accounts/{}"),
+    "enable": ("POST", "/api/accounts/{}/enable"),
+    "disable": ("POST", "/api/accounts/{}/disable"),
+    "test": ("POST", "/api/accounts/{}/test"),
+    "test_unsaved": ("POST", "/api/accounts/test"),
+    "clear_cooldown": ("POST", "/api/accounts/{}/clear-cooldown"),
+    "providers": ("GET", "/api/providers"),
+    "provider": ("GET", "/api/providers/{}"),
+    "provider_models": ("GET", "/api/provider-models"),
+    "keys": ("GET", "/api/keys"),
+    "create_key": ("POST", "/api/keys"),
+    "edit_key": ("PATCH", "/api/keys/{}"),
+    "revoke_key": ("DELETE", "/api/keys/{}"),
+    "rotate_key": ("POST", "/api/keys/{}/rotate"),
+    "requests": ("GET", "/api/requests"),
+    "request": ("GET", "/api/requests/{}"),
+    "usage": ("GET", "/api/usage"),
+    "system": ("GET", "/api/system"),
+    "config": ("GET", "/api/config"),
+    "set_config": ("POST", "/api/config"),
+    "set_alias": ("PUT", "/api/aliases/{}"),
+    "remove_alias": ("DELETE", "/api/aliases/{}"),
+}
+# An error answer of the admin API → the failure it was; `code` is more exact than the status.
+_BY_STATUS = {
+    400: Kind.BAD_REQUEST,
+    401: Kind.UNAUTHENTICATED,
+    403: Kind.FORBIDDEN,
+    404: Kind.NOT_FOUND,
+    405: Kind.METHOD_NOT_ALLOWED,
+    409: Kind.CONFLICT,
+    413: Kind.TOO_LARGE,
+}
+
+
+class Desk(Protocol):
+    place: str
+    """"server" or "database"."""
+
+    async def call(self, operation: str, *args: Any) -> Json:
+        """Carry out one of OPERATIONS. Raises GatewayError as `Admin` does."""
+
+
+class AdminClient(Protocol):
+    async def request(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What `server.json` says about a server whose process is alive."""
+
+    pid: int
+    url: str
+    """Where the server listens: what commands call."""
+    base_url: str
+    """The same as people write it: http://localhost:38471."""
+    started_at: int
+
+
+def running(home: Path) -> Running | None:
+    """The server of this home, if its process is alive. A file left by a killed server counts as none."""
+    try:
+        said = json.loads((home / "server.json").read_text("utf-8"))
+        url = str(said["url"]).rstrip("/")
+        found = Running(int(said["pid"]), url, str(said.get("base_url") or url).rstrip("/"), int(said["started_at"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if alive(found.pid) else None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of ours has this number and has not ended. (A dead child of a careless parent keeps its number.)"""
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError):
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True  # no /proc here
+
+
+def base_url() -> str:
+    """What programs use as the start of their base URL: the running server's address, else where it would listen."""
+    place = home()
+    if (server := running(place)) is not None:
+        return server.base_url
+    from omni_connector import settings
+
+    with plain_errors():
+        return f"http://localhost:{settings.load(environment(place)).port}"
+
+
+class ServerDesk:
+    place = "server"
+
+    def __init__(self, client: AdminClient) -> None:
+        self._client = client
+
+    async def call(self, operation: str, *args: Any) -> Json:
+        method, path, body = request_for(operation, *args)
+        status, answer = await self._client.request(method, path, body)
+        if status >= 400:
+            raise refusal(status, answer)
+        return answer
+
+
+def request_for(operation: str, *args: Any) -> tuple[str, str, Json | None]:
+    """Operation and arguments → method, path with query, body."""
+    method, path = OPERATIONS[operation]
+    rest = list(args)
+    last = rest.pop() if rest and isinstance(rest[-1], Mapping) else None
+    path = path.format(*(quote(str(value), safe="") for value in rest))
+    if method != "GET":
+        return method, path, None if last is None else dict(last)
+    query = urlencode({name: value for name, value in (last or {}).items() if value is not None})
+    return method, f"{path}?{query}" if query else path, None
+
+
+def refusal(status: int, answer: Json) -> GatewayError:
+    error = answer.get("error")
+    fields: Json = error if isinstance(error, dict) else {}
+    message = str(fields.get("message") or f"the server answered with status {status}")
+    code = str(fields.get("code") or "")
+    kind = Kind(code) if code in KINDS else _BY_STATUS.get(status, Kind.INTERNAL)
+    if status == 401:
+        message += " The running server has another admin key than this home: is OMNI_ADMIN_KEY set differently?"
+    return GatewayError(kind, message, param=fields.get("param"), code=code or None)
+
+
+class DatabaseDesk:
+    place = "database"
+
+    def __init__(self, admin: Any) -> None:
+        self._admin = admin
+
+    async def call(self, operation: str, *args: Any) -> Json:
+        if operation not in OPERATIONS:
+            raise KeyError(operation)
+        answer: Json = await getattr(self._admin, operation)(*args)
+        return answer
+
+
+# ---------------------------------------------------------------- Opening it
+
+
+def at_desk(work: Callable[[Desk], Awaitable[T]]) -> T:
+    """Run `work` with the right desk, from a command. Raises Stop or GatewayError with a plain message."""
+
+    async def sit() -> T:
+        async with open_desk() as desk:
+            return await work(desk)
+
+    return asyncio.run(sit())
+
+
+def ask(operation: str, *args: Any) -> Json:
+    """One operation, from a command."""
+    return at_desk(lambda desk: desk.call(operation, *args))
+
+
+@asynccontextmanager
+async def open_desk() -> AsyncIterator[Desk]:
+    place = home()
+    server = running(place)
+    if server is not None:
+        from omni_connector.upstream import admin_client
+
+        client = admin_client(server.url, admin_key(place))
+        try:
+            if await _answers(client):
+                yield ServerDesk(client)
+                return
+        finally:
+            await client.close()
+    async with local_gateway(place) as gateway:
+        yield DatabaseDesk(gateway.admin)
+
+
+async def _answers(client: AdminClient) -> bool:
+    """Whether the server is there. A process that is alive but refuses connections is starting, ending or not ours."""
+    try:
+        status, answer = await client.request("GET", "/api/session")
+    except GatewayError as error:
+        if error.kind is Kind.UPSTREAM_UNREACHABLE:
+            return False
+        raise Stop(f"The server does not answer ({error.message}). Restart it: omni-connector stop, then omni-connector.") from error
+    return status == 200 and "version" in answer
+
+
+def admin_key(place: Path) -> str:
+    """The key of the admin API: OMNI_ADMIN_KEY, else the file in the home."""
+    if key := environment(place).get("OMNI_ADMIN_KEY", "").strip():
+        return key
+    try:
+        return (place / "admin.key").read_text("utf-8").strip()
+    except OSError as error:
+        raise Stop(f"The admin key cannot be read ({error.strerror}: {place / 'admin.key'}). Run: omni-connector doctor") from error

@@ -1,0 +1,130 @@
+"""`omni-connector logs`: the server's log, or with --requests the requests as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from omni_connector.cli.base import Stop, json_option
+from omni_connector.cli.desk import Desk, open_desk
+from omni_connector.cli.office import home
+from omni_connector.cli.output import count, money, say, show, when
+
+Json = dict[str, Any]
+LOG_FILE = "omni-connector.log"
+POLL_S = 0.3
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines come, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(0, 200), default=20, show_default=True, help="How many of the last ones.")
+@click.option("--requests", is_flag=True, help="Requests instead of log lines.")
+@json_option
+def logs(follow: bool, lines: int, requests: bool, as_json: bool) -> None:
+    """The last lines of the server's log, or of its requests.
+
+    With --json: one document; with -f as well: one JSON document a line.
+    """
+    if requests:
+        asyncio.run(_requests(follow, lines, as_json))
+        return
+    path = home() / "logs" / LOG_FILE
+    if not path.is_file():
+        raise Stop(f"There is no log yet ({path}). The server writes it when it runs.")
+    with path.open("r", encoding="utf-8", errors="replace") as file:
+        last = [line.rstrip("\n") for line in deque(file, maxlen=lines)]
+        if as_json and not follow:
+            show({"file": str(path), "lines": last}, True, lambda _: None)
+            return
+        for line in last:
+            _say_line(line, as_json)
+        if follow:
+            for line in tail(file, path):
+                _say_line(line, as_json)
+
+
+def _say_line(line: str, as_json: bool) -> None:
+    say(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
+
+
+def tail(file: TextIO, path: Path, pause: Callable[[float], None] = time.sleep) -> Iterator[str]:
+    """Lines as they are written, for ever; goes on with the new file when the log is rotated."""
+    held = ""
+    while True:
+        piece = file.readline()
+        if piece:
+            held += piece
+            if held.endswith("\n"):
+                yield held.rstrip("\n")
+                held = ""
+            continue
+        pause(POLL_S)
+        if _rotated(file, path):
+            file = path.open("r", encoding="utf-8", errors="replace")
+            held = ""
+
+
+def _rotated(file: TextIO, path: Path) -> bool:
+    """Whether `path` is another file by now, or this one was emptied."""
+    try:
+        now = path.stat()
+    except OSError:
+        return False  # between two names; look again later
+    mine = os.fstat(file.fileno())
+    return (now.st_ino, now.st_dev) != (mine.st_ino, mine.st_dev) or now.st_size < file.tell()
+
+
+# ---------------------------------------------------------------- requests
+
+
+async def _requests(follow: bool, lines: int, as_json: bool) -> None:
+    async with open_desk() as desk:
+        rows = (await desk.call("requests", {"limit": str(lines)}))["requests"] if lines else []
+        if as_json and not follow:
+            show({"requests": rows}, True, lambda _: None)
+            return
+        for row in reversed(rows):
+            _say_row(row, as_json)
+        if not rows and not follow:
+            say("No request yet.")
+        if follow:
+            await _follow_requests(desk, as_json, {row["id"]: row["state"] for row in rows})
+
+
+async def _follow_requests(desk: Desk, as_json: bool, seen: dict[str, str]) -> None:
+    """Every request once when it opens and once when it is settled."""
+    while True:
+        rows = (await desk.call("requests", {"limit": "200"}))["requests"]
+        for row in reversed(rows):
+            if seen.get(row["id"]) != row["state"]:
+                _say_row(row, as_json)
+        seen = {row["id"]: row["state"] for row in rows}
+        await asyncio.sleep(POLL_S)
+
+
+def _say_row(row: Json, as_json: bool) -> None:
+    say(json.dumps(row, ensure_ascii=False) if as_json else request_line(row))
+
+
+def request_line(row: Json) -> str:
+    """One request on one line: when, who, what was asked, who served it, how it ended."""
+    served = f"{row['account']['label']}/{row['model']}" if row["account"]["label"] else "–"
+    if row["state"] == "open":
+        end = "…"
+    elif row["error"]:
+        end = f"{row['http_status']} {row['flag'] or ''} {row['error']['message']}"
+    else:
+        usage = row["usage"]
+        tokens = f"{count(usage['input'])}→{count(usage['output'])} tokens"
+        end = f"{row['http_status']} {row['flag'] or 'ok'} {tokens} {money(row['cost']['usd'])}"
+    took = "" if row["duration_ms"] is None else f" {row['duration_ms'] / 1000:.1f} s"
+    line = f"{when(row['at'])} {row['key']['name'] or '–'} {row['protocol']} {row['model_requested'] or '–'} → {served}{took} {end}"
+    return "".join(c if c.isprintable() else " " for c in line)

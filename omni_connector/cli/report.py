@@ -1,0 +1,74 @@
+"""`omni-connector usage` and `omni-connector models`: what was spent, and what can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from omni_connector.cli.base import json_option, near
+from omni_connector.cli.desk import ask
+from omni_connector.cli.output import count, few, money, note, say, show, table, when
+
+Json = dict[str, Any]
+GROUPS = ("account", "model", "provider", "key", "day")
+_TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
+
+
+@click.command()
+@click.option("--group", type=click.Choice(GROUPS), default="account", show_default=True, help="One line per …")
+@click.option("--from", "from_", metavar="WHEN", help="A span back (24h, 7d), a date, or 'today' (default: 30d).")
+@click.option("--to", metavar="WHEN", help="The same forms (default: now).")
+@json_option
+def usage(group: str, from_: str | None, to: str | None, as_json: bool) -> None:
+    """Requests, tokens and exact cost, by account, model, provider, key or day (UTC)."""
+    show(ask("usage", {"group": group, "from": from_, "to": to}), as_json, _show_usage)
+
+
+def _show_usage(answer: Json) -> None:
+    if not answer["rows"]:
+        say("No request in this period.")
+        return
+    total = {**answer["total"], "name": "total"}
+    rows = [
+        (row["name"], count(row["requests"]), count(row["failed"]), *(count(row[name]) for name in _TOKENS), money(row["cost_usd"]))
+        for row in (*answer["rows"], total)
+    ]
+    titles = (answer["group"].upper(), "REQUESTS", "FAILED", "INPUT", "CACHED", "WRITTEN", "OUTPUT", "THOUGHT", "COST")
+    table(titles, rows, right=titles[1:])
+    note(f"{when(answer['from'])} to {when(answer['to'])}.")
+    if total["unpriced"]:
+        note(f"{total['unpriced']} requests have no known price and are not in the cost.")
+
+
+@click.command()
+@click.argument("text", required=False)
+@json_option
+def models(text: str | None, as_json: bool) -> None:
+    """Models that your accounts serve. TEXT shows only names that contain it.
+
+    Ask for any of them by name, for "auto", or for PROVIDER/MODEL and LABEL/MODEL.
+    """
+    answer = ask("provider_models")
+    found = [m for m in answer["models"] if text is None or text.lower() in m["id"].lower()]
+    if text and not found and not as_json:
+        note(f"No model's name contains {text!r}{near(text, [m['id'] for m in answer['models']])}.")
+    show({"models": found}, as_json, _show_models)
+
+
+def _show_models(answer: Json) -> None:
+    if not answer["models"]:
+        say("No models. Connect an account: omni-connector backend add")
+        return
+    rows = [
+        (m["id"], few(m["accounts"]), count(m["context_window"]), _price(m["input_usd_per_mtok"]), _price(m["output_usd_per_mtok"]))
+        for m in answer["models"]
+    ]
+    table(("MODEL", "ACCOUNTS", "WINDOW", "$/M IN", "$/M OUT"), rows, right=("WINDOW", "$/M IN", "$/M OUT"))
+
+
+def _price(usd: str | None) -> str:
+    return "–" if usd is None else usd
+
+
+COMMANDS = (models, usage)

@@ -1,0 +1,199 @@
+"""The server and the installation: serve, status, stop, open, doctor, and --init-only. (R-20)"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omni_connector import __version__
+from omni_connector.cli.base import Stop, json_option
+from omni_connector.cli.desk import Running, alive, ask, running
+from omni_connector.cli.logs import logs
+from omni_connector.cli.office import home, local_gateway
+from omni_connector.cli.output import MARKS, facts, note, say, show, span
+
+Json = dict[str, Any]
+NOT_RUNNING = 3
+"""Exit code of `status` without a server, as init systems have it."""
+STOP_WITHIN_S = 60.0
+"""A server lets running requests finish (drain_s, 30 s) before it ends."""
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (default: 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: 38471; 0: any free one).")
+@click.option("--no-jobs", is_flag=True, help="Leave background jobs to another process.")
+@click.option("--open", "open_browser", is_flag=True, help="Open the dashboard in a browser.")
+@click.pass_context
+def serve(ctx: click.Context, host: str | None, port: int | None, no_jobs: bool, open_browser: bool) -> None:
+    """Start the server: client API, admin API and dashboard on one port. Ctrl-C ends it.
+
+    \b
+    Examples:
+      omni-connector
+      omni-connector serve --port 9000 --open
+    """
+    from omni_connector.root import ROOT
+
+    if not (ROOT / "app.py").is_file():
+        raise Stop(f"The installation is incomplete: {ROOT / 'app.py'} is missing. Install again.")
+    sys.path.insert(0, str(ROOT))
+    ctx.exit(importlib.import_module("app").main(host=host, port=port, jobs=not no_jobs, open_browser=open_browser))
+
+
+# ---------------------------------------------------------------- status, stop, open
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Whether the server runs, since when, and how its accounts are. Exit code 3 when it does not run."""
+    place = home()
+    server = running(place)
+    if server is None:
+        show({"running": False, "home": str(place)}, as_json, lambda _: say("The server is not running. Start it: omni-connector"))
+        ctx.exit(NOT_RUNNING)
+    system = ask("system")
+    accounts = ask("accounts")["accounts"]
+    standing: dict[str, int] = {}
+    for account in accounts:
+        standing[account["status"]] = standing.get(account["status"], 0) + 1
+    answer = {**system, "running": True, "url": server.base_url, "pid": server.pid, "accounts": standing}
+    show(answer, as_json, _show_status)
+
+
+def _show_status(answer: Json) -> None:
+    accounts = ", ".join(f"{number} {word}" for word, number in sorted(answer["accounts"].items()))
+    facts(
+        (
+            ("running", f"yes, since {span(answer['uptime_s'])} (process {answer['pid']})"),
+            ("dashboard", answer["url"]),
+            ("base URL", f"{answer['url']}/v1"),
+            ("accounts", accounts or "none yet: omni-connector backend add"),
+            ("in flight", answer["in_flight"]),
+            ("memory", f"{answer['memory_mb']} MB"),
+            ("version", answer["version"]),
+            ("home", answer["home"]),
+        )
+    )
+
+
+@click.command()
+@json_option
+def stop(as_json: bool) -> None:
+    """End the server. Requests in flight may finish first."""
+    server = running(home())
+    if server is None:
+        show({"stopped": False, "running": False}, as_json, lambda _: say("The server is not running."))
+        return
+    try:
+        os.kill(server.pid, signal.SIGTERM)
+    except OSError as error:
+        raise Stop(f"Process {server.pid} cannot be ended: {error.strerror}.") from error
+    if not as_json:
+        note(f"Stopping process {server.pid}; requests in flight may finish …")
+    _wait_for_end(server)
+    show({"stopped": True, "running": False, "pid": server.pid}, as_json, lambda _: say("The server has ended."))
+
+
+def _wait_for_end(server: Running) -> None:
+    until = time.monotonic() + STOP_WITHIN_S
+    while time.monotonic() < until:
+        if not alive(server.pid):
+            return
+        time.sleep(0.1)
+    raise Stop(f"Process {server.pid} still runs after {STOP_WITHIN_S:.0f} s. Requests may be in flight; ask again later.")
+
+
+@click.command("open")
+@json_option
+def open_dashboard(as_json: bool) -> None:
+    """Open the dashboard in the browser, and print its address."""
+    server = running(home())
+    if server is None:
+        raise Stop("The server is not running. Start it: omni-connector")
+    opened = _browse(server.base_url)
+    show({"url": server.base_url, "opened": opened}, as_json, lambda answer: say(answer["url"]))
+
+
+def _browse(url: str) -> bool:
+    """False where there is no display: a text browser must not take over the terminal."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    import webbrowser
+
+    try:
+        return webbrowser.open(url)
+    except webbrowser.Error:
+        return False
+
+
+# ---------------------------------------------------------------- doctor, --init-only
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Examine the installation: every finding in a plain sentence, with its fix. Exit code 1 when something fails."""
+    from omni_connector.doctor import examine, verdict
+
+    findings = asyncio.run(examine(home(), running(home())))
+    answer = {"ok": verdict(findings), "findings": [finding.as_json() for finding in findings]}
+    show(answer, as_json, _show_findings)
+    ctx.exit(0 if answer["ok"] else 1)
+
+
+def _show_findings(answer: Json) -> None:
+    for finding in answer["findings"]:
+        say(f"{MARKS[finding['level']]} {finding['what']}: {finding['message']}")
+        if finding["fix"]:
+            say(f"    → {finding['fix']}")
+    bad = sum(finding["level"] == "fail" for finding in answer["findings"])
+    warned = sum(finding["level"] == "warn" for finding in answer["findings"])
+    say()
+    say("All is well." if not bad and not warned else f"{bad} to repair, {warned} to look at.")
+
+
+def initialise(as_json: bool) -> None:
+    """`omni-connector --init-only`: home, keys, database; nothing that exists is touched."""
+    place = home()
+    answer = asyncio.run(_initialise(place))
+    show(answer, as_json, _show_home)
+
+
+async def _initialise(place: Path) -> Json:
+    async with local_gateway(place) as gateway:
+        return {
+            "version": __version__,
+            "home": str(place),
+            "database": gateway.admin.database_name,
+            "master_key_file": str(place / "master.key"),
+            "admin_key_file": str(place / "admin.key"),
+            "accounts": len(gateway.snapshot.accounts),
+            "keys": len(gateway.snapshot.keys),
+        }
+
+
+def _show_home(answer: Json) -> None:
+    facts(
+        (
+            ("home", answer["home"]),
+            ("database", answer["database"]),
+            ("master key", f"{answer['master_key_file']} (keep a copy: without it the stored credentials cannot be read)"),
+            ("admin key", answer["admin_key_file"]),
+        )
+    )
+    note("Ready. Start the server: omni-connector")
+
+
+COMMANDS = (serve, status, stop, open_dashboard, logs, doctor)

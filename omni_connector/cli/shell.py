@@ -1,0 +1,83 @@
+"""The root command: what `omni-connector` without a command does, and the help that teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import click
+
+from omni_connector import __version__
+from omni_connector.cli import backend, config, key, report, server
+from omni_connector.cli.base import Group, json_option, near
+
+# The root help, in the order in which a newcomer needs things.
+SECTIONS: Mapping[str, Sequence[str]] = {
+    "Server": ("serve", "status", "stop", "open", "logs", "doctor"),
+    "Accounts and keys": ("backend", "key"),
+    "What happens": ("models", "usage"),
+    "Settings": ("config",),
+}
+EPILOG = """\b
+First steps:
+  omni-connector                              start the server; the dashboard opens on the printed address
+  omni-connector backend add                  connect an account (asks; every answer is also an option)
+  omni-connector backend add demo             … or look around first: the built-in demo needs no key
+  omni-connector key create --name laptop     the key your programs use, shown once
+  omni-connector doctor                       something does not work? this names the reason and the fix
+
+\b
+Any OpenAI or Anthropic client then works with base URL http://localhost:38471/v1 and model "auto".
+Everything is kept in ~/.omni-connector (or OMNI_HOME). Every command explains itself with --help."""
+FORMS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Root(Group):
+    """The command itself: `omni-connector` alone serves, and takes the options of `serve`."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"account": "backend"}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        serve_options = _options(self.commands["serve"])
+        if args and args[0].startswith("-") and args[0].split("=")[0] in serve_options:
+            args = ["serve", *args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = serve_options | _options(self) | set(ctx.help_option_names)
+            raise click.UsageError(f"There is no option {error.option_name!r}{near(error.option_name, known)}.") from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(90)) for name in names])
+
+
+def _options(command: click.Command) -> set[str]:
+    return {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+
+
+@click.group(cls=Root, invoke_without_command=True, context_settings=FORMS, epilog=EPILOG)
+@click.version_option(__version__, "--version", "-V", prog_name="omni-connector", message="%(prog)s %(version)s")
+@click.option("--init-only", is_flag=True, help="Create home, keys and database, say where they are, and exit.")
+@json_option
+@click.pass_context
+def root(ctx: click.Context, init_only: bool, as_json: bool) -> None:
+    """One key for every AI account you own: a local gateway that routes, translates, fails over and keeps exact books.
+
+    Without a command the server starts (see 'serve').
+    """
+    if ctx.invoked_subcommand is not None:
+        if init_only:
+            raise click.UsageError("--init-only stands alone, without a command.")
+        return
+    if init_only:
+        from omni_connector.cli.server import initialise
+
+        initialise(as_json)
+        return
+    ctx.exit(ctx.invoke(root.commands["serve"]))
+
+
+for command in (*server.COMMANDS, backend.backend, key.key, config.config, *report.COMMANDS):
+    root.add_command(command)

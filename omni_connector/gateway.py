@@ -1,0 +1,352 @@
+"""One process of omni-connector, put together: storage, secrets, snapshot, pool, ledger, relay, jobs and the admin operations.
+
+`app.py` opens one of these and gives it routes; tests open one without HTTP. What is here is wiring: each decision is in
+the room that owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from omni_connector import catalog, providers, secrets, settings, usage
+from omni_connector.admin import Admin, Process, TestResult
+from omni_connector.admin.probe import WITHIN_S, ask_models
+from omni_connector.call import Call
+from omni_connector.chat import Usage
+from omni_connector.errors import GatewayError
+from omni_connector.jobs import Jobs
+from omni_connector.ledger import Ledger
+from omni_connector.limits import Limits
+from omni_connector.live import Live
+from omni_connector.record import Record, account_failure
+from omni_connector.relay import Deadlines, Doors, Relay
+from omni_connector.routing.health import HealthSettings, cooldown_for, needs_login, recover, scope_of
+from omni_connector.routing.plan import Plan, make_plan
+from omni_connector.routing.pool import Pool
+from omni_connector.routing.resolve import Candidate, ModelName, resolve, visible_models
+from omni_connector.snapshot import Account, ClientKey, Cooldown, Snapshot
+from omni_connector.store import accounts as account_rows
+from omni_connector.store import keys as key_rows
+from omni_connector.store import requests as request_rows
+from omni_connector.store import settings as setting_rows
+from omni_connector.store.engine import Database
+from omni_connector.store.snapshot import load_snapshot
+from omni_connector.upstream import Upstream
+from omni_connector.wire.views import View
+
+log = logging.getLogger("omni.gateway")
+Json = dict[str, Any]
+
+PROVIDER_NAMES: Mapping[str, str] = {
+    **{name: target for name, (target, _) in providers.ALIASES.items()},
+    **{name: name for name in providers.PROVIDERS},
+}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Gateway:
+    """`await Gateway.open(home)` … `await gateway.close()`. `env` is the environment; `serving` starts what only a server needs."""
+
+    def __init__(self, home: Path, env: Mapping[str, str], db: Database, vault: secrets.Vault, server: str, base_url: str) -> None:
+        self.home = home
+        self.env = env
+        self.db = db
+        self.vault = vault
+        self.snapshot = Snapshot()
+        self.settings = settings.load(env, {})
+        self.endpoints: providers.Endpoints = {}
+        self.admin_key = secrets.load_or_create_admin_key(home, env)
+        self.process_id = secrets.new_id("prc")
+        self.started_at = now_ms()
+        self.live = Live()
+        self.pool = Pool(catalog.family)
+        self.limits = Limits()
+        self.upstream = Upstream()
+        self.ledger = Ledger(self._write)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._used: dict[str, int] = {}
+        self._rng = random.Random()
+        self._prices: asyncio.Task[None] | None = None
+        self._reloading = asyncio.Lock()
+        doors = Doors(
+            plan=self.plan,
+            estimate=usage.estimate_tokens,
+            price=self.price,
+            prices_loaded=self._prices_loaded,
+            endpoints=lambda: self.endpoints,
+            failed=self._failed,
+            worked=self._worked,
+            publish=self._publish_record,
+            process_id=self.process_id,
+            now=now_ms,
+        )
+        self.relay = Relay(self.ledger, self.upstream, self.pool, self.limits, doors, Deadlines())
+        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload)
+        self.admin = Admin(
+            db,
+            vault,
+            self.settings,
+            snapshot=lambda: self.snapshot,
+            reload=self.reload,
+            publish=self.live.publish,
+            process=Process(self.started_at, home, base_url, server),
+            pool=self.pool,
+            test_account=self.test_account,
+        )
+
+    @classmethod
+    async def open(cls, home: Path, env: Mapping[str, str] | None = None, *, server: str = "none", base_url: str = "") -> Gateway:
+        """Home, keys and database made ready (created when they are not there), the schema brought up to date, every secret
+        decrypted once. Raises SettingsError, SecretsError, DatabaseError with what to do; changes nothing then."""
+        env = settings.environment(home, os.environ if env is None else env)
+        settings.prepare_home(home)
+        vault = secrets.load_or_create_master(home, env)
+        first = settings.load(env, {})
+        db = await Database.open(first.database_url or f"sqlite:///{home / 'omni.db'}")
+        try:
+            await db.migrate()
+            gateway = cls(home, env, db, vault, server, base_url)
+            await gateway.reload()
+        except BaseException:
+            await db.close()
+            raise
+        return gateway
+
+    async def serve(self, *, jobs: bool = True) -> None:
+        """Start what a server needs: ledger, connections, recovery of what a crash left open, jobs, watching for changes."""
+        self.ledger.start()
+        await self.upstream.open()
+        await self.jobs.start(clock=jobs)
+        log.info("recovery: %s", await self.jobs.recover())
+        await self.add_environment_accounts()
+        await self.db.watch(self._moved, since=self.snapshot.version)
+        self._prices = asyncio.create_task(asyncio.to_thread(usage.source_name), name="price tables")  # type: ignore[arg-type]
+        self._spawn(self._touch_forever())
+
+    async def close(self) -> None:
+        """In the opposite order; what was settled is on disk when this returns."""
+        self.live.close()
+        for task in tuple(self._tasks):
+            if task.get_name() == "touch":
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._prices is not None:
+            await self._prices
+            await self.jobs.close()
+            await self.ledger.close()
+            await self.upstream.close()
+            await self._touch()
+        await self.db.close()
+
+    # ------------------------------------------------------------ the snapshot
+
+    async def reload(self) -> None:
+        """Read the configuration anew. What is in flight keeps the snapshot it began with."""
+        async with self._reloading:
+            fresh = await self.db.run(lambda conn: load_snapshot(conn, self.vault, providers.complete))
+            if fresh.version >= self.snapshot.version:
+                self._take(fresh)
+
+    def _take(self, fresh: Snapshot) -> None:
+        self.snapshot = fresh
+        self.settings = stored = settings.load(self.env, fresh.settings)
+        self.admin.settings = stored
+        self.endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
+        self.pool.sync(fresh, now_ms())
+        self.relay.deadlines = Deadlines(
+            first_byte=stored.first_byte_timeout_s,
+            idle=stored.idle_timeout_s,
+            total=stored.total_timeout_s,
+            window=stored.attempts_window_s,
+            keepalive=stored.keepalive_s,
+            max_attempts=stored.max_attempts,
+            retry_share=stored.retry_budget,
+            retry_floor=stored.retry_budget_min,
+        )
+
+    async def _moved(self, version: int) -> None:
+        """Another process changed something: take it over and show it."""
+        if version <= self.snapshot.version:
+            return
+        before = self.snapshot
+        await self.reload()
+        await self._publish_changes(before, self.snapshot)
+
+    async def _publish_changes(self, before: Snapshot, after: Snapshot) -> None:
+        if not self.live.listening:
+            return
+        for account in after.accounts:
+            self.live.publish("account", await self.admin.account(account.id))
+        for gone in {account.id for account in before.accounts} - {account.id for account in after.accounts}:
+            self.live.publish("account-removed", {"id": gone})
+        for key in (await self.admin.keys())["keys"]:
+            self.live.publish("key", key)
+
+    # ------------------------------------------------------------ what the relay asks for
+
+    def plan(self, call: Call, view: View) -> Plan:
+        stored = self.settings
+        name = view.model
+        if call.provider:
+            name = f"{call.provider}/{name}" if name and name != "auto" else call.provider
+        resolution = resolve(
+            name,
+            self.snapshot,
+            call.wire,
+            call.key,
+            family=catalog.family,
+            default_model=stored.default_model,
+            provider_aliases=PROVIDER_NAMES,
+        )
+        return make_plan(resolution, view.needs, call.key, self.pool, stored.strategy, now_ms(), self._rng)
+
+    def models(self, key: ClientKey) -> list[ModelName]:
+        return visible_models(self.snapshot, key, family=catalog.family, provider_aliases=PROVIDER_NAMES)
+
+    def price(self, used: Usage, account: Account, model: str) -> tuple[Decimal | None, str]:
+        found = usage.price(used, providers.price_id(account), model)
+        return found.cost, found.source
+
+    async def _prices_loaded(self) -> None:
+        if self._prices is not None and not self._prices.done():
+            await asyncio.shield(self._prices)
+
+    async def _write(self, opens: Sequence[Json], settles: Sequence[Json]) -> None:
+        def write(conn: Any) -> None:
+            request_rows.insert_open(conn, opens)
+            request_rows.settle(conn, settles)
+
+        await self.db.tx(write)
+
+    def _worked(self, candidate: Candidate, ms: int) -> None:
+        now, account = now_ms(), candidate.account
+        self.pool.record(account.id, True, ms, "", now)
+        self._used[account.id] = now
+        for scope in ("", f"model:{catalog.family(candidate.model)}"):
+            cooldown = self.pool.cooldown(account.id, scope)
+            if cooldown is not None and recover(cooldown, now - ms, now):
+                self.pool.clear(account.id, scope)
+                self._spawn(self._store_recovery(account.id, scope))
+
+    def _failed(self, candidate: Candidate, error: GatewayError) -> None:
+        if not account_failure(error):
+            return
+        now, account, family = now_ms(), candidate.account, catalog.family(candidate.model)
+        self.pool.record(account.id, False, None, error.info.flag, now)
+        scope = scope_of(error, family)
+        if scope is None:
+            return
+        previous = self.pool.cooldown(account.id, scope)
+        health = HealthSettings(guessed_max_s=self.settings.guessed_cooldown_max_s)
+        cooldown = cooldown_for(error, account, family, previous, now, health, self._rng)
+        if cooldown is not None and cooldown != previous:
+            self.pool.cool(cooldown)
+            self._spawn(self._store_cooldown(cooldown))
+        if needs_login(error.kind):
+            self._spawn(self._store_login(account.id, error.message))
+
+    async def _store_cooldown(self, cooldown: Cooldown) -> None:
+        def write(conn: Any) -> int:
+            account_rows.extend_cooldown(conn, cooldown)
+            return setting_rows.config_version(conn)
+
+        self.pool.cool(cooldown, await self.db.tx(write))
+        await self._show_account(cooldown.account_id)
+
+    async def _store_recovery(self, account_id: str, scope: str) -> None:
+        def write(conn: Any) -> int:
+            account_rows.clear_cooldowns(conn, account_id, scope)
+            return setting_rows.config_version(conn)
+
+        self.pool.clear(account_id, scope, await self.db.tx(write))
+        await self._show_account(account_id)
+
+    async def _store_login(self, account_id: str, reason: str) -> None:
+        await self.db.tx(lambda conn: account_rows.set_state(conn, account_id, "needs_login", secrets.redact(reason)[:500]))
+        await self.reload()
+        await self._show_account(account_id)
+
+    async def _show_account(self, account_id: str) -> None:
+        if self.live.listening and account_id in self.pool.accounts:
+            self.live.publish("account", await self.admin.account(account_id))
+
+    def _publish_record(self, record: Record) -> None:
+        if self.live.listening:
+            self.live.publish("request", record.view())
+
+    def tick_soon(self) -> None:
+        """Run due jobs now, without making anybody wait for them."""
+
+        async def tick() -> None:
+            await self.jobs.tick()
+
+        self._spawn(tick())
+
+    def used_key(self, key_id: str, at: int) -> None:
+        self._used[key_id] = at
+
+    async def _touch_forever(self) -> None:
+        """ "Last used" is for people: written in one go now and then, not with every request."""
+        task = asyncio.current_task()
+        if task is not None:
+            task.set_name("touch")
+        while True:
+            await asyncio.sleep(10)
+            await self._touch()
+            if self.live.listening:
+                self.live.publish("system", await self.admin.system())
+
+    async def _touch(self) -> None:
+        used, self._used = self._used, {}
+        if not used:
+            return
+
+        def write(conn: Any) -> None:
+            account_rows.touch(conn, {name: at for name, at in used.items() if name.startswith("acc_")})
+            key_rows.touch(conn, {name: at for name, at in used.items() if name.startswith("key_")})
+
+        await self.db.tx(write)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Background work whose failure is logged and waits for nobody."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background work failed", exc_info=task.exception())
+
+    # ------------------------------------------------------------ accounts
+
+    async def test_account(self, account: Account) -> TestResult:
+        """Ask the provider for its models: costs nothing and proves address and credential."""
+        return await ask_models(account, self.upstream, self.endpoints, WITHIN_S)
+
+    async def add_environment_accounts(self) -> None:
+        """A provider key in the environment becomes an account labelled `env` (CONTRACT §6), unless that provider has one."""
+        known = {account.provider for account in self.snapshot.accounts}
+        for row in providers.PROVIDERS.values():
+            secret = next((self.env[name].strip() for name in row.env if self.env.get(name, "").strip()), "")
+            if not secret or row.id in known:
+                continue
+            labels = {account.label for account in self.snapshot.accounts}
+            label = "env" if "env" not in labels else f"env-{row.id}"
+            if label in labels:
+                continue
+            try:
+                await self.admin.add_account({"provider": row.id, "label": label, "api_key": secret, "discover": False})
+            except GatewayError as error:
+                log.warning("the key for %s in the environment could not be used: %s", row.label, error.message)

@@ -1,0 +1,202 @@
+"""Background work: the bodies of the jobs, and the clock that makes due ones run (DESIGN.md, law 6).
+
+The queue is a table (`store/jobs.py`); APScheduler with its in-memory store is only the clock. Every tick claims due rows
+by lease, so any number of processes may tick and none runs a job twice; `POST /api/jobs/tick` lets an outside cron do it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from omni_connector.settings import Settings
+from omni_connector.store import accounts as account_rows
+from omni_connector.store import jobs as queue
+from omni_connector.store import requests as request_rows
+from omni_connector.store.engine import Database
+
+log = logging.getLogger("omni.jobs")
+
+TICK_S = 5
+BEAT_S = 5
+LEASE_MS = 10 * 60_000
+DEAD_MS = 30_000
+"""A process that was not seen for this long is dead, even on another machine."""
+CHUNK = 2_000
+"""Rows one delete takes: the writer is never held for long."""
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of periodic work. `every_ms` may depend on settings; 0 switches it off."""
+
+    name: str
+    meaning: str
+    every_ms: Callable[[Settings], int]
+    jitter_ms: int
+
+
+KINDS = (
+    Kind("cooldown-recovery", "Drops cooldowns that ran out long ago.", lambda s: MINUTE, 5_000),
+    Kind("retention", "Deletes request rows beyond the kept days and rows.", lambda s: HOUR, 5 * MINUTE),
+    Kind(
+        "snapshot", "Writes a copy of the database to backups/ and keeps the newest ones.", lambda s: int(s.snapshot_hours * HOUR), MINUTE
+    ),
+    Kind("recovery", "Settles the open rows that a killed process left behind.", lambda s: MINUTE, 5_000),
+)
+
+
+class Jobs:
+    """The clock of one process. `reload` makes the snapshot current after a job changed the configuration."""
+
+    def __init__(
+        self,
+        db: Database,
+        settings: Callable[[], Settings],
+        home: Path,
+        process_id: str,
+        now: Callable[[], int],
+        reload: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._db = db
+        self._settings = settings
+        self._home = home
+        self._process_id = process_id
+        self._now = now
+        self._reload = reload
+        self._scheduler: AsyncIOScheduler | None = None
+        self._ticking = asyncio.Lock()
+        self._bodies: Mapping[str, Callable[[], Awaitable[str]]] = {
+            "cooldown-recovery": self._cooldown_recovery,
+            "retention": self._retention,
+            "snapshot": self._snapshot,
+            "recovery": self.recover,
+        }
+
+    async def start(self, *, clock: bool) -> None:
+        """Make the periodic jobs known, say that this process lives and, with `clock`, begin to tick."""
+        await self.beat()
+        await self._ensure()
+        self._scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60})
+        self._scheduler.add_job(self._safely, "interval", seconds=BEAT_S, args=[self.beat])
+        if clock:
+            self._scheduler.add_job(self._safely, "interval", seconds=TICK_S, jitter=1, args=[self.tick])
+        self._scheduler.start()
+
+    async def close(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+        async with self._ticking:
+            await self._db.tx(lambda conn: queue.forget(conn, [self._process_id]))
+
+    async def _ensure(self) -> None:
+        now, settings = self._now(), self._settings()
+
+        def ensure(conn: Any) -> None:
+            for kind in KINDS:
+                every = kind.every_ms(settings)
+                if every > 0:
+                    # The first run is one interval away: starting is for serving.
+                    queue.ensure(conn, kind.name, "", every, None, now, due_at=now + every, jitter=kind.jitter_ms)
+
+        await self._db.tx(ensure)
+
+    async def beat(self) -> None:
+        host, pid, now = socket.gethostname(), os.getpid(), self._now()
+        await self._db.tx(lambda conn: queue.beat(conn, self._process_id, host, pid, now))
+
+    async def _safely(self, work: Callable[[], Awaitable[object]]) -> None:
+        """The scheduler's threadless jobs must not die of a database that is busy or a disk that is full for a while."""
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed; it is tried again at the next tick")
+
+    async def tick(self) -> int:
+        """Claim and run what is due. Returns how many jobs ran."""
+        async with self._ticking:
+            now = self._now()
+            due = await self._db.tx(lambda conn: queue.claim(conn, self._process_id, now, LEASE_MS))
+            for job in due:
+                await self._run(job)
+            return len(due)
+
+    async def _run(self, job: queue.JobRow) -> None:
+        body = self._bodies.get(job.kind)
+        error: str | None = None
+        if body is None:
+            error = f"this version knows no job of kind {job.kind!r}"
+        else:
+            try:
+                log.info("job %s: %s", job.kind, await body())
+            except Exception as failure:
+                log.exception("job %s failed", job.kind)
+                error = f"{type(failure).__name__}: {failure}"[:500]
+        ended = self._now()
+        await self._db.tx(lambda conn: queue.finish(conn, job.id, job.fence, ended, error))
+
+    # ------------------------------------------------------------ bodies; each returns a sentence for the log
+
+    async def _cooldown_recovery(self) -> str:
+        now = self._now()
+        gone = await self._db.tx(lambda conn: account_rows.expire_cooldowns(conn, now))
+        if gone:
+            await self._reload()
+        return f"{len(gone)} cooldowns had run out"
+
+    async def _retention(self) -> str:
+        settings = self._settings()
+        before = self._now() - int(settings.retention_days * 24 * HOUR) if settings.retention_days else None
+        keep = settings.retention_rows or None
+        deleted = 0
+        while count := await self._db.tx(lambda conn: request_rows.prune(conn, before, keep, CHUNK)):
+            deleted += count
+            await asyncio.sleep(0)
+        return f"{deleted} request rows deleted"
+
+    async def _snapshot(self) -> str:
+        """A whole copy or none: the store writes beside the target and renames."""
+        folder = self._home / "backups"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        target = folder / f"omni-{self._now()}.db"
+        await self._db.snapshot_to(target)
+        kept = sorted(folder.glob("omni-*.db"), reverse=True)
+        for old in kept[self._settings().snapshots_kept :]:
+            old.unlink(missing_ok=True)
+        return f"copied to {target.name}"
+
+    async def recover(self) -> str:
+        """Open rows of processes that are gone become estimates, marked RECOVERED."""
+        now, me, here = self._now(), self._process_id, socket.gethostname()
+
+        def gone(host: str, pid: int) -> bool:
+            return host == here and not _alive(pid)
+
+        def work(conn: Any) -> int:
+            dead = queue.dead(conn, now, DEAD_MS, gone, me)
+            recovered = request_rows.recover(conn, dead, now)
+            queue.forget(conn, dead)
+            return recovered
+
+        return f"{await self._db.tx(work)} open rows settled as estimates"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

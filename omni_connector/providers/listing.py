@@ -1,0 +1,168 @@
+"""Two questions that cost nothing: which models does the account see, and how much is left on it. Pure builders and readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import urlsplit
+
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.providers.addresses import Endpoints, base_url, check_url, endpoint, named_endpoint, region_of, request_headers
+from omni_connector.providers.provider import EMPTY, Provider
+from omni_connector.snapshot import Account, Json
+
+ANSWERS: Mapping[int, Kind] = {
+    401: Kind.ACCOUNT_REJECTED,
+    402: Kind.ACCOUNT_UNPAID,
+    403: Kind.ACCOUNT_FORBIDDEN,
+    408: Kind.UPSTREAM_TIMEOUT,
+    429: Kind.ACCOUNT_RATE_LIMITED,
+    503: Kind.UPSTREAM_OVERLOADED,
+    504: Kind.UPSTREAM_TIMEOUT,
+    529: Kind.UPSTREAM_OVERLOADED,
+}
+"""Status → what it says about the account. Anything else that is not 2xx: UPSTREAM_FAILED."""
+
+NOT_CHAT = re.compile(
+    r"embed|whisper|tts|transcri|moderation|rerank|dall-e|(^|[/-])(image|imagen|sora|veo|flux|stable-diffusion|realtime|ocr|bge|live)([-.\d]|$)"
+    r"|-image(-|$)|^(davinci|babbage|ada|curie)(-|$)|prompt-guard|speech|orpheus",
+    re.IGNORECASE,
+)
+"""Names of models that do not chat. A mistake here only hides a name from the list; asking for it by name still works."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """`chat` in the provider's order; `other`: embeddings, speech, pictures and the like."""
+
+    chat: tuple[str, ...]
+    other: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- Models
+
+
+def models_request(provider: Provider, account: Account, endpoints: Endpoints = EMPTY) -> tuple[str, dict[str, str]]:
+    """GET this address with these headers. GatewayError BAD_REQUEST as `base_url` raises it."""
+    headers = request_headers(provider, account)
+    named = named_endpoint("models", provider, account, endpoints)
+    if named:
+        return check_url(named, "options.endpoints.models"), headers
+    if not account.base_url and provider.models_urls:
+        return provider.models_urls.get(region_of(provider, account)) or provider.models_urls[""], headers
+    return endpoint(provider, account, provider.models_path, endpoints), headers
+
+
+def list_models(provider: Provider, status: int, body: Any) -> ModelList:
+    """A model list's answer (parsed JSON, or None when it was none) → its names.
+
+    Forms: {"data": [{"id"}]} (OpenAI, Anthropic), {"models": [{"name" | "id"}]} (Ollama), a bare array of those or of names
+    (Together, GitHub Models). A vendor's entry of another type than chat ("type": "embedding", …) goes to `other`.
+    GatewayError when the status is not 2xx (see ANSWERS) or the body has none of these forms.
+    """
+    refuse(provider, status, body)
+    entries = body.get("data", body.get("models")) if isinstance(body, dict) else body
+    if not isinstance(entries, list):
+        raise GatewayError(Kind.UPSTREAM_FAILED, f"{provider.label} answered its model list in an unknown form", upstream_status=status)
+    chat: dict[str, None] = {}
+    other: dict[str, None] = {}
+    for entry in entries:
+        name = _name(entry)
+        if name:
+            (other if _not_chat(name, entry) else chat)[name] = None
+    return ModelList(tuple(chat), tuple(other))
+
+
+def parse_models(provider: Provider, status: int, body: Any) -> tuple[str, ...]:
+    """The names that chat; see `list_models`."""
+    return list_models(provider, status, body).chat
+
+
+def _name(entry: Any) -> str:
+    if isinstance(entry, dict):
+        entry = entry.get("id") or entry.get("name")
+    return entry.removeprefix("models/") if isinstance(entry, str) else ""
+
+
+def _not_chat(name: str, entry: Any) -> bool:
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    if kind in ("embedding", "embeddings", "image", "audio", "moderation", "rerank", "transcribe", "video"):
+        return True
+    return bool(NOT_CHAT.search(name))
+
+
+# ---------------------------------------------------------------- Balance
+
+
+def balance_request(provider: Provider, account: Account, endpoints: Endpoints = EMPTY) -> tuple[str, dict[str, str]] | None:
+    """GET this address with these headers; None where the provider tells no balance to a key."""
+    if provider.balance is None:
+        return None
+    headers = request_headers(provider, account)
+    named = named_endpoint("balance", provider, account, endpoints)
+    if named:
+        return check_url(named, "options.endpoints.balance"), headers
+    host = urlsplit(base_url(provider, account, endpoints))
+    return f"{host.scheme}://{host.netloc}{provider.balance.path}", headers
+
+
+def parse_balance(provider: Provider, account: Account, status: int, body: Any) -> Json | None:
+    """→ {"amount": "12.30", "currency": "USD", "usable": true | false | null, "items": [{"amount", "currency"}, …]}, the first
+    item on top; None where the answer does not say (unknown is not 0). Raises GatewayError for an answer that is not 2xx."""
+    spec = provider.balance
+    if spec is None:
+        return None
+    refuse(provider, status, body)
+    default = spec.currencies.get(region_of(provider, account), spec.currency)
+    found: Iterable[Any] = _at(body, spec.items) or () if spec.items else (body,)
+    items = []
+    for entry in found if isinstance(found, list | tuple) else ():
+        amount = _decimal(_at(entry, spec.amount))
+        spent = _decimal(_at(entry, spec.minus)) if spec.minus else Decimal(0)
+        currency = _at(entry, default[1:]) if default.startswith(".") else default
+        if amount is not None and spent is not None and isinstance(currency, str):
+            items.append({"amount": f"{amount - spent:f}", "currency": currency})
+    if not items:
+        return None
+    usable = _at(body, spec.usable) if spec.usable else None
+    return {**items[0], "usable": usable if isinstance(usable, bool) else None, "items": items}
+
+
+def _at(value: Any, path: str) -> Any:
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _decimal(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+# ---------------------------------------------------------------- Refusals
+
+
+def refuse(provider: Provider, status: int, body: Any) -> None:
+    """Raises the GatewayError that a status other than 2xx stands for; the provider's own words are part of the message."""
+    if 200 <= status < 300:
+        return
+    said = _said(body)
+    message = f"{provider.label} answered {status}" + (f": {said}" if said else "")
+    raise GatewayError(ANSWERS.get(status, Kind.UPSTREAM_FAILED), message, upstream_status=status, scope="account")
+
+
+def _said(body: Any) -> str:
+    """The sentence in an error body of whatever shape, at most 300 characters."""
+    for path in ("error.message", "message", "detail", "error", "msg"):
+        said = _at(body, path)
+        if isinstance(said, str) and said:
+            return said[:300]
+    return ""

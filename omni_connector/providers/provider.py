@@ -1,0 +1,141 @@
+"""What a provider is: one row of data, and the words its features are said in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+WIRES = ("openai-chat", "anthropic-messages")
+"""The wire formats an account may be told to speak (options.wire): names of wire.FORMATS."""
+
+Auth = Literal["bearer", "x-api-key", "none"]
+
+FEATURES: Mapping[str, str] = {
+    # How a request is said
+    "max_completion_tokens": "wants `max_completion_tokens`; `max_tokens` is deprecated or refused",
+    "stream_options": "reports usage in a stream only when `stream_options.include_usage` asks for it",
+    "developer_role": "knows the role `developer`; elsewhere it is sent as `system`",
+    "random_seed": "calls `seed` `random_seed`",
+    "strict_fields": "answers 422 to any field it does not know",
+    "single_stop": "takes one stop sequence only",
+    "single_choice": "gives one choice: `n` must be 1",
+    "no_logprobs": "refuses `logprobs`, `top_logprobs` and `logit_bias`",
+    "no_penalties": "refuses `presence_penalty`, `frequency_penalty` and `logit_bias`",
+    "no_sampling": "refuses `temperature`, `top_p` and `top_k` other than the defaults",
+    "no_sampling_with_thinking": "refuses sampling values while it thinks",
+    "top_k": "takes `top_k`",
+    "min_p": "takes `min_p`",
+    "safety_identifier": "calls `user` `safety_identifier`",
+    "mid_system": "knows the role `system` in the middle of a conversation",
+    "cache_control": "takes prompt-cache markers on content blocks",
+    # Tools and structured answers
+    "parallel_tools": "takes `parallel_tool_calls` (or its negation)",
+    "allowed_tools": "takes a `tool_choice` that lists the allowed tools",
+    "custom_tools": "has free-text tools (`type: custom`)",
+    "strict_tools": "holds tool arguments to their schema (`strict`)",
+    "short_call_ids": "takes only tool call ids of nine letters and digits",
+    "tool_stream": "streams tool arguments only with `tool_stream: true`",
+    "json_schema": "holds an answer to a JSON schema",
+    "json_object": "holds an answer to be some JSON object",
+    # Reasoning
+    "reasoning_effort": "takes `reasoning_effort`",
+    "reasoning_object": "takes `reasoning: {effort | max_tokens, …}`",
+    "reasoning_content": "gives thoughts as `reasoning_content`",
+    "reasoning_field": "gives thoughts as `reasoning`",
+    "reasoning_details": "gives thoughts as `reasoning_details[]`, to be sent back unchanged in a tool loop",
+    "reasoning_replay_in_tool_loop": "wants its thoughts back within a tool loop, and only there",
+    "reasoning_replay_always": "wants its thoughts back on every assistant message with tool calls",
+    "reasoning_split": "keeps thoughts out of the text only with `reasoning_split: true`",
+    "thinking_toggle": "takes `thinking: {type: enabled | disabled}`",
+    "thinking_effort": "takes the effort inside it: `thinking: {type, effort}`",
+    "enable_thinking": "takes `enable_thinking` and `thinking_budget`",
+    "adaptive_thinking": "takes `thinking: {type: adaptive}`",
+    "effort": "takes `output_config.effort`",
+    "no_thinking_budget": "refuses `thinking: {type: enabled, budget_tokens}`",
+    "always_thinking": "cannot switch thinking off",
+    # What may be shown to it; absent and not negated = unknown, the provider decides
+    "vision": "some of its models see images",
+    "no_vision": "none of its models sees images",
+    "documents": "some of its models read documents (PDF) from the request",
+    "no_documents": "none of its models reads documents from the request",
+    "document_urls": "fetches documents that are given by URL",
+    "audio": "some of its models hear sound",
+    "no_audio": "none of its models hears sound",
+    "no_tools": "no tool calls",
+    "no_json": "no structured answers",
+}
+"""The vocabulary of `Provider.features`, `Account.features`, `Target.features` and `catalog.profile`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Where a provider tells what is left on an account. Paths are dotted names inside the JSON answer."""
+
+    path: str
+    """Below the host, not below the base URL: "/user/balance"."""
+    amount: str
+    currency: str
+    """A dotted path when it starts with ".", else the currency itself; regions may differ, see `currencies`."""
+    currencies: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Region → currency, where the answer does not name it."""
+    minus: str = ""
+    """Subtracted from `amount` (OpenRouter states credits and usage)."""
+    items: str = ""
+    """A list of balances, one per currency: `amount` and `currency` are then inside each item."""
+    usable: str = ""
+    """Boolean: may calls be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A second wire format that a provider speaks, at addresses of its own (base URLs with their version, by region)."""
+
+    urls: Mapping[str, str]
+    features: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One row. Base URLs hold their version ("https://api.openai.com/v1"), so a wire format's PATH can be appended.
+
+    `regions`: name → base URL, the first is the default; accounts choose by `options["region"]`.
+    `price_id`: genai-prices' id, or one of usage.FREE; `region_price_ids` replace it by region. None: prices unknown.
+    `faces`: wire format → `Face`; accounts choose by `options["wire"]`.
+    `default_models`: best first, for `auto` while neither the user nor the provider's own list says more.
+    `notes`: what is not verified, in words for the reader of docs/providers.md.
+    """
+
+    id: str
+    label: str
+    base_url: str
+    key_url: str = ""
+    docs_url: str = ""
+    terms: str = ""
+    wire: str = "openai-chat"
+    auth: Auth = "bearer"
+    env: tuple[str, ...] = ()
+    regions: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    models_path: str = "/models"
+    models_urls: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Region ("" without regions) → whole address of the model list, where it is not below the base URL."""
+    key_hint: str = ""
+    local: bool = False
+    custom: bool = False
+    demo: bool = False
+    features: frozenset[str] = frozenset()
+    default_models: tuple[str, ...] = ()
+    price_id: str | None = None
+    region_price_ids: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    extra_headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    faces: Mapping[str, Face] = field(default_factory=lambda: EMPTY)
+    balance: Balance | None = None
+    notes: str = ""
+
+    @property
+    def open_models(self) -> bool:
+        """True: any model name may be sent, because no complete list is to be had."""
+        return self.custom or self.local

@@ -1,0 +1,195 @@
+"""The row of one request while it lives: what was asked, planned, tried, delivered, and what it cost.
+
+`opened()` and `settled()` give the columns of `store/tables.py`; `view()` gives the JSON that the admin API, the dashboard
+and `logs -f` show, so that a live row and a stored row look the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from omni_connector.chat import Usage
+from omni_connector.errors import KINDS, GatewayError
+from omni_connector.meter import Reading
+from omni_connector.usage import nano, usd
+
+Json = dict[str, Any]
+Outcome = Literal["ok", "failed", "client_left", "cut", "recovered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one account. `status` is what the provider answered (None: nothing), `ms` how long it took."""
+
+    account: str
+    provider: str
+    model: str
+    status: int | None
+    ms: int
+    kind: str | None = None
+    message: str | None = None
+
+    def as_json(self) -> Json:
+        return {
+            "account": self.account,
+            "provider": self.provider,
+            "model": self.model,
+            "status": self.status,
+            "ms": self.ms,
+            "kind": self.kind,
+            "message": self.message,
+        }
+
+
+@dataclass(slots=True)
+class Record:
+    """Filled in as the request goes on. All times in ms; `est_input` in tokens."""
+
+    id: str
+    started_at: int
+    process_id: str
+    wire: str
+    path: str
+    client: str
+    key_id: str
+    key_name: str
+    stream: bool = False
+    model_requested: str = ""
+    est_input: int = 0
+    route: str = ""
+    skipped: Sequence[Json] = ()
+    attempts: list[Attempt] = field(default_factory=list)
+    dropped: tuple[str, ...] = ()
+    account_id: str | None = None
+    account_label: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    first_token_ms: int | None = None
+    # Set by `end`:
+    settled_at: int | None = None
+    outcome: Outcome | None = None
+    http_status: int | None = None
+    flag: str | None = None
+    error: GatewayError | None = None
+    usage: Usage = field(default_factory=Usage)
+    usage_source: str = "none"
+    cost: Decimal | None = None
+    price_source: str | None = None
+
+    def end(self, now: int, outcome: Outcome, http_status: int, error: GatewayError | None = None) -> None:
+        """The request is over; called exactly once, whatever happened."""
+        self.settled_at = now
+        self.outcome = outcome
+        self.http_status = http_status
+        self.error = error
+        self.flag = error.info.flag if error is not None else None
+        if outcome == "cut" and self.flag is None:
+            self.flag = "CUT"
+
+    def used(self, reading: Reading, cost: Decimal | None, price_source: str) -> None:
+        self.usage = reading.usage
+        self.usage_source = reading.source
+        self.cost = cost
+        self.price_source = price_source
+
+    def opened(self) -> Json:
+        """Columns of the row as it is before the upstream call."""
+        return {
+            "id": self.id,
+            "started_at": self.started_at,
+            "state": "open",
+            "process_id": self.process_id,
+            "wire": self.wire,
+            "path": self.path,
+            "stream": self.stream,
+            "client": self.client,
+            "key_id": self.key_id,
+            "key_name": self.key_name,
+            "model_requested": self.model_requested[:255],
+            "est_input": self.est_input,
+            "route": self.route,
+        }
+
+    def settled(self) -> Json:
+        """Columns that close the row."""
+        usage = self.usage
+        return {
+            "id": self.id,
+            "settled_at": self.settled_at,
+            "state": "settled",
+            "outcome": self.outcome,
+            "model": self.model,
+            "provider": self.provider,
+            "account_id": self.account_id,
+            "account_label": self.account_label,
+            "http_status": self.http_status,
+            "flag": self.flag,
+            "error_kind": None if self.error is None else str(self.error.kind),
+            "error_message": None if self.error is None else self.error.message[:2000],
+            "route": self.route,
+            "attempts": [attempt.as_json() for attempt in self.attempts],
+            "skipped": list(self.skipped),
+            "dropped": list(self.dropped),
+            "first_token_ms": self.first_token_ms,
+            "duration_ms": None if self.settled_at is None else self.settled_at - self.started_at,
+            "input": usage.input,
+            "cache_read": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "output": usage.output,
+            "reasoning": usage.reasoning,
+            "usage_source": self.usage_source,
+            "usage_raw": usage.raw or None,
+            "cost_nano": nano(self.cost),
+            "price_source": self.price_source,
+        }
+
+    def view(self) -> Json:
+        """The row as the admin API shows it (store/requests.py builds the same from the database)."""
+        usage = self.usage
+        return {
+            "id": self.id,
+            "at": self.started_at,
+            "state": "open" if self.settled_at is None else "settled",
+            "outcome": self.outcome,
+            "flag": self.flag,
+            "protocol": self.wire,
+            "path": self.path,
+            "stream": self.stream,
+            "client": self.client,
+            "key": {"id": self.key_id, "name": self.key_name},
+            "model_requested": self.model_requested,
+            "model": self.model,
+            "provider": self.provider,
+            "account": {"id": self.account_id, "label": self.account_label},
+            "http_status": self.http_status,
+            "attempts": [attempt.as_json() for attempt in self.attempts],
+            "skipped": list(self.skipped),
+            "route": self.route,
+            "dropped": list(self.dropped),
+            "first_token_ms": self.first_token_ms,
+            "duration_ms": None if self.settled_at is None else self.settled_at - self.started_at,
+            "usage": {
+                "input": usage.input,
+                "cache_read": usage.cache_read,
+                "cache_write": usage.cache_write,
+                "output": usage.output,
+                "reasoning": usage.reasoning,
+                "source": self.usage_source,
+            },
+            "cost": {"usd": usd(nano(self.cost)), "source": self.price_source},
+            "error": None if self.error is None else {"kind": str(self.error.kind), "message": self.error.message},
+        }
+
+
+def account_failure(error: GatewayError) -> bool:
+    """True when the failure counts against the account's record (not the caller's mistake, not a client that left)."""
+    return error.info.fault in ("account", "provider", "network")
+
+
+def flags() -> Mapping[str, str]:
+    """Every flag a row may carry → its meaning, for docs and dashboard."""
+    words = {info.flag: info.meaning for info in KINDS.values()}
+    return {**words, "CUT": "The server stopped while the answer was under way.", "RECOVERED": "Closed as an estimate after a crash."}

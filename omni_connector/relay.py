@@ -1,0 +1,498 @@
+"""The life of a request: plan → attempt → commit → stream → settle (docs/life-of-a-request.md).
+
+`Relay.run` is that life on one screen. Storage, prices and planning come in as plain callables, so nothing here knows a
+database. Until the first byte goes out (commit) a failing account is replaced by the next one in the plan; after it, a
+failure is told inside the stream. Whatever happens, the row is settled exactly once, before the last byte leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from omni_connector import catalog, providers
+from omni_connector.call import Call, Sink, answer_headers, error_answer
+from omni_connector.chat import ChatRequest, Json, Origin, Target, Usage
+from omni_connector.errors import GatewayError, Kind, ProviderFailure
+from omni_connector.lanes import Lane, PassThrough, Translated
+from omni_connector.ledger import Ledger
+from omni_connector.limits import Limits
+from omni_connector.meter import Reading
+from omni_connector.record import Attempt, Outcome, Record
+from omni_connector.routing.plan import Plan, earliest_recovery, failures, refusal
+from omni_connector.routing.pool import Pool
+from omni_connector.routing.resolve import Candidate
+from omni_connector.snapshot import Account
+from omni_connector.upstream import Exchange, Upstream, UpstreamRequest, read_all
+from omni_connector.wire import FORMATS, passing, views
+
+log = logging.getLogger("omni.relay")
+
+HOLD = 2.0
+"""Seconds for which the first bytes of a stream are held back to see whether they turn into an answer or an error. Until
+then another account may still take over; a model that thinks longer than this gets its stream committed."""
+
+LEFT = "client left"
+"""The message of the cancellation with which app.py says that the client hung up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `first_byte` bounds the wait for a stream to begin, `idle` the silence between its chunks, `total` the
+    whole request; `window` is how long new attempts may be begun."""
+
+    first_byte: float = 120.0
+    idle: float = 120.0
+    total: float = 1800.0
+    window: float = 60.0
+    keepalive: float = 15.0
+    max_attempts: int = 4
+    retry_share: float = 0.2
+    retry_floor: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the relay needs of the rest of the house, as plain callables."""
+
+    plan: Callable[[Call, views.View], Plan]
+    estimate: Callable[[bytes], int]
+    price: Callable[[Usage, Account, str], tuple[Decimal | None, str]]
+    prices_loaded: Callable[[], Awaitable[None]]
+    """Done when `price` answers without loading its tables first."""
+    endpoints: Callable[[], providers.Endpoints]
+    failed: Callable[[Candidate, GatewayError], None]
+    """An account failed: cool it, remember it, say so."""
+    worked: Callable[[Candidate, int], None]
+    """An account answered; the int is the time to its first words in ms."""
+    publish: Callable[[Record], None]
+    process_id: str
+    now: Callable[[], int]
+
+
+@dataclass(slots=True)
+class Job:
+    """One request under way."""
+
+    call: Call
+    sink: Sink
+    record: Record
+    began: float
+    """Monotonic seconds."""
+    view: views.View | None = None
+    request: ChatRequest | None = None
+    """Parsed only when a candidate needs a translation."""
+    lane: Lane | None = None
+    upstream_wire: str = ""
+    """The format of the attempt under way."""
+    opened: bool = False
+    failures: list[ProviderFailure] = field(default_factory=list)
+    errors: list[GatewayError] = field(default_factory=list)
+
+    def elapsed_ms(self) -> int:
+        return int((time.monotonic() - self.began) * 1000)
+
+
+class Relay:
+    """Carries requests of one process. `active` are in flight now, `retrying` of them on a second or later attempt."""
+
+    def __init__(self, ledger: Ledger, upstream: Upstream, pool: Pool, limits: Limits, doors: Doors, deadlines: Deadlines) -> None:
+        self._ledger = ledger
+        self._upstream = upstream
+        self._pool = pool
+        self._limits = limits
+        self._doors = doors
+        self.deadlines = deadlines
+        self.active = 0
+        self.retrying = 0
+
+    async def run(self, call: Call, sink: Sink) -> None:
+        """Answer one call. Raises only CancelledError; every failure becomes an answer and a row."""
+        job = Job(call, sink, self._record(call), time.monotonic())
+        entered = False
+        self.active += 1
+        try:
+            job.view = view = views.look(call.wire, call.body)
+            job.record.stream, job.record.model_requested = view.stream, view.model
+            job.record.est_input = self._doors.estimate(call.body)
+            plan = self._doors.plan(call, view)
+            job.record.route = plan.route
+            job.record.skipped = [skipped.as_json() for skipped in plan.skipped]
+            if not plan.attempts:
+                raise refusal(plan, self._doors.now())
+            self._limits.enter(call.key, self._doors.now())
+            entered = True
+            await self._open(job)
+            await self._attempts(job, plan)
+        except GatewayError as error:
+            await self._fail(job, error)
+        except asyncio.CancelledError as cancelled:
+            self._abandon(job, left=LEFT in cancelled.args)
+            raise
+        except Exception:
+            log.exception("request %s failed inside omni-connector", call.id)
+            words = f"Something went wrong inside omni-connector. The log has the details under {call.id}."
+            await self._fail(job, GatewayError(Kind.INTERNAL, words))
+        finally:
+            self.active -= 1
+            if entered:
+                self._limits.leave(call.key, self._doors.now(), job.record.usage.total)
+
+    # ------------------------------------------------------------ plan → attempt
+
+    async def _attempts(self, job: Job, plan: Plan) -> None:
+        """Walk the plan until an account has answered in full. Raises GatewayError when none did."""
+        tried = 0
+        for candidate in plan.attempts:
+            if tried and not self._may_retry(job, tried):
+                break
+            self.retrying += tried > 0
+            try:
+                await self._attempt(job, candidate)
+                return
+            except Unable as unable:
+                job.errors.append(unable.error)
+                job.failures.append(_failure(candidate, unable.error, skipped=True))
+                continue
+            except GatewayError as error:
+                if job.sink.started or not error.info.retry:
+                    raise
+                job.errors.append(error)
+                job.failures.append(_failure(candidate, error, skipped=False))
+            finally:
+                self.retrying -= tried > 0
+            tried += 1
+        raise self._exhausted(job, plan)
+
+    def _may_retry(self, job: Job, tried: int) -> bool:
+        """Attempts are bounded by count, by wall clock and by the share of traffic that may be retries (a retry budget
+        keeps an outage from multiplying the load)."""
+        limits = self.deadlines
+        if tried >= limits.max_attempts or time.monotonic() - job.began > limits.window:
+            return False
+        return self.retrying < max(limits.retry_floor, int(limits.retry_share * self.active))
+
+    async def _attempt(self, job: Job, candidate: Candidate) -> None:
+        """One try at one account, to the end. Raises GatewayError; Unable when the request cannot even be said there."""
+        lane, request = self._prepare(job, candidate)
+        record = job.record
+        record.account_id, record.account_label = candidate.account.id, candidate.account.label
+        record.provider, record.model = candidate.account.provider, candidate.model
+        job.lane, job.upstream_wire = lane, candidate.account.wire
+        began = time.monotonic()
+        status: int | None = None
+        slot = self._pool.acquire(candidate.account, candidate.model, self._doors.now())
+        try:
+            exchange = await self._send(job, request)
+            status = exchange.status
+            try:
+                await self._receive(job, candidate, lane, exchange, began)
+            finally:
+                exchange.close()
+        except GatewayError as error:
+            if not job.sink.started:
+                record.attempts.append(_attempt(candidate, error.upstream_status or status, began, error))
+            if error.info.fault != "us":
+                self._doors.failed(candidate, error)
+            raise
+        except asyncio.CancelledError:
+            if not job.sink.started:
+                record.attempts.append(_attempt(candidate, status, began, None))
+            raise
+        finally:
+            self._pool.release(slot)
+
+    def _prepare(self, job: Job, candidate: Candidate) -> tuple[Lane, UpstreamRequest]:
+        account, call, view = candidate.account, job.call, job.view
+        assert view is not None
+        asked = view.model or candidate.model
+        if account.wire == call.wire and not view.sealed:
+            hide = view.stream and not view.include_usage and "stream_options" in account.features
+            other = candidate.model if candidate.model != view.model else None
+            body = passing.request_body(call.body, model=other, ask_usage=hide)
+            return PassThrough(call.wire, model=asked, hide_usage=hide), _outgoing(account, body, call, self._doors.endpoints())
+        if job.request is None:
+            job.request = FORMATS[call.wire].parse_request(views.decode(call.body))
+        target = Target(
+            Origin(account.provider, candidate.model),
+            account.features | catalog.profile(candidate.model),
+            catalog.max_output(candidate.model),
+        )
+        try:
+            rendered = FORMATS[account.wire].render_request(job.request, candidate.model, target)
+        except GatewayError as error:
+            raise Unable(error) from error
+        job.record.dropped = rendered.dropped
+        lane = Translated(account.wire, call.wire, asked, job.request, target.origin)
+        return lane, _outgoing(account, views.encode(rendered.body), call, self._doors.endpoints())
+
+    async def _send(self, job: Job, request: UpstreamRequest) -> Exchange:
+        """Status and headers; a refusal is read, classified and raised."""
+        assert job.view is not None
+        wait = self.deadlines.first_byte if job.view.stream else self._left(job)
+        try:
+            async with asyncio.timeout(min(wait, self._left(job))):
+                exchange = await self._upstream.send(request)
+                if 200 <= exchange.status < 300:
+                    return exchange
+                try:
+                    body = await read_all(exchange, 1 << 20)
+                finally:
+                    exchange.close()
+        except TimeoutError as error:
+            raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider did not begin to answer within {wait:.0f} s.") from error
+        refusal: GatewayError = FORMATS[job.upstream_wire].parse_error(exchange.status, exchange.headers, body)
+        raise refusal
+
+    # ------------------------------------------------------------ commit → stream
+
+    async def _receive(self, job: Job, candidate: Candidate, lane: Lane, exchange: Exchange, began: float) -> None:
+        assert job.view is not None
+        if not job.view.stream:
+            await self._whole(job, candidate, lane, exchange, began)
+            return
+        if "json" in exchange.headers.get("content-type", "") and "stream" not in exchange.headers.get("content-type", ""):
+            await self._whole_as_stream(job, candidate, lane, exchange, began)
+            return
+        held = await self._first(job, lane, exchange, began)
+        self._committed(job, candidate, exchange, began)
+        await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True))
+        await self._stream(job, lane, exchange, held)
+
+    async def _whole(self, job: Job, candidate: Candidate, lane: Lane, exchange: Exchange, began: float) -> None:
+        body = await self._body(job, exchange)
+        answer = lane.whole(body)
+        if lane.error is not None:
+            raise lane.error
+        self._committed(job, candidate, exchange, began)
+        await self._settle(job, "ok", 200)
+        await job.sink.whole(200, answer_headers(job.record, exchange.headers, stream=False), answer)
+
+    async def _whole_as_stream(self, job: Job, candidate: Candidate, lane: Lane, exchange: Exchange, began: float) -> None:
+        """The provider ignored `stream`: its whole answer is told as events."""
+        body = await self._body(job, exchange)
+        call = job.call
+        if job.request is None:
+            job.request = FORMATS[call.wire].parse_request(views.decode(call.body))
+        wire, model = candidate.account.wire, candidate.model
+        job.lane = told = Translated(
+            wire, call.wire, job.record.model_requested or model, job.request, Origin(candidate.account.provider, model)
+        )
+        answer = told.stream_whole(body)
+        if told.error is not None:
+            raise told.error
+        self._committed(job, candidate, exchange, began)
+        await self._settle(job, "ok", 200)
+        await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True))
+        await job.sink.end(answer)
+
+    async def _body(self, job: Job, exchange: Exchange) -> bytes:
+        try:
+            async with asyncio.timeout(self._left(job)):
+                return await read_all(exchange)
+        except TimeoutError as error:
+            raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not finish its answer in time.") from error
+
+    async def _first(self, job: Job, lane: Lane, exchange: Exchange, began: float) -> bytes:
+        """The beginning of a stream, up to its first real content: what fails before that, another account may mend."""
+        held = b""
+        until = began + self.deadlines.first_byte
+        begun = False
+        while not (lane.first_output or lane.ended):
+            try:
+                async with asyncio.timeout(max(0.001, until - time.monotonic())):
+                    piece = await exchange.read()
+            except TimeoutError as error:
+                if begun:
+                    return held
+                words = f"The provider sent nothing for {self.deadlines.first_byte:.0f} s."
+                raise GatewayError(Kind.UPSTREAM_TIMEOUT, words) from error
+            if not piece:
+                held += lane.close()
+                if not lane.complete:
+                    raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream ended before it said anything.")
+                break
+            if not begun:
+                begun = True
+                until = time.monotonic() + HOLD
+            held += lane.feed(piece)
+            if lane.error is not None:
+                raise lane.error
+        job.record.first_token_ms = job.elapsed_ms()
+        return held
+
+    async def _stream(self, job: Job, lane: Lane, exchange: Exchange, out: bytes) -> None:
+        """Chunks as they come. What holds the terminal event waits until the row is settled."""
+        sink = job.sink
+        while not lane.ended:
+            if out:
+                await sink.write(out)
+            piece = await self._next(job, lane, exchange)
+            if not piece:
+                out = lane.close()
+                break
+            out = lane.feed(piece)
+            if lane.error is not None:
+                raise lane.error
+        else:
+            out += lane.close()
+        if not lane.complete:
+            raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream broke off before it was complete.")
+        if job.record.first_token_ms is None:
+            job.record.first_token_ms = job.elapsed_ms()
+        await self._settle(job, "ok", 200)
+        await sink.end(out)
+
+    async def _next(self, job: Job, lane: Lane, exchange: Exchange) -> bytes:
+        """The next bytes; keeps the client's line open while the provider is silent, until it is silent for too long."""
+        limits = self.deadlines
+        keepalive: bytes = FORMATS[job.call.wire].KEEPALIVE
+        beat = limits.keepalive if keepalive else limits.idle
+        silent = 0.0
+        while True:
+            wait = min(beat, limits.idle - silent, self._left(job))
+            try:
+                async with asyncio.timeout(wait):
+                    return await exchange.read()
+            except TimeoutError as error:
+                silent += wait
+                if self._left(job) <= 0.01:
+                    raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The answer took longer than {limits.total:.0f} s.") from error
+                if silent >= limits.idle:
+                    raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider fell silent for {limits.idle:.0f} s.") from error
+                await job.sink.write(keepalive)
+
+    def _left(self, job: Job) -> float:
+        return max(0.01, job.began + self.deadlines.total - time.monotonic())
+
+    def _committed(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
+        """The account answered: from here on nobody else can."""
+        record = job.record
+        record.attempts.append(_attempt(candidate, exchange.status, began, None))
+        if record.first_token_ms is None:
+            record.first_token_ms = job.elapsed_ms()
+        self._doors.worked(candidate, int((time.monotonic() - began) * 1000))
+
+    # ------------------------------------------------------------ settle
+
+    def _record(self, call: Call) -> Record:
+        return Record(call.id, call.started_at, self._doors.process_id, call.wire, call.path, call.client, call.key.id, call.key.name)
+
+    async def _open(self, job: Job) -> None:
+        """The row, durable before anything is sent upstream."""
+        job.opened = True
+        self._doors.publish(job.record)
+        await self._ledger.open(job.record.opened())
+
+    async def _settle(self, job: Job, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
+        await self._doors.prices_loaded()
+        self._measure(job)
+        job.record.end(self._doors.now(), outcome, status, error)
+        done = self._ledger.settle(job.record.settled())
+        self._doors.publish(job.record)
+        await done
+
+    def _measure(self, job: Job) -> None:
+        """What the answer used and cost, as far as it got."""
+        record, lane = job.record, job.lane
+        if lane is None or record.account_id is None or record.model is None:
+            return
+        reading: Reading = lane.reading(record.est_input)
+        account = self._pool.accounts.get(record.account_id)
+        cost, source = (None, "unknown") if account is None else self._doors.price(reading.usage, account, record.model)
+        record.used(reading, cost, source)
+
+    async def _fail(self, job: Job, error: GatewayError) -> None:
+        """Tell the client in its own format, after the row is closed."""
+        if job.record.settled_at is None:
+            if not job.opened:
+                # Refused before anything was sent: one row that opens and closes in the same transaction.
+                job.opened = True
+                self._ledger.open(job.record.opened())
+            await self._close_row(job, "cut" if job.sink.started else "failed", error)
+        if job.sink.started:
+            await job.sink.end(job.lane.fail(error) if job.lane is not None else b"")
+            return
+        status, headers, body = error_answer(job.call.wire, error, job.record)
+        await job.sink.whole(status, headers, body)
+
+    async def _close_row(self, job: Job, outcome: Outcome, error: GatewayError) -> None:
+        if not job.sink.started:
+            job.lane = None  # no answer reached the client: nothing was used
+        try:
+            await self._settle(job, outcome, 200 if job.sink.started else error.status, error)
+        except GatewayError as unrecorded:
+            log.error("request %s could not be settled: %s", job.call.id, unrecorded)
+
+    def _abandon(self, job: Job, *, left: bool) -> None:
+        """The task is being cancelled: hand the row to the ledger without waiting, the writer outlives us."""
+        if job.record.settled_at is not None:
+            return
+        if not job.opened:
+            self._ledger.open(job.record.opened())
+        self._measure(job)
+        error = GatewayError(Kind.CLIENT_LEFT, "The client closed the connection.") if left else None
+        job.record.end(self._doors.now(), "client_left" if left else "cut", 499 if left else 503, error)
+        self._ledger.settle(job.record.settled())
+        self._doors.publish(job.record)
+
+    # ------------------------------------------------------------ when nobody could
+
+    def _exhausted(self, job: Job, plan: Plan) -> GatewayError:
+        """Every candidate was tried or skipped: say what each one said, and when to come back."""
+        told = [*job.failures, *failures(plan)]
+        kinds = {error.kind for error in job.errors}
+        if kinds and all(error.info.fault == "caller" for error in job.errors):
+            return job.errors[0]
+        kind = Kind.UPSTREAM_TIMEOUT if kinds == {Kind.UPSTREAM_TIMEOUT} else Kind.NO_ACCOUNT
+        tried = len(job.record.attempts)
+        words = f"All {tried} accounts that were tried failed" if tried > 1 else "The only account that could be tried failed"
+        words += f"; {len(plan.skipped)} more cannot serve now." if plan.skipped else "."
+        words += f" Last: {job.errors[-1].message}"
+        return GatewayError(kind, words, failures=told, retry_after=self._recovery(plan))
+
+    def _recovery(self, plan: Plan) -> float | None:
+        """Seconds until the first candidate is back: one that was skipped, or one that failed just now."""
+        now = self._doors.now()
+        waits = [float(wait) for wait in (earliest_recovery(plan, now),) if wait is not None]
+        for candidate in plan.attempts:
+            hold = self._pool.check(candidate.account, candidate.model, now)
+            if hold is not None and hold.until_at is not None:
+                waits.append(max(1, (hold.until_at - now) / 1000))
+        return min(waits, default=None)
+
+
+class Unable(Exception):
+    """This candidate's format cannot say the request; another one's may."""
+
+    def __init__(self, error: GatewayError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _outgoing(account: Account, body: bytes, call: Call, endpoints: providers.Endpoints) -> UpstreamRequest:
+    provider = providers.get(account.provider)
+    headers = {
+        **providers.request_headers(provider, account, call.headers if account.wire == call.wire else {}),
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+    }
+    url = providers.endpoint(provider, account, FORMATS[account.wire].PATH, endpoints)
+    options: Json = account.options.get("demo") or {}
+    return UpstreamRequest("POST", url, headers, body, account.proxy_url, options)
+
+
+def _attempt(candidate: Candidate, status: int | None, began: float, error: GatewayError | None) -> Attempt:
+    ms = int((time.monotonic() - began) * 1000)
+    account = candidate.account
+    if error is None:
+        return Attempt(account.label, account.provider, candidate.model, status, ms)
+    return Attempt(account.label, account.provider, candidate.model, status, ms, str(error.kind), error.message[:500])
+
+
+def _failure(candidate: Candidate, error: GatewayError, *, skipped: bool) -> ProviderFailure:
+    return ProviderFailure(candidate.account.provider, candidate.account.label, error.upstream_status, error.message[:500], skipped)

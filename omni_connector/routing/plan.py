@@ -1,0 +1,189 @@
+"""Resolution + live state → the attempts to make, in order, and what was left out and why.
+
+Pure reading: a plan changes nothing, so `explain` may ask for one at any time. The relay bounds the attempts by count and
+wall clock; here every candidate that can be tried is an attempt, and every other one is skipped with its reason.
+
+A tier is exhausted before the next begins. When nothing can be tried, but some candidates are out on our guess only, the
+least bad of them is tried all the same (panic).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from omni_connector.errors import GatewayError, Kind, ProviderFailure
+from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, model_scope
+from omni_connector.routing.policies import Price, order
+from omni_connector.routing.pool import Hold, Pool
+from omni_connector.routing.resolve import Candidate, Resolution, key_refuses
+from omni_connector.snapshot import ClientKey
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A candidate that is not tried. `until_at`: when that ends (ms), None: unknown or not by itself."""
+
+    candidate: Candidate
+    reason: str
+    until_at: int | None = None
+    guess: bool = False
+    """True: nothing but our own guess is against it."""
+    lacks: str = ""
+    """The capability it does not have, when that is the reason, and the request's field that asks for it."""
+    asked_by: str = ""
+
+    @property
+    def account(self) -> str:
+        return self.candidate.account.label
+
+    @property
+    def provider(self) -> str:
+        return self.candidate.account.provider
+
+    @property
+    def model(self) -> str:
+        return self.candidate.model
+
+    def as_json(self) -> dict[str, str]:
+        """The shape of a request row's `skipped`."""
+        return {"account": self.account, "provider": self.provider, "model": self.model, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`reasons[i]` says what placed `attempts[i]`. `route` is short enough for a header."""
+
+    requested: str
+    attempts: tuple[Candidate, ...]
+    reasons: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    route: str
+    panic: bool = False
+
+
+def make_plan(
+    resolution: Resolution,
+    needs: Mapping[str, str],
+    key: ClientKey | None,
+    pool: Pool,
+    policy: str,
+    now: int,
+    rng: Random,
+    *,
+    price: Price | None = None,
+) -> Plan:
+    """The plan for one request. `needs` is `chat.needs(request)`: capability → the field that asks for it.
+
+    No attempts is an answer too: `refusal` makes the error of it.
+    """
+    attempts: list[tuple[Candidate, str]] = []
+    skipped: list[Skipped] = []
+    for tier in resolution.tiers:
+        ready = []
+        for candidate in tier:
+            obstacle = _obstacle(candidate, resolution.requested, needs, key, pool, now)
+            if obstacle is None:
+                ready.append(candidate)
+            else:
+                skipped.append(obstacle)
+        attempts += order(policy, ready, pool, now, rng, price)
+    panic = _least_bad(skipped, pool) if not attempts else None
+    if panic is not None:
+        skipped.remove(panic)
+        attempts = [(panic.candidate, f"panic: {panic.reason}")]
+    first = attempts[0][0] if attempts else None
+    return Plan(
+        resolution.requested,
+        tuple(candidate for candidate, _ in attempts),
+        tuple(reason for _, reason in attempts),
+        tuple(skipped),
+        _route(resolution, policy, first, len(attempts), len(skipped), panic is not None),
+        panic is not None,
+    )
+
+
+def _obstacle(
+    candidate: Candidate, requested: str, needs: Mapping[str, str], key: ClientKey | None, pool: Pool, now: int
+) -> Skipped | None:
+    """Why the candidate cannot be tried: what waiting never changes first, then its state now."""
+    if refused := key_refuses(key, requested, candidate):
+        return Skipped(candidate, refused)
+    if not candidate.model:
+        return Skipped(candidate, f"no model of this account is known: ask for {candidate.account.label}/MODEL, or choose its models")
+    for need, field in needs.items():
+        if _cannot(candidate, need):
+            return Skipped(candidate, f"cannot do {need}, which {field} asks for", lacks=need, asked_by=field)
+    hold: Hold | None = pool.check(candidate.account, candidate.model, now)
+    return None if hold is None else Skipped(candidate, hold.reason, hold.until_at, hold.guess)
+
+
+def _cannot(candidate: Candidate, need: str) -> bool:
+    """Only what the account says it cannot do counts; unknown is tried."""
+    account = candidate.account
+    said = account.options.get("capabilities")
+    return f"no_{need}" in account.features or (isinstance(said, Mapping) and said.get(need) is False)
+
+
+def _least_bad(skipped: Sequence[Skipped], pool: Pool) -> Skipped | None:
+    """Of those out on a guess only: the one that failed least often in a row, then the one that would be back first."""
+    guesses = [entry for entry in skipped if entry.guess]
+
+    def badness(entry: Skipped) -> tuple[int, int]:
+        account_id = entry.candidate.account.id
+        scopes = (ACCOUNT_SCOPE, model_scope(pool.family(entry.model)))
+        return max((c.step for s in scopes if (c := pool.cooldown(account_id, s))), default=0), entry.until_at or 0
+
+    return min(guesses, key=badness, default=None)
+
+
+def _route(resolution: Resolution, policy: str, first: Candidate | None, count: int, skipped: int, panic: bool) -> str:
+    """ "auto: groq/main first of 3, quota unknown, 2 skipped"."""
+    name = f"{resolution.kind} {resolution.requested}, " if resolution.kind in ("alias", "chain") else ""
+    parts = []
+    if first is None:
+        parts.append("nobody can be tried")
+    elif panic:
+        parts.append(f"{first.name} as the least bad, all are out")
+    else:
+        parts.append(f"{first.name} {'only' if count == 1 else f'first of {count}'}")
+    if first is not None and not first.account.quota:
+        parts.append("quota unknown")
+    if skipped:
+        parts.append(f"{skipped} skipped")
+    return f"{name}{policy}: {', '.join(parts)}"
+
+
+# ---------------------------------------------------------------- When it did not work
+
+
+def failures(plan: Plan) -> list[ProviderFailure]:
+    """The skipped candidates as lines of the 503 breakdown."""
+    return [ProviderFailure(entry.provider, entry.account, None, entry.reason, skipped=True) for entry in plan.skipped]
+
+
+def earliest_recovery(plan: Plan, now: int) -> int | None:
+    """Whole seconds (at least 1) until the first skipped candidate is back, for Retry-After. None: no time is known."""
+    ends = [entry.until_at for entry in plan.skipped if entry.until_at is not None and now < entry.until_at < FOREVER]
+    return max(1, math.ceil((min(ends) - now) / 1000)) if ends else None
+
+
+def refusal(plan: Plan, now: int) -> GatewayError:
+    """The error of a plan without attempts: the caller's (400) when every candidate lacks what the request needs, else 503."""
+    lacks = {entry.lacks for entry in plan.skipped}
+    if plan.skipped and "" not in lacks:
+        return GatewayError(
+            Kind.BAD_REQUEST,
+            f"No connected account that serves '{plan.requested}' can do {' and '.join(sorted(lacks))}, "
+            f"which {plan.skipped[0].asked_by} asks for. Ask for a model that can, or leave it out.",
+            param=plan.skipped[0].asked_by,
+            failures=failures(plan),
+        )
+    return GatewayError(
+        Kind.NO_ACCOUNT,
+        f"No account can serve '{plan.requested}' now: {len(plan.skipped)} skipped, each with its reason in provider_failures.",
+        retry_after=earliest_recovery(plan, now),
+        failures=failures(plan),
+    )

@@ -1,0 +1,334 @@
+"""Every setting once: name, variable, default, help. Environment → database → default. Imports no other room.
+
+The fields of `Settings` are the table: the docs page, the dashboard's form and `--help` are made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+SettingKind = Literal["str", "int", "float", "bool", "list"]
+Source = Literal["environment", "database", "default"]
+Value = str | int | float | bool | tuple[str, ...]
+
+MASK = "••••••"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+_KINDS: Mapping[str, SettingKind] = {"str": "str", "int": "int", "float": "float", "bool": "bool", "tuple[str, ...]": "list"}
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used. The message names variable, value (unless secret), reason and fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table. `seed_names`: other variables that are accepted, after `env`. `low`/`high`: inclusive.
+    `stored` False: only the environment can set it (needed before the database is open)."""
+
+    name: str
+    env: str
+    default: Value
+    kind: SettingKind
+    help: str
+    seed_names: tuple[str, ...] = ()
+    secret: bool = False
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    stored: bool = True
+
+
+def _row(default: Any, help: str, *, env: str = "", seed: tuple[str, ...] = (), **more: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "env": env, "seed_names": seed, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings with their types. `Settings()` is the defaults; `load` is how a running program gets them."""
+
+    # Listening
+    host: str = _row("127.0.0.1", "Address to listen on. Another one than this machine's own also needs allow_remote.", seed=("HOST",))
+    port: int = _row(38471, "Port to listen on; 0 takes any free one.", seed=("PORT",), low=0, high=65535)
+    allow_remote: bool = _row(False, "Let other machines reach the dashboard and admin API.", seed=("ALLOW_REMOTE_DASHBOARD",))
+    cors_origins: tuple[str, ...] = _row((), "Web origins whose pages may call the client API, for example https://app.example.")
+    trusted_proxies: tuple[str, ...] = _row((), "Addresses or networks of reverse proxies whose X-Forwarded-… headers are believed.")
+    open_browser: bool = _row(False, "Open the dashboard in a browser when the server starts.")
+    body_limit_mb: int = _row(128, "Largest request body, in MiB.", low=1, high=4096)
+    # Storage
+    database_url: str = _row(
+        "", "Database: empty for omni.db in OMNI_HOME, or sqlite:////path/omni.db, or postgresql://…", stored=False, secret=True
+    )
+    retention_days: int = _row(90, "Days that finished requests are kept in the books; 0 keeps them.", low=0)
+    retention_rows: int = _row(1_000_000, "Finished requests that are kept at most; 0 is no limit.", low=0)
+    snapshot_hours: int = _row(24, "Hours between copies of the database in backups/; 0 makes none.", low=0)
+    snapshots_kept: int = _row(7, "Copies of the database that are kept.", low=1)
+    group_commit_ms: int = _row(2, "How long book entries wait for others, to share one flush to disk; 0 does not wait.", low=0, high=5)
+    # Who may enter
+    client_auth: bool = _row(True, "Ask clients for an omni-key. Off is only meant for a machine nobody else can reach.")
+    required_api_key: str = _row("", "A further key that clients may use, beside the omni-keys.", seed=("REQUIRED_API_KEY",), secret=True)
+    # Routing
+    default_model: str = _row("auto", "Model for requests that name none.")
+    default_provider: str = _row("", "Provider that a bare model name is looked up at first.", seed=("MODEL_PROVIDER",))
+    strategy: str = _row(
+        "auto",
+        "How accounts are ordered when several can serve a request.",
+        choices=("auto", "performance", "cost", "round-robin", "fill-first", "lru"),
+    )
+    spoof_unknown_models: bool = _row(False, "Answer an unknown model name with the default model instead of an error.")
+    endpoints_file: str = _row("", "TOML file of provider → name → address, to replace built-in addresses.")
+    # Attempts
+    max_attempts: int = _row(4, "Accounts that are tried for one request at most.", low=1, high=50)
+    attempts_window_s: float = _row(60.0, "Seconds after which no further account is tried.", low=0)
+    retry_budget: float = _row(0.2, "Second attempts that may run at once, as a share of all running requests.", low=0, high=1)
+    retry_budget_min: int = _row(10, "Second attempts that may always run at once.", low=0)
+    max_error_count: int = _row(5, "Failures in a row after which an account is taken out for the longest guessed time.", low=1)
+    guessed_cooldown_max_s: int = _row(600, "Longest time an account is out when the provider states none, in seconds.", low=1, high=600)
+    # Deadlines
+    connect_timeout_s: float = _row(10.0, "Seconds to connect to a provider.", low=0.1)
+    first_byte_timeout_s: float = _row(120.0, "Seconds until a provider begins to answer.", low=0.1)
+    idle_timeout_s: float = _row(120.0, "Seconds of silence inside a streamed answer.", low=0.1)
+    total_timeout_s: float = _row(1800.0, "Seconds that one request may take in all.", low=1)
+    keepalive_s: float = _row(15.0, "Seconds between signs of life to a waiting client, where the protocol has them.", low=1)
+    drain_s: float = _row(30.0, "Seconds that running requests are given to finish when the server stops.", low=0)
+    # Network
+    use_system_proxy_openai: bool = _row(False, "Reach OpenAI through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_OPENAI",))
+    use_system_proxy_claude: bool = _row(False, "Reach Anthropic through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_CLAUDE",))
+    use_system_proxy_gemini: bool = _row(False, "Reach Google through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_GEMINI",))
+    # Sign-in
+    gemini_oauth_client_id: str = _row(
+        "", "Your own Google OAuth client id.", seed=("GEMINI_OAUTH_CLIENT_ID", "ONEAPI_GEMINI_OAUTH_CLIENT_ID")
+    )
+    gemini_oauth_client_secret: str = _row(
+        "", "Its client secret.", seed=("GEMINI_OAUTH_CLIENT_SECRET", "ONEAPI_GEMINI_OAUTH_CLIENT_SECRET"), secret=True, stored=False
+    )
+    gemini_oauth_source_file: str = _row("", "File to read both from.", seed=("ONEAPI_GEMINI_OAUTH_SOURCE_FILE",))
+    google_cloud_project: str = _row(
+        "", "Google Cloud project for sign-ins that need one.", seed=("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT_ID")
+    )
+    # Logs
+    log_level: str = _row("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
+    prompt_log_mode: str = _row(
+        "none",
+        "Where prompts and answers are written; none keeps them nowhere.",
+        seed=("PROMPT_LOG_MODE",),
+        choices=("none", "console", "file"),
+    )
+    prompt_log_filename: str = _row("prompts.log", "File in logs/ for prompt_log_mode file.", seed=("PROMPT_LOG_FILENAME",))
+
+    sources: Mapping[str, Source] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """Name → where the value came from; what is not listed is a default."""
+
+    def describe(self) -> list[dict[str, Any]]:
+        """One dict a setting: name, env, kind, help, value, default, source, choices, stored; secret values masked."""
+        found = []
+        for row in SETTINGS:
+            value = getattr(self, row.name)
+            found.append(
+                {
+                    "name": row.name,
+                    "env": row.env,
+                    "kind": row.kind,
+                    "help": row.help,
+                    "value": MASK if row.secret and value else _plain(value),
+                    "default": _plain(row.default),
+                    "source": self.sources.get(row.name, "default"),
+                    "choices": list(row.choices),
+                    "stored": row.stored,
+                }
+            )
+        return found
+
+    def __repr__(self) -> str:
+        changed = ", ".join(f"{entry['name']}={entry['value']!r}" for entry in self.describe() if entry["source"] != "default")
+        return f"<Settings {changed or 'all default'}>"
+
+
+def _table() -> tuple[Setting, ...]:
+    rows = []
+    for field in dataclasses.fields(Settings):
+        if field.name != "sources":
+            more = {**field.metadata, "env": field.metadata["env"] or f"OMNI_{field.name.upper()}"}
+            default: Any = field.default
+            rows.append(Setting(name=field.name, default=default, kind=_KINDS[str(field.type)], **more))
+    return tuple(rows)
+
+
+SETTINGS: tuple[Setting, ...] = _table()
+BY_NAME: Mapping[str, Setting] = MappingProxyType({row.name: row for row in SETTINGS})
+
+ENVIRONMENT_ONLY: Mapping[str, str] = {
+    "OMNI_HOME": "Folder of everything the installation owns (default ~/.omni-connector). Only from the real environment.",
+    "OMNI_MASTER_KEY": "Master key(s) for secrets at rest, instead of OMNI_HOME/master.key. Also accepted: DATA_ENCRYPTION_KEY.",
+    "OMNI_ADMIN_KEY": "Key of the admin API, instead of the one in OMNI_HOME/admin.key.",
+}
+"""Variables that are no settings: they are read before there are any, and never shown."""
+
+
+def load(env: Mapping[str, str], stored: Mapping[str, str] = MappingProxyType({})) -> Settings:
+    """Settings from environment → database → default. An empty variable counts as not set; unknown stored names are ignored.
+
+    Raises SettingsError.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
+    for row in SETTINGS:
+        variable = next((name for name in (row.env, *row.seed_names) if env.get(name, "").strip()), None)
+        if variable is not None:
+            values[row.name], sources[row.name] = parse(row, env[variable], variable), "environment"
+        elif row.stored and row.name in stored:
+            values[row.name], sources[row.name] = parse(row, stored[row.name], f"stored setting {row.name}"), "database"
+    return Settings(**values, sources=sources)
+
+
+def parse(row: Setting, text: str, place: str | None = None) -> Value:
+    """The typed value of `text`. Raises SettingsError naming `place` (default: the setting), value, reason and fix."""
+    text = text.strip()
+    try:
+        value = _PARSERS[row.kind](text)
+    except ValueError:
+        raise _error(row, text, place, f"is not {_EXPECTED[row.kind]}", f"use {_example(row)}") from None
+    if row.choices and value not in row.choices:
+        raise _error(row, text, place, "is not a choice", f"use one of {', '.join(row.choices)}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if row.low is not None and value < row.low:
+            raise _error(row, text, place, "is too small", f"use at least {row.low:g}")
+        if row.high is not None and value > row.high:
+            raise _error(row, text, place, "is too large", f"use at most {row.high:g}")
+    return value
+
+
+def check(row: Setting, value: object) -> str:
+    """The text to store for a setting changed through the API or command line (JSON values are fine). Raises SettingsError."""
+    name = row.name
+    if not row.stored:
+        raise SettingsError(f"{name} can only be set by the environment variable {row.env}.")
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    elif isinstance(value, list | tuple):
+        text = ",".join(str(item) for item in value)
+    elif isinstance(value, str | int | float):
+        text = str(value)
+    else:
+        raise SettingsError(f"{name}: a {type(value).__name__} is not {_EXPECTED[row.kind]}; use {_example(row)}.")
+    return _text(parse(row, text, name))
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _plain(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _bool(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+_PARSERS: Mapping[SettingKind, Callable[[str], Value]] = {"str": str, "int": int, "float": _float, "bool": _bool, "list": _list}
+_EXPECTED: Mapping[SettingKind, str] = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "a yes or no",
+    "list": "a list of texts",
+}
+
+
+def _example(row: Setting) -> str:
+    if row.kind == "bool":
+        return "true or false"
+    return "items separated by commas" if row.kind == "list" else f"a value like {_text(row.default)}"
+
+
+def _error(row: Setting, text: str, place: str | None, reason: str, fix: str) -> SettingsError:
+    shown = "" if row.secret else f"={text!r}"
+    return SettingsError(f"{place or row.name}{shown} {reason}; {fix}.")
+
+
+# ---------------------------------------------------------------- Home and .env
+
+
+def home_path(env: Mapping[str, str] | None = None) -> Path:
+    """OMNI_HOME, made absolute, or ~/.omni-connector."""
+    given = (os.environ if env is None else env).get("OMNI_HOME", "").strip()
+    return Path(given).expanduser().absolute() if given else Path.home() / ".omni-connector"
+
+
+def prepare_home(path: Path) -> None:
+    """Makes the folder (0700) and logs/, backups/, releases/ in it. Raises SettingsError when that is not possible."""
+    try:
+        for folder in (path, path / "logs", path / "backups", path / "releases"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(f"OMNI_HOME={path} cannot be used: {error}. Choose another folder by the variable OMNI_HOME.") from error
+
+
+def environment(home: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables in force: `home`/.env, overruled by the real environment. Nothing is read from the current directory."""
+    real = os.environ if env is None else env
+    file = home / ".env"
+    try:
+        text = file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return dict(real)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read: {error}. Make it a text file in UTF-8 that this user may read.") from error
+    return {**parse_dotenv(text, str(file)), **real}
+
+
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$"}
+
+
+def parse_dotenv(text: str, place: str = ".env") -> dict[str, str]:
+    """KEY=VALUE lines; "#" comments, `export`, 'literal' and "escaped" quotes. Strict: raises SettingsError naming the line."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise SettingsError(f"{place}, line {number}: expected NAME=value; begin the line with # if it is a comment.")
+        found[match[1]] = _dotenv_value(match[2], f"{place}, line {number}")
+    return found
+
+
+def _dotenv_value(text: str, place: str) -> str:
+    if not text.startswith(("'", '"')):
+        return re.split(r"(?:^|\s+)#", text, maxsplit=1)[0].strip()
+    quoted = re.fullmatch(r"""(?:'([^']*)'|"((?:[^"\\]|\\.)*)")\s*(?:#.*)?""", text)
+    if quoted is None:
+        raise SettingsError(f"{place}: the value begins with a quote that does not end; close it on the same line.")
+    if quoted[1] is not None:
+        return quoted[1]
+    return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[0]), quoted[2])

@@ -1,0 +1,236 @@
+"""The one door to the database: `db.run(fn)` reads, `db.tx(fn)` writes; every query is a synchronous `fn(conn)`.
+
+Why a door: a caller that is cancelled (its client hung up) in the middle of a database call would leave a half-done
+transaction behind and, with aiosqlite, hang and lose its place in the pool. So every unit of work runs in a task of its
+own under `asyncio.shield`: the caller may leave at once, the work still ends in COMMIT or ROLLBACK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from omni_connector.store import files, schema
+from omni_connector.store.files import DatabaseError, explain
+from omni_connector.store.watch import Watch
+
+log = logging.getLogger("omni_connector.store")
+T = TypeVar("T")
+
+READERS = 4
+"""Connections for `run` on SQLite; each is one thread. Writers have one of their own."""
+BUSY_S = 10
+"""How long a writer waits for another process's transaction."""
+QUICK_CHECK_BYTES = 64 * 1024 * 1024
+"""A larger file is not read whole at every start (that would take seconds); `integrity` still does it on demand."""
+
+PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", "PRAGMA cache_size=-8000", "PRAGMA mmap_size=67108864")
+
+
+class Database:
+    """One database, opened by `Database.open`. Safe for any number of tasks and of processes."""
+
+    def __init__(self, url: URL, reader: AsyncEngine, writer: AsyncEngine, path: Path | None) -> None:
+        self.url = url
+        self.path = path
+        """The file, for SQLite."""
+        self._reader = reader
+        self._writer = writer
+        # One writer at a time: on SQLite in-process writers queue here, in order, instead of polling the file's lock.
+        self._lane = asyncio.Lock() if path is not None else None
+        self._running: set[asyncio.Task[Any]] = set()
+        self._watches: set[Watch] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Database {self.url.render_as_string(hide_password=True)}: {len(self._running)} running>"
+
+    @classmethod
+    async def open(cls, url: str) -> Database:
+        """Opens "sqlite:////absolute/path.db" (created, mode 0600) or "postgresql://…".
+
+        Raises DatabaseError when the file is not a sound database or the server cannot be reached; changes nothing then.
+        """
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            path = Path(parsed.database or "")
+            await asyncio.to_thread(files.prepare, path, QUICK_CHECK_BYTES)
+            reader = _sqlite(parsed, "BEGIN", (*PRAGMAS, "PRAGMA query_only=ON"), pool_size=READERS)
+            writer = _sqlite(parsed, "BEGIN IMMEDIATE", PRAGMAS, pool_size=1)
+            return cls(parsed, reader, writer, path)
+        engine = create_async_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        # One consistent picture needs a level above the default, which takes a new one for each statement.
+        database = cls(parsed, engine.execution_options(isolation_level="REPEATABLE READ"), engine, None)
+        try:
+            await database.run(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+        except BaseException:
+            await engine.dispose()
+            raise
+        return database
+
+    async def run(self, fn: Callable[[sa.Connection], T]) -> T:
+        """Runs `fn` in a read transaction: one consistent picture, nothing is written. Not for changes."""
+        return await self._apart(self._work(self._reader, fn, commit=False))
+
+    async def tx(self, fn: Callable[[sa.Connection], T]) -> T:
+        """Runs `fn` in a write transaction; durable when this returns, undone when `fn` raises."""
+        return await self._apart(self._write(fn))
+
+    async def migrate(self) -> bool:
+        """Brings the schema to the newest revision; True when there was something to do. Cheap when there is not.
+
+        Several processes may start together: one migrates, the others wait for it and find it done.
+        """
+        head = schema.head()
+        if await self.run(schema.current) == head:
+            return False
+        return await self._apart(self._migrate(head))
+
+    async def integrity(self) -> None:
+        """Raises DatabaseError unless SQLite finds the file sound (`PRAGMA quick_check`). Reads all of it."""
+        if self.path is not None:
+            await asyncio.to_thread(files.quick_check, self.path)
+
+    async def snapshot_to(self, target: Path) -> None:
+        """Writes a consistent, compact copy of the running database to `target` (mode 0600), whole or not at all."""
+        if self.path is None:
+            raise DatabaseError("This database is PostgreSQL: back it up with pg_dump.")
+        await self._apart(asyncio.to_thread(files.snapshot, self.path, target))
+
+    async def watch(self, callback: Callable[[int], Awaitable[None]], since: int | None = None, interval: float = 0.3) -> Watch:
+        """Calls `callback(config_version)` soon after any process changed the configuration.
+
+        `since`: the version the caller already knows (None: the present one). `interval`: seconds between looks; changes
+        made through this Database are noticed at once. End it with `await watch.stop()`.
+        """
+        watch = await Watch.start(self.url, self.path, callback, since, interval)
+        self._watches.add(watch)
+        return watch
+
+    async def close(self) -> None:
+        """Waits for running work, then closes every connection."""
+        self._closed = True
+        for watch in self._watches:
+            await watch.stop()
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    # ------------------------------------------------------------ inside the door
+
+    async def _apart(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work` in its own task, which a cancelled caller leaves behind unharmed."""
+        if self._closed:
+            work.close()
+            raise DatabaseError("The database is closed.")
+        task = asyncio.create_task(work)
+        self._running.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._running.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_report)
+            raise
+
+    async def _write(self, fn: Callable[[sa.Connection], T]) -> T:
+        if self._lane is None:
+            return await self._work(self._writer, fn, commit=True)
+        async with self._lane:
+            return await self._work(self._writer, fn, commit=True)
+
+    async def _work(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T], *, commit: bool) -> T:
+        try:
+            async with engine.connect() as conn:
+                result = await conn.run_sync(fn)
+                if commit:
+                    changed = conn.sync_connection is not None and conn.sync_connection.info.pop("config_changed", False)
+                    await conn.commit()
+                    if changed:
+                        self._poke()
+                return result
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+            plain = explain(error, self.path)
+            if plain is None:
+                raise
+            raise plain from error
+
+    def _poke(self) -> None:
+        for watch in self._watches:
+            watch.look()
+
+    async def _migrate(self, head: str) -> bool:
+        # Rebuilding a table (Alembic's batch mode) with foreign keys on would delete the rows that point at it.
+        if self.path is None:
+            return await self._migrate_on(self._writer, head)
+        engine = _sqlite(self.url, "BEGIN IMMEDIATE", ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF"), pool_size=None)
+        try:
+            return await self._migrate_on(engine, head)
+        finally:
+            await engine.dispose()
+
+    async def _migrate_on(self, engine: AsyncEngine, head: str) -> bool:
+        def upgrade(conn: sa.Connection) -> bool:
+            schema.lock(conn)
+            if schema.current(conn) == head:
+                return False
+            schema.upgrade(conn)
+            return True
+
+        return await self._work(engine, upgrade, commit=True)
+
+
+def _report(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for this work any more, so a failure of it must be said here."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("database work failed after its caller had left: %s", error)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise DatabaseError("OMNI_DATABASE_URL is not a database address; write sqlite:////path/omni.db or postgresql://…") from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise DatabaseError("OMNI_DATABASE_URL names no file; write sqlite:////absolute/path/omni.db")
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise DatabaseError(f"OMNI_DATABASE_URL: {backend!r} is not supported; use sqlite:////path/omni.db or postgresql://…")
+
+
+def _sqlite(url: URL, begin: str, pragmas: tuple[str, ...], pool_size: int | None) -> AsyncEngine:
+    """isolation_level None hands BEGIN to us: Python's own handling would leave schema changes outside transactions."""
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if pool_size is not None:
+        pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 60, "pool_use_lifo": True}
+    engine = create_async_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_S}, **pool)
+
+    def on_connect(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    def on_begin(conn: sa.Connection) -> None:
+        # Straight to the driver: one trip to its thread where a SQLAlchemy cursor takes three.
+        adapter: Any = conn.connection.dbapi_connection
+        adapter.run_async(lambda driver: driver.execute(begin))
+
+    sa.event.listen(engine.sync_engine, "connect", on_connect)
+    sa.event.listen(engine.sync_engine, "begin", on_begin)
+    return engine
+
+
+__all__ = ["Database", "DatabaseError", "Watch"]

@@ -1,0 +1,141 @@
+"""The SQLite file itself: creating it private, checking it, copying it; and plain words for what databases say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from omni_connector.errors import GatewayError, Kind
+
+
+class DatabaseError(GatewayError):
+    """The database cannot be used. `message` names the file and the fix; nothing was reset or thrown away."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Kind.INTERNAL, message, code="database_error")
+
+
+# What SQLite says (a part of it) → what we say.
+_SAYINGS = (
+    (
+        ("file is not a database", "malformed", "file is encrypted", "disk image", "unsupported file format"),
+        "{file} is damaged or is not an omni-connector database. Nothing was changed. Stop the server, keep the file for "
+        "inspection, and restore the newest copy from the folder backups/ beside it ({error}).",
+    ),
+    (
+        ("disk is full", "no space left"),
+        "The disk that holds {file} is full: nothing more can be saved. Free some space; the work goes on by itself then ({error}).",
+    ),
+    (
+        ("database is locked", "database table is locked"),
+        "{file} is held by another process for more than 10 seconds. End that process, or the tool that has the file open ({error}).",
+    ),
+    (
+        ("unable to open", "no such file", "readonly database", "attempt to write a readonly", "disk i/o error", "permission denied"),
+        "{file} cannot be opened or written: check that the folder exists, belongs to this user and its disk works ({error}).",
+    ),
+    (
+        ("no such table", "undefinedtable", "no such column", "undefinedcolumn"),
+        "{file} has an older or newer schema than this release. Start the server once to migrate it, or install the newer "
+        "release again ({error}).",
+    ),
+    (
+        ("connect", "connection was closed", "terminating connection", "password authentication", "does not exist"),
+        "{file} does not answer or refuses us: check OMNI_DATABASE_URL and that the server runs ({error}).",
+    ),
+)
+
+
+def explain(error: BaseException, path: Path | None) -> DatabaseError | None:
+    """The plain-words version of a database driver's error; None when the fault is in our own query."""
+    original = getattr(error, "orig", None) or error
+    if not isinstance(original, sqlite3.Error | OSError) and not isinstance(error, sa.exc.DBAPIError | sa.exc.TimeoutError):
+        return None
+    said = f"{type(original).__name__}: {original}".strip().splitlines()[0]
+    file = str(path) if path is not None else "The PostgreSQL database"
+    for parts, words in _SAYINGS:
+        if any(part in said.lower() for part in parts):
+            return DatabaseError(words.format(file=file, error=said))
+    return None
+
+
+def prepare(path: Path, check_below: int) -> None:
+    """Creates the file (0600, WAL) or checks that the one there is a sound database. Raises DatabaseError."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as conn:
+            conn.execute("PRAGMA schema_version").fetchone()
+            _to_wal(conn)
+            if path.stat().st_size <= check_below:
+                _quick_check(conn, path)
+    except (sqlite3.Error, OSError) as error:
+        raise _plain(error, path) from error
+
+
+def quick_check(path: Path) -> None:
+    """Raises DatabaseError unless the file is sound. Reads all of it."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as conn:
+            _quick_check(conn, path)
+    except (sqlite3.Error, OSError) as error:
+        raise _plain(error, path) from error
+
+
+def _plain(error: Exception, path: Path) -> DatabaseError:
+    return explain(error, path) or DatabaseError(f"{path} cannot be used as a database: {error}")
+
+
+def _to_wal(conn: sqlite3.Connection) -> None:
+    """The journal mode is kept in the file. The switch does not wait for other processes' locks by itself."""
+    if conn.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        return
+    for _ in range(200):
+        try:
+            conn.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.05)
+        else:
+            return
+    raise sqlite3.OperationalError("database is locked")
+
+
+def _quick_check(conn: sqlite3.Connection, path: Path) -> None:
+    found = [row[0] for row in conn.execute("PRAGMA quick_check(3)")]
+    if found != ["ok"]:
+        raise sqlite3.DatabaseError(f"database disk image is malformed: {'; '.join(found)}")
+
+
+def snapshot(source: Path, target: Path) -> None:
+    """`VACUUM INTO` a temporary file, flushed, then renamed: `target` is a whole copy or is not there. Raises DatabaseError."""
+    part = target.with_name(target.name + ".part")
+    try:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with contextlib.closing(sqlite3.connect(source, timeout=10, isolation_level=None)) as conn:
+            conn.execute("VACUUM INTO ?", (str(part),))
+        flush(part)
+        part.replace(target)
+        flush(target.parent)
+    except (sqlite3.Error, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise _plain(error, source) from error
+
+
+def flush(path: Path) -> None:
+    """fsync of a file, or of a folder after a name in it changed (where the system lets folders be opened)."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,213 @@
+"""The schema, as data, portable between SQLite and PostgreSQL.
+
+Times are integer milliseconds UTC (`*_at`), money is integer nano-dollars (`*_nano`), JSON is text written by `encode`.
+`migrations/versions/` creates the same tables; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Id = sa.String(40)
+Word = sa.String(40)
+Name = sa.Text()
+Json = sa.Text()
+
+
+def _column(name: str, type_: sa.types.TypeEngine[Any], default: Any = None, *, primary_key: bool = False) -> sa.Column[Any]:
+    """A column is NOT NULL exactly when it has a default or is a key; the default is also the server's."""
+    if primary_key:
+        return sa.Column(name, type_, primary_key=True)
+    if default is None:
+        return sa.Column(name, type_, nullable=True)
+    if isinstance(default, bool):
+        return sa.Column(name, type_, nullable=False, default=default, server_default=sa.true() if default else sa.false())
+    return sa.Column(name, type_, nullable=False, default=default, server_default=str(default))
+
+
+meta = sa.Table("meta", metadata, _column("name", Name, primary_key=True), _column("value", sa.Text(), ""))
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _column("id", Id, primary_key=True),
+    sa.Column("provider", Name, nullable=False),
+    sa.Column("label", Name, nullable=False),
+    _column("auth", Word, "api_key"),
+    _column("secret", sa.LargeBinary()),
+    _column("base_url", sa.Text(), ""),
+    _column("models", Json, "[]"),
+    _column("discovered", Json, "[]"),
+    _column("prefix", Name, ""),
+    _column("model_map", Json, "{}"),
+    _column("enabled", sa.Boolean(), True),
+    _column("priority", sa.Integer(), 0),
+    _column("weight", sa.Integer(), 1),
+    _column("max_in_flight", sa.Integer()),
+    _column("budget", Json),
+    _column("headers", sa.LargeBinary()),
+    _column("proxy_url", sa.LargeBinary()),
+    _column("options", Json, "{}"),
+    _column("state", Word, "ok"),
+    _column("state_reason", sa.Text(), ""),
+    _column("quota", Json, "[]"),
+    _column("balance", Json),
+    _column("key_hint", Name, ""),
+    _column("created_at", Big, 0),
+    _column("updated_at", Big, 0),
+    _column("last_used_at", Big),
+    sa.UniqueConstraint("label"),
+)
+
+cooldowns = sa.Table(
+    "cooldowns",
+    metadata,
+    sa.Column(
+        "account_id", Id, sa.ForeignKey("accounts.id", ondelete="CASCADE", name="fk_cooldowns_account_id_accounts"), primary_key=True
+    ),
+    _column("scope", Name, primary_key=True),
+    _column("until_at", Big, 0),
+    _column("source", Word, "guessed"),
+    _column("reason", sa.Text(), ""),
+    _column("step", sa.Integer(), 0),
+    _column("created_at", Big, 0),
+)
+
+client_keys = sa.Table(
+    "client_keys",
+    metadata,
+    _column("id", Id, primary_key=True),
+    _column("name", Name, ""),
+    _column("hint", Word, ""),
+    sa.Column("hash", sa.String(64), nullable=False),
+    _column("created_at", Big, 0),
+    _column("expires_at", Big),
+    _column("revoked_at", Big),
+    _column("models", Json),
+    _column("providers", Json),
+    _column("rpm", sa.Integer()),
+    _column("tpm", Big),
+    _column("max_in_flight", sa.Integer()),
+    _column("budget", Json),
+    _column("last_used_at", Big),
+    sa.UniqueConstraint("hash"),
+)
+
+settings = sa.Table("settings", metadata, _column("name", Name, primary_key=True), _column("value", sa.Text(), ""))
+aliases = sa.Table("aliases", metadata, _column("name", Name, primary_key=True), _column("targets", Json, "[]"))
+chains = sa.Table("chains", metadata, _column("name", Name, primary_key=True), _column("tiers", Json, "[]"))
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    _column("id", Id, primary_key=True),
+    _column("started_at", Big, 0),
+    _column("settled_at", Big),
+    _column("state", Word, "open"),
+    _column("outcome", Word),
+    _column("process_id", Id, ""),
+    _column("wire", Word, ""),
+    _column("path", Name, ""),
+    _column("stream", sa.Boolean(), False),
+    _column("client", Name, ""),
+    _column("key_id", Id),
+    _column("key_name", Name),
+    _column("model_requested", Name, ""),
+    _column("model", Name),
+    _column("provider", Name),
+    _column("account_id", Id),
+    _column("account_label", Name),
+    _column("http_status", sa.Integer()),
+    _column("flag", Word),
+    _column("error_kind", Word),
+    _column("error_message", sa.Text()),
+    _column("route", sa.Text()),
+    _column("attempts", Json),
+    _column("skipped", Json),
+    _column("dropped", Json),
+    _column("first_token_ms", sa.Integer()),
+    _column("duration_ms", Big),
+    _column("est_input", Big),
+    _column("input", Big),
+    _column("cache_read", Big),
+    _column("cache_write", Big),
+    _column("output", Big),
+    _column("reasoning", Big),
+    _column("usage_source", Word, "none"),
+    _column("usage_raw", Json),
+    _column("cost_nano", Big),
+    _column("price_source", Word),
+    # Ids sort by time, so (x, id) serves "newest first of x" without a sort. Only open rows are ever looked up by state.
+    sa.Index("ix_requests_started_at", "started_at"),
+    sa.Index("ix_requests_account_id_id", "account_id", "id"),
+    sa.Index("ix_requests_key_id_id", "key_id", "id"),
+    sa.Index("ix_requests_model_id", "model", "id"),
+    sa.Index("ix_requests_open", "process_id", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'")),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    _column("id", Id, primary_key=True),
+    sa.Column("kind", Name, nullable=False),
+    _column("key", Name, ""),
+    _column("due_at", Big, 0),
+    _column("interval_ms", Big),
+    _column("jitter", Big, 0),
+    _column("attempts", sa.Integer(), 0),
+    _column("max_attempts", sa.Integer(), 5),
+    _column("state", Word, "ready"),
+    _column("lease_owner", Id),
+    _column("lease_until", Big),
+    _column("fence", Big, 0),
+    _column("payload", Json, "{}"),
+    _column("last_run_at", Big),
+    _column("last_ok_at", Big),
+    _column("last_error", sa.Text()),
+    sa.UniqueConstraint("kind", "key"),
+    sa.Index("ix_jobs_state_due_at", "state", "due_at"),
+)
+
+processes = sa.Table(
+    "processes",
+    metadata,
+    _column("id", Id, primary_key=True),
+    _column("host", Name, ""),
+    _column("pid", Big, 0),
+    _column("started_at", Big, 0),
+    _column("seen_at", Big, 0),
+)
+
+
+def encode(value: Any) -> str | None:
+    """A JSON column's text; None stays NULL."""
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def decode(text: str | None) -> Any:
+    """What `encode` wrote."""
+    return None if text is None else msgspec.json.decode(text)
+
+
+def upsert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], change: Sequence[str]) -> None:
+    """INSERT … ON CONFLICT (keys) DO UPDATE the columns `change`, on both databases."""
+    if conn.dialect.name == "postgresql":
+        ours = postgresql.insert(table)
+        conn.execute(ours.on_conflict_do_update(index_elements=keys, set_={c: ours.excluded[c] for c in change}), rows)
+        return
+    lite = sqlite.insert(table)
+    conn.execute(lite.on_conflict_do_update(index_elements=keys, set_={c: lite.excluded[c] for c in change}), rows)

@@ -1,0 +1,127 @@
+"""Notices that the configuration changed, whichever process changed it.
+
+A connection of its own looks at `PRAGMA data_version` (a counter of other connections' commits, read without touching
+the disk; it is per connection, so never a pooled one) and, when that moved, at the `config_version` row. PostgreSQL has
+no such counter, so there the row itself is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import aiosqlite
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+log = logging.getLogger("omni_connector.store")
+
+_VERSION = "SELECT value FROM meta WHERE name = 'config_version'"
+
+
+class _Eye(Protocol):
+    async def version(self) -> int | None:
+        """config_version, or None when certainly nothing was committed since the last look."""
+
+    async def close(self) -> None: ...
+
+
+class _SqliteEye:
+    def __init__(self, conn: aiosqlite.Connection) -> None:
+        self._conn = conn
+        self._commits = -1
+
+    @classmethod
+    async def open(cls, path: Path) -> _SqliteEye:
+        return cls(await aiosqlite.connect(path, isolation_level=None, timeout=1))
+
+    async def version(self) -> int | None:
+        commits = await self._one("PRAGMA data_version")
+        if commits == self._commits:
+            return None
+        version = await self._one(_VERSION)
+        self._commits = commits
+        return version
+
+    async def _one(self, query: str) -> int:
+        async with self._conn.execute(query) as cursor:
+            row = await cursor.fetchone()
+        return int(row[0]) if row else 0
+
+    async def close(self) -> None:
+        await self._conn.close()
+
+
+class _ServerEye:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def version(self) -> int | None:
+        async with self._engine.connect() as conn:
+            return int((await conn.execute(sa.text(_VERSION))).scalar() or 0)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+class Watch:
+    """A running watch. `look()` makes it look now; `await stop()` ends it."""
+
+    def __init__(self, eye: _Eye, callback: Callable[[int], Awaitable[None]], seen: int, interval: float) -> None:
+        self._eye = eye
+        self._callback = callback
+        self._seen = seen
+        self._interval = interval
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task = asyncio.create_task(self._loop(), name="config watch")
+
+    @classmethod
+    async def start(
+        cls, url: URL, path: Path | None, callback: Callable[[int], Awaitable[None]], since: int | None, interval: float
+    ) -> Watch:
+        eye: _Eye
+        if path is not None:
+            eye = await _SqliteEye.open(path)
+        else:
+            engine = create_async_engine(url, poolclass=StaticPool, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
+            eye = _ServerEye(engine)
+        if since is None:
+            since = await eye.version() or 0
+        return cls(eye, callback, since, interval)
+
+    def look(self) -> None:
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Never by cancelling: that would catch the connection in the middle of a query."""
+        self._stopping = True
+        self._wake.set()
+        await self._task
+
+    async def _loop(self) -> None:
+        pending: int | None = None
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                version = await self._eye.version()
+                if version is not None and version != self._seen:
+                    pending = version
+                if pending is not None:
+                    await self._callback(pending)
+                    self._seen, pending = pending, None
+            except (sqlite3.Error, sa.exc.SQLAlchemyError, OSError) as error:
+                log.warning("cannot read the configuration's version, trying again: %s", error)
+            except Exception:
+                # The watch must outlive a failing reload, and reports it; `pending` makes it try again.
+                log.exception("reloading the configuration failed, trying again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._interval)
+        await self._eye.close()

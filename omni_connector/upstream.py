@@ -1,0 +1,353 @@
+"""Transport: the one door to the network. The only module that imports aiohttp and httpx2.
+
+Direct HTTP/1.1 inference goes through aiohttp (3 to 8 times cheaper per stream, docs/performance.md); whatever needs a
+proxy goes through httpx2; the built-in demo provider answers in process. All three give the same `Exchange`, and all
+their exceptions become `GatewayError` through one table each, so the rooms above never see a library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+import httpx2
+
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.providers import demo
+
+Json = dict[str, Any]
+
+MAX_WHOLE = 256 * 1024 * 1024
+"""Bytes of one whole answer; an upstream that never ends must not eat the memory."""
+
+_UNREACHABLE, _FAILED, _TIMEOUT = Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_FAILED, Kind.UPSTREAM_TIMEOUT
+
+# The most specific class wins: rows are looked through in the order of the exception's own class tree (MRO).
+AIOHTTP_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
+    aiohttp.ConnectionTimeoutError: (_TIMEOUT, "connecting took too long"),
+    aiohttp.SocketTimeoutError: (_TIMEOUT, "the connection went silent"),
+    aiohttp.ServerTimeoutError: (_TIMEOUT, "the provider did not answer in time"),
+    aiohttp.ClientConnectorDNSError: (_UNREACHABLE, "the host name is unknown"),
+    aiohttp.ClientConnectorCertificateError: (_UNREACHABLE, "the TLS certificate is not valid"),
+    aiohttp.ClientConnectorSSLError: (_UNREACHABLE, "the TLS handshake failed"),
+    aiohttp.ClientSSLError: (_UNREACHABLE, "the TLS handshake failed"),
+    aiohttp.ClientConnectorError: (_UNREACHABLE, "nothing answers at the address"),
+    aiohttp.ClientOSError: (_UNREACHABLE, "the connection broke"),
+    aiohttp.ServerDisconnectedError: (_UNREACHABLE, "the provider closed the connection without an answer"),
+    aiohttp.ClientConnectionError: (_UNREACHABLE, "the connection failed"),
+    aiohttp.ClientPayloadError: (_FAILED, "the answer broke off"),
+    aiohttp.InvalidURL: (_UNREACHABLE, "the address is not valid"),
+    aiohttp.ClientResponseError: (_FAILED, "the answer is not valid HTTP"),
+    aiohttp.ClientError: (_FAILED, "the exchange failed"),
+}
+HTTPX_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
+    httpx2.ConnectTimeout: (_TIMEOUT, "connecting took too long"),
+    httpx2.PoolTimeout: (_TIMEOUT, "no connection became free in time"),
+    httpx2.TimeoutException: (_TIMEOUT, "the provider did not answer in time"),
+    httpx2.ConnectError: (_UNREACHABLE, "nothing answers at the address"),
+    httpx2.ProxyError: (_UNREACHABLE, "the proxy refused the connection"),
+    httpx2.UnsupportedProtocol: (_UNREACHABLE, "the address needs http:// or https://"),
+    httpx2.InvalidURL: (_UNREACHABLE, "the address is not valid"),
+    httpx2.NetworkError: (_UNREACHABLE, "the connection broke"),
+    httpx2.RemoteProtocolError: (_FAILED, "the answer broke off or is not valid HTTP"),
+    httpx2.HTTPError: (_FAILED, "the exchange failed"),
+    httpx2.StreamError: (_FAILED, "the answer broke off"),
+    httpx2.CookieConflict: (_FAILED, "the answer is not valid HTTP"),
+}
+OTHER_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
+    TimeoutError: (_TIMEOUT, "the provider did not answer in time"),
+    ssl.SSLError: (_UNREACHABLE, "the TLS handshake failed"),
+    OSError: (_UNREACHABLE, "the connection broke"),
+    ValueError: (_UNREACHABLE, "the address is not valid"),
+}
+_FAULTS = {**AIOHTTP_FAULTS, **HTTPX_FAULTS, **OTHER_FAULTS}
+_CAUGHT: tuple[type[Exception], ...] = (
+    aiohttp.ClientError,
+    httpx2.HTTPError,
+    httpx2.InvalidURL,
+    httpx2.StreamError,
+    httpx2.CookieConflict,
+    TimeoutError,
+    OSError,
+    ValueError,
+)
+
+
+def fault(error: BaseException, host: str) -> GatewayError:
+    """A library's exception → ours. The message names the host and the reason, never the whole URL (it may hold a key)."""
+    for cls in type(error).__mro__:
+        if cls in _FAULTS:
+            kind, words = _FAULTS[cls]
+            return GatewayError(kind, f"{host}: {words}.")
+    raise error
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One call, ready to send. `headers` hold the credential and are never logged."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    proxy_url: str = field(default="", repr=False)
+    demo: Json = field(default_factory=dict)
+    """The account's demo options; only read when the URL's scheme is demo:."""
+
+
+class Exchange(Protocol):
+    """An answer being received. `headers` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes:
+        """The next bytes as soon as there are some, b"" at the end. Safe to cancel and call again. Raises GatewayError."""
+
+    def close(self) -> None:
+        """Let go: gives a finished connection back to the pool, aborts an unfinished one so that the provider notices."""
+
+
+async def read_all(exchange: Exchange, limit: int = MAX_WHOLE) -> bytes:
+    """The whole body. Raises GatewayError when it breaks off or is larger than `limit` bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await exchange.read():
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise GatewayError(Kind.UPSTREAM_FAILED, f"The provider's answer is larger than {limit >> 20} MB.")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+# ---------------------------------------------------------------- Direct HTTP/1.1
+
+
+class _AiohttpExchange:
+    __slots__ = ("_host", "_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, host: str) -> None:
+        self._response = response
+        self._host = host
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    async def read(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except _CAUGHT as error:
+            raise fault(error, self._host) from error
+
+    def close(self) -> None:
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+# ---------------------------------------------------------------- Proxies and other odd ways
+
+
+class _HttpxExchange:
+    """httpx2's byte iterator dies when a read is cancelled, so one task per answer pumps it into a queue of one."""
+
+    def __init__(self, response: httpx2.Response, host: str) -> None:
+        self._response = response
+        self._host = host
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._queue: asyncio.Queue[bytes | GatewayError] = asyncio.Queue(1)
+        self._at_end = False
+        self._pump = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            async for piece in self._response.aiter_bytes():
+                if piece:
+                    await self._queue.put(piece)
+            await self._queue.put(b"")
+        except _CAUGHT as error:
+            await self._queue.put(fault(error, self._host))
+        finally:
+            await self._response.aclose()
+
+    async def read(self) -> bytes:
+        if self._at_end:
+            return b""
+        piece = await self._queue.get()
+        if isinstance(piece, GatewayError):
+            raise piece
+        self._at_end = not piece
+        return piece
+
+    def close(self) -> None:
+        self._pump.cancel()
+
+
+# ---------------------------------------------------------------- The demo provider, in process
+
+
+class _DemoExchange:
+    """Plays a demo answer at its own pace: what a provider would send, without a network."""
+
+    def __init__(self, answer: demo.DemoAnswer) -> None:
+        self.status = answer.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
+        self._answer = answer
+        self._chunks = iter(answer.chunks)
+        self._next: tuple[float, bytes] | None = None
+
+    async def read(self) -> bytes:
+        if self._next is None:
+            self._next = next(self._chunks, None)
+        if self._next is None:
+            if self._answer.stall:
+                await asyncio.get_running_loop().create_future()
+            if self._answer.cut:
+                raise GatewayError(Kind.UPSTREAM_FAILED, "demo: the answer broke off.")
+            return b""
+        delay, piece = self._next
+        if delay:
+            await asyncio.sleep(delay)
+        self._next = None
+        return piece
+
+    def close(self) -> None:
+        self._chunks = iter(())
+
+
+# ---------------------------------------------------------------- The door
+
+
+class Upstream:
+    """Owns the connection pools of a process, opened with the first call; `close` at the end."""
+
+    def __init__(self, *, connect_timeout: float = 10.0) -> None:
+        self._connect_timeout = connect_timeout
+        self._session: aiohttp.ClientSession | None = None
+        self._clients: dict[str, httpx2.AsyncClient] = {}
+
+    async def open(self) -> None:
+        # No limit here: accounts have their own. Idle connections go before common servers drop them (uvicorn: 5 s).
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=4.5)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=None)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=True
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+
+    async def send(self, request: UpstreamRequest) -> Exchange:
+        """Send and wait for status and headers. Redirects are not followed. Raises GatewayError.
+
+        The caller bounds the waiting (`asyncio.timeout`); only connecting has its own deadline here.
+        """
+        if request.url.startswith("demo:"):
+            return _DemoExchange(demo.respond(request.url, request.body, request.demo))
+        host = _host(request.url)
+        try:
+            if request.proxy_url:
+                return await self._send_httpx(request, host)
+            return await self._send_direct(request, host)
+        except _CAUGHT as error:
+            raise fault(error, host) from error
+
+    async def _send_direct(self, request: UpstreamRequest, host: str) -> Exchange:
+        if self._session is None:
+            await self.open()
+        started = time.monotonic()
+        try:
+            response = await self._post(request)
+        except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+            # A pooled connection that the provider closed in the same moment: nothing was answered, and so quickly that
+            # nothing can have been worked on. One new connection is worth it; later breaks are real failures.
+            if time.monotonic() - started > 0.5:
+                raise
+            response = await self._post(request)
+        return _AiohttpExchange(response, host)
+
+    async def _post(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
+        assert self._session is not None
+        return await self._session.request(
+            request.method, request.url, data=request.body or None, headers=request.headers, allow_redirects=False
+        )
+
+    async def _send_httpx(self, request: UpstreamRequest, host: str) -> Exchange:
+        client = self._clients.get(request.proxy_url)
+        if client is None:
+            timeout = httpx2.Timeout(connect=self._connect_timeout, read=None, write=60, pool=self._connect_timeout)
+            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50)
+            client = httpx2.AsyncClient(
+                proxy=request.proxy_url, timeout=timeout, limits=limits, trust_env=False, http2=True, follow_redirects=False
+            )
+            self._clients[request.proxy_url] = client
+        outgoing = client.build_request(request.method, request.url, headers=dict(request.headers), content=request.body)
+        return _HttpxExchange(await client.send(outgoing, stream=True), host)
+
+    async def fetch(self, request: UpstreamRequest, within: float) -> tuple[int, Mapping[str, str], bytes]:
+        """A small whole exchange (model lists, balances): status, headers, body. `within` seconds for all of it."""
+        try:
+            async with asyncio.timeout(within):
+                exchange = await self.send(request)
+                try:
+                    return exchange.status, exchange.headers, await read_all(exchange, 32 * 1024 * 1024)
+                finally:
+                    exchange.close()
+        except TimeoutError as error:
+            raise fault(error, _host(request.url)) from error
+
+
+def _host(url: str) -> str:
+    return url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
+
+
+# ---------------------------------------------------------------- The command line talks to the running server
+
+
+class AdminClient:
+    """The admin API of a running server, for the command line."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._client = httpx2.AsyncClient(
+            base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=httpx2.Timeout(60, connect=2), trust_env=False
+        )
+
+    async def request(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
+        """Status and JSON answer. Raises GatewayError (UPSTREAM_UNREACHABLE) when the server does not answer."""
+        try:
+            response = await self._client.request(method, path, json=body)
+        except _CAUGHT as error:
+            raise fault(error, str(self._client.base_url.host)) from error
+        try:
+            answer = response.json()
+        except json.JSONDecodeError:
+            answer = {"error": {"message": response.text[:500]}}
+        return response.status_code, answer if isinstance(answer, dict) else {"data": answer}
+
+    async def lines(self, path: str) -> AsyncIterator[str]:
+        """The lines of a streamed answer (server-sent events), for `logs -f`."""
+        try:
+            async with self._client.stream("GET", path, timeout=httpx2.Timeout(None, connect=2)) as response:
+                async for line in response.aiter_lines():
+                    yield line
+        except _CAUGHT as error:
+            raise fault(error, str(self._client.base_url.host)) from error
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def admin_client(url: str, key: str) -> AdminClient:
+    """A client for the admin API at `url` (http://127.0.0.1:38471)."""
+    return AdminClient(url, key)

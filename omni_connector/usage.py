@@ -1,0 +1,340 @@
+"""What an answer costs, and how many tokens a text has: `Decimal` dollars, nano-dollars for the ledger, honest unknowns.
+
+Prices come from genai-prices (offline data, 0.2.x), read through this module only. Its `input_tokens` *includes* both
+cache counts, ours exclude them (chat.Usage); its tiers are cliffs on the whole prompt. Rates are compiled once per
+provider and model, because a call of its own costs more than the rest of settling a request.
+
+genai-prices and its pydantic take about 0.25 s and 30 MB, so they are imported at the first priced request, not before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+from typing import Any
+
+from omni_connector.chat import ChatRequest, MediaPart, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart, ToolResultPart, Usage
+
+FREE: Mapping[str, str] = {"local": "local", "demo": "demo", "subscription": "subscription"}
+"""Price ids that stand for "no money changes hands per token", and the source written on the row."""
+
+PER_MILLION = Decimal(1_000_000)
+PER_THOUSAND = Decimal(1_000)
+NANO = Decimal(1_000_000_000)
+CONTEXT_KEYS = ("service_tier", "speed")
+"""Words of a provider's usage block that choose a price variant (OpenAI flex and priority, Anthropic fast)."""
+
+Override = Mapping[str, Decimal | int | str]
+"""Dollars: per million tokens `input`, `output`, `cache_read`, `cache_write`; and `per_request`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """`cost` in dollars, None = unknown (never 0). `source`: "genai-prices 0.2.3", "override", "local", "demo",
+    "subscription" or "unknown"."""
+
+    cost: Decimal | None
+    source: str
+
+
+UNKNOWN = Price(None, "unknown")
+
+
+# ---------------------------------------------------------------- Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Dollars per token, by size of the whole prompt: `steps` are (start, rate), the last start that was passed counts."""
+
+    base: Decimal
+    steps: tuple[tuple[int, Decimal], ...] = ()
+
+    def at(self, prompt: int) -> Decimal:
+        for start, rate in reversed(self.steps):
+            if prompt > start:
+                return rate
+        return self.base
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """All that a chat answer is billed by. None: not priced on its own, so the wider count's rate holds."""
+
+    input: Rate | None
+    output: Rate | None
+    cache_read: Rate | None = None
+    cache_write: Rate | None = None
+    cache_write_1h: Rate | None = None
+    reasoning: Rate | None = None
+    web_search: Rate | None = None
+    per_request: Decimal = Decimal(0)
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """Dollars for one answer. None when a count that was used has no rate."""
+        prompt = usage.prompt
+        write, output = usage.cache_write or 0, usage.output or 0
+        hour = min(usage.cache_write_1h or 0, write)
+        reasoning = min(usage.reasoning or 0, output) if self.reasoning is not None else 0
+        written = self.cache_write or self.input
+        parts = (
+            (usage.input or 0, self.input),
+            (usage.cache_read or 0, self.cache_read or self.input),
+            (write - hour, written),
+            (hour, self.cache_write_1h or written),
+            (output - reasoning, self.output),
+            (reasoning, self.reasoning),
+            (usage.web_searches or 0, self.web_search),
+        )
+        total = self.per_request
+        for count, rate in parts:
+            if count <= 0:  # an upstream that lies may report negative counts: they never lower a bill
+                continue
+            if rate is None:
+                return None
+            total += count * rate.at(prompt)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    """A model of the price data. `steady`: its rates when neither hour, date nor variant matters, else None."""
+
+    model: Any
+    steady: Rates | None
+
+
+def source_name() -> str:
+    """ "genai-prices <version>": what is written beside a price."""
+    return _library()[1]
+
+
+@lru_cache(maxsize=1)
+def _library() -> tuple[Any, str]:
+    import genai_prices
+    from genai_prices import data_snapshot
+
+    return data_snapshot, f"genai-prices {genai_prices.__version__}"
+
+
+@lru_cache(maxsize=4096)
+def priced_model(price_id: str, model: str) -> _Priced | None:
+    """The price data's entry for a provider's model, by its own id or a dated variant of it. None: it knows neither."""
+    snapshot = _library()[0].get_snapshot()
+    try:
+        _, found = snapshot.find_provider_model(model, None, price_id, None)
+    except LookupError:
+        return None
+    plain = not isinstance(found.prices, list) and not found.price_variants
+    return _Priced(found, _compile(found.prices) if plain else None)
+
+
+def rates(price_id: str, model: str, at: int | None = None, context: tuple[tuple[str, str], ...] = ()) -> Rates | None:
+    """The rates that hold at `at` (ms UTC; None: now). `context`: (word, value) pairs that choose a variant of the price,
+    such as ("service_tier", "flex"). None: the price data knows no token price for this model."""
+    priced = priced_model(price_id, model)
+    if priced is None:
+        return None
+    if priced.steady is not None:
+        return priced.steady
+    stamp = int(time.time() * 1000) if at is None else at
+    # Every time rule of the data changes on whole minutes, so one compilation serves all requests of a minute.
+    return _rates_in_minute(price_id, model, stamp // 60_000, context)
+
+
+@lru_cache(maxsize=1024)
+def _rates_in_minute(price_id: str, model: str, minute: int, context: tuple[tuple[str, str], ...]) -> Rates | None:
+    priced = priced_model(price_id, model)
+    if priced is None:
+        return None
+    moment = datetime.fromtimestamp(minute * 60, tz=UTC)
+    return _compile(priced.model.get_prices(moment, dict(context) or None))
+
+
+def _compile(prices: Any) -> Rates | None:
+    """genai-prices ModelPrice → Rates. None: it has no token price (speech, OCR, images)."""
+    compiled = Rates(
+        input=_rate(prices.input_mtok, PER_MILLION),
+        output=_rate(prices.output_mtok, PER_MILLION),
+        cache_read=_rate(prices.cache_read_mtok, PER_MILLION),
+        cache_write=_rate(prices.cache_write_mtok, PER_MILLION),
+        cache_write_1h=_rate(prices.cache_write_1h_mtok, PER_MILLION),
+        reasoning=_rate(prices.output_reasoning_mtok, PER_MILLION),
+        web_search=_rate(prices.web_searches_kcount, PER_THOUSAND),
+        per_request=Decimal(0) if prices.requests_kcount is None else prices.requests_kcount / PER_THOUSAND,
+    )
+    return None if compiled.input is None and compiled.output is None else compiled
+
+
+def _rate(value: Any, per: Decimal) -> Rate | None:
+    if value is None:
+        return None
+    if isinstance(value, Decimal):
+        return Rate(value / per)
+    return Rate(value.base / per, tuple((tier.start, tier.price / per) for tier in value.tiers))
+
+
+# ---------------------------------------------------------------- Price of one answer
+
+
+def price(
+    usage: Usage,
+    provider_price_id: str | None,
+    model: str,
+    *,
+    overrides: Mapping[str, Override] | None = None,
+    at: int | None = None,
+    service_tier: str | None = None,
+) -> Price:
+    """What one answer costs.
+
+    `provider_price_id` is `Provider.price_id` (see `providers.price_id`); "local", "demo" and "subscription" cost 0 and say so.
+    `overrides` are keyed by "price_id/model" or by the model alone and win over everything. `at`: ms UTC, None = now.
+    `service_tier`: the tier the answer names outside its usage block; one inside `usage.raw` is found by itself.
+    An unknown model, a count without a rate, or no counts at all: cost None. Raises nothing.
+    """
+    override = _override(overrides, provider_price_id, model)
+    if override is not None:
+        return _priced(override, usage, "override")
+    if provider_price_id is None:
+        return UNKNOWN
+    if provider_price_id in FREE:
+        return Price(Decimal(0), FREE[provider_price_id])
+    found = rates(provider_price_id, model, at, _context(usage, service_tier))
+    return UNKNOWN if found is None else _priced(found, usage, source_name())
+
+
+def _priced(found: Rates, usage: Usage, source: str) -> Price:
+    if usage.input is None and usage.output is None:
+        return UNKNOWN
+    cost = found.cost(usage)
+    return UNKNOWN if cost is None else Price(cost, source)
+
+
+def _context(usage: Usage, service_tier: str | None) -> tuple[tuple[str, str], ...]:
+    named = {"service_tier": service_tier, **{key: usage.raw.get(key) for key in CONTEXT_KEYS if usage.raw.get(key)}}
+    return tuple((key, value) for key, value in named.items() if isinstance(value, str))
+
+
+def _override(overrides: Mapping[str, Override] | None, price_id: str | None, model: str) -> Rates | None:
+    if not overrides:
+        return None
+    entry = overrides.get(f"{price_id}/{model}") or overrides.get(model)
+    if not entry:
+        return None
+
+    def rate(name: str) -> Rate | None:
+        return Rate(Decimal(entry[name]) / PER_MILLION) if name in entry else None
+
+    return Rates(rate("input"), rate("output"), rate("cache_read"), rate("cache_write"), per_request=Decimal(entry.get("per_request", 0)))
+
+
+def nano(cost: Decimal | None) -> int | None:
+    """Dollars → nano-dollars for the database, half a nano-dollar rounded up. None stays None."""
+    return None if cost is None else int((cost * NANO).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def usd(nanos: int | None) -> str | None:
+    """Nano-dollars → the API's string of dollars: "0.001230", nine decimals where they are needed, never an exponent."""
+    if nanos is None:
+        return None
+    whole, rest = divmod(abs(nanos), 1_000_000_000)
+    decimals = f"{rest:09d}"
+    if decimals.endswith("000"):
+        decimals = decimals[:6]
+    return f"{'-' if nanos < 0 else ''}{whole}.{decimals}"
+
+
+# ---------------------------------------------------------------- Estimates
+
+WINDOW = 1024
+MAX_WINDOWS = 64
+"""A text is looked at in windows of `WINDOW` bytes. Of a text longer than `MAX_WINDOWS` of them, so many evenly spread ones stand
+for all, which bounds the time."""
+
+TOKENS_PER_BYTE: Mapping[str, float] = {"a": 0.26, "d": 0.44, "p": 0.40, "n": 0.30, "u": 0.30, "c": 0.75, "e": 2.0}
+"""By class: ASCII letter, digit, punctuation, line break; first byte of a 2-byte (Latin with marks, Cyrillic, Arabic …), 3-byte
+(Chinese, Japanese, Korean …) and 4-byte (emoji) character. Blanks and continuation bytes are free. Fitted to o200k_base: within
+−9 … +9 % on English prose, Markdown, Python and dense JSON, −22 % on indented JSON, −15 … +20 % on eight other languages and
+on digits. Claude's own tokenizer counts more."""
+
+ENCODED_TOKENS_PER_BYTE = 0.005
+"""A window of nothing but letters, digits, "+", "/" and "=" is base64: a picture or a document, about 1,300 tokens for 256 KiB.
+What it really costs depends on its size in pixels or pages, which nobody looked at: a guess."""
+
+IMAGE_TOKENS = 1_100
+"""A picture of about one megapixel, in the order of what the vendors document. Not read from the picture: a guess."""
+DOCUMENT_BYTES_PER_TOKEN = 40
+"""A PDF's bytes (decoded) for one token: a guess between a scan and plain text."""
+MESSAGE_TOKENS = 4
+
+
+def _classes() -> bytes:
+    table = bytearray(b"x" * 256)
+    for code in range(128):
+        char = chr(code)
+        table[code] = ord("a" if char.isalpha() else "d" if char.isdigit() else "n" if char == "\n" else "p" if code > 32 else "x")
+    table[0xC0:0xE0] = b"u" * 0x20
+    table[0xE0:0xF0] = b"c" * 0x10
+    table[0xF0:] = b"e" * 0x10
+    return bytes(table)
+
+
+CLASSES = _classes()
+ENCODED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_WEIGHTS = tuple((name.encode(), weight) for name, weight in TOKENS_PER_BYTE.items())
+
+
+def estimate_tokens(data: str | bytes) -> int:
+    """How many tokens a text or a request's body probably has: 0 for nothing, else at least 1. Bounded time."""
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if not raw:
+        return 0
+    count = -(-len(raw) // WINDOW)
+    starts = range(0, len(raw), WINDOW)
+    if count > MAX_WINDOWS:
+        step = (len(raw) - WINDOW) // (MAX_WINDOWS - 1)
+        starts = range(0, step * MAX_WINDOWS, step)
+    tokens = seen = 0.0
+    for start in starts:
+        window = raw[start : start + WINDOW]
+        seen += len(window)
+        tokens += _window_tokens(window)
+    return max(1, round(tokens * len(raw) / seen))
+
+
+def _window_tokens(window: bytes) -> float:
+    if len(window) == WINDOW and not window.translate(None, ENCODED):
+        return WINDOW * ENCODED_TOKENS_PER_BYTE
+    classes = window.translate(CLASSES)
+    return sum(classes.count(name) * weight for name, weight in _WEIGHTS)
+
+
+def estimate_request(request: ChatRequest) -> int:
+    """How many tokens a request's prompt probably has: texts, tool schemas, and a flat guess for each picture or document."""
+    total = sum(MESSAGE_TOKENS + sum(map(_part_tokens, message.parts)) for message in request.messages)
+    for tool in request.tools:
+        total += MESSAGE_TOKENS + estimate_tokens(f"{tool.name}{tool.description or ''}{tool.schema or tool.format or tool.raw}")
+    if request.output is not None and request.output.schema:
+        total += estimate_tokens(str(request.output.schema))
+    return total
+
+
+def _part_tokens(part: Part) -> int:
+    match part:
+        case TextPart() | RefusalPart() | ReasoningPart():
+            return estimate_tokens(part.text)
+        case ToolCallPart():
+            return MESSAGE_TOKENS + estimate_tokens(part.name) + estimate_tokens(part.arguments)
+        case ToolResultPart():
+            return MESSAGE_TOKENS + sum(map(_part_tokens, part.parts))
+        case MediaPart(kind="image"):
+            return IMAGE_TOKENS
+        case MediaPart():
+            return estimate_tokens(part.text) if part.text else max(IMAGE_TOKENS, len(part.data or "") * 3 // 4 // DOCUMENT_BYTES_PER_TOKEN)
+        case _:
+            return estimate_tokens(str(part.value))

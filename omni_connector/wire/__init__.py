@@ -1,0 +1,24 @@
+"""Wire formats: JSON and bytes ↔ chat.py. Pure, push-style, synchronous; the only place that knows field names.
+
+Every format module gives the same names (DESIGN.md, law 1), checked by `tests/wire/test_all_formats.py`:
+
+    NAME, PATH                     "openai-chat"; the upstream path below a provider's base URL ("/chat/completions")
+    KEEPALIVE                      what may be sent between the events of a quiet stream; b"" where nothing may
+    parse_request(body)            Json -> ChatRequest; raises GatewayError (BAD_REQUEST with `param`)
+    render_request(request, model, target)   -> Rendered; raises GatewayError where dropping would change the meaning
+    parse_error(status, headers, body)       an upstream's error answer -> GatewayError, classified, status first
+    render_error(error)            GatewayError -> the format's own error body
+    ResponseParser(origin)         .feed(bytes), .close(), .whole(body) -> list[Event]
+    ResponseRenderer(model, request)         .feed(event) -> bytes, .fail(error) -> bytes; `model` is the requested name
+    render_response(response, model, request)  ChatResponse -> Json
+    Listener()                     the pass-through lane's ear: .feed(bytes) and .whole(body) keep usage, finish, error,
+                                   ended, output_chars and first_output up to date without building events
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from omni_connector.wire import anthropic_messages, openai_chat
+
+FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (openai_chat, anthropic_messages)}

@@ -1,0 +1,201 @@
+"""The pass-through lane's ear for chat completions: usage, finish, errors and sizes out of bytes that are not parsed.
+
+A chunk is decoded only when it says something (usage, a finish reason, an error); the rest is a few byte searches.
+A `"` inside JSON text is always escaped, so `"usage"` with bare quotes is a key, or a value, but never part of one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from omni_connector.chat import Finish, Json, Usage
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.wire import sse
+from omni_connector.wire.openai_chat_errors import error_in
+from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, finish_of, loads, to_usage
+
+_TEXT_KEYS = (b'"content":"', b'"reasoning_content":"', b'"reasoning":"', b'"arguments":"', b'"refusal":"', b'"input":"')
+_SPACED_KEYS = tuple(key.replace(b":", b": ") for key in _TEXT_KEYS)
+_SPACED = re.compile(rb'"choices"\s*: ')
+_CALLS = re.compile(rb'"(?:tool_calls"\s*:\s*\[\s*\{|function_call"\s*:\s*\{)')
+_TELLING = ((b'"finish_reason"', b'"finish_reason":null', b'"finish_reason": null'), (b'"usage"', b'"usage":null', b'"usage": null'))
+_BACKSLASH = 0x5C
+
+
+class Listener:
+    """Keeps its attributes up to date while bytes pass. `ended` is already true after the very `feed` that brought
+    [DONE], so the relay can settle before it forwards those bytes. Call `close` at the end of the bytes: an upstream
+    that gave its finish reason and omits [DONE] has ended then."""
+
+    __slots__ = ("_calls", "_decoder", "_heard", "_keys", "_rest", "ended", "error", "finish", "first_output", "output_chars", "usage")
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.finish: Finish | None = None
+        self.error: GatewayError | None = None
+        self.ended = False
+        self.first_output = False
+        self.output_chars = 0
+        self._rest = b""
+        self._decoder: sse.Decoder | None = None
+        self._keys: tuple[bytes, ...] = ()
+        self._calls = False
+        self._heard = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Raises GatewayError (UPSTREAM_FAILED) for an event beyond the decoder's limit."""
+        if self._decoder is not None or b"\r" in chunk:
+            self._feed_slowly(chunk)
+            return
+        text = self._rest + chunk if self._rest else chunk
+        *blocks, self._rest = text.split(b"\n\n")
+        for block in blocks:
+            if block.startswith(b"data:") and b"\n" not in block:
+                self._hear(block[5:])
+            elif block:
+                self._block(block)
+        if self._rest:
+            self._unfinished()
+
+    def close(self) -> None:
+        if self._decoder is not None:
+            for event in self._decoder.close():
+                self._hear(event.data, event.event)
+        elif self._rest:
+            self._block(self._rest)
+        self._rest = b""
+        if self.finish is not None and self.error is None:
+            self.ended = True
+
+    def whole(self, body: Json | bytes) -> None:
+        """The same from a whole answer, as decoded JSON or bytes."""
+        value: Any = loads(body) if isinstance(body, bytes) else body
+        choices = value.get("choices") if isinstance(value, dict) else None
+        self.error = error_in(value)
+        if self.error is None and not (isinstance(choices, list) and choices):
+            self.error = GatewayError(Kind.UPSTREAM_FAILED, "The provider answered without a choice.")
+        if self.error is not None:
+            return
+        for choice in choices or ():
+            message = choice.get("message") if isinstance(choice, dict) else None
+            if isinstance(message, dict):
+                self._count_message(message)
+        self._read(value)
+        if self.error is None:
+            self.finish = self.finish or finish_of(None, self._calls)
+            self.first_output = self.ended = True
+
+    # ------------------------------------------------------------ Events
+
+    def _feed_slowly(self, chunk: bytes) -> None:
+        """CR line ends: the full decoder, from here on."""
+        if self._decoder is None:
+            self._decoder = sse.Decoder()
+            chunk, self._rest = self._rest + chunk, b""
+        for event in self._decoder.feed(chunk):
+            self._hear(event.data, event.event)
+
+    def _block(self, block: bytes) -> None:
+        decoder = sse.Decoder()
+        for event in (*decoder.feed(block + b"\n\n"), *decoder.close()):
+            self._hear(event.data, event.event)
+
+    def _unfinished(self) -> None:
+        """[DONE] counts before its blank line; an event without end must not eat the memory."""
+        if self._rest.rstrip() in (b"data: [DONE]", b"data:[DONE]"):
+            self._hear(DONE)
+        elif len(self._rest) > sse.MAX_EVENT:
+            raise GatewayError(Kind.UPSTREAM_FAILED, f"The provider sent an event of more than {sse.MAX_EVENT >> 20} MB.")
+
+    def _hear(self, data: bytes, event: str = "") -> None:
+        if self.ended or self.error is not None:
+            return
+        if len(data) < 16 and data.strip() == DONE:
+            self.ended = True
+            if self.finish is None and self._heard:
+                self.finish = finish_of(None, self._calls)
+            return
+        if not self._keys and b'"choices"' in data:
+            self._heard = True
+            self._keys = _SPACED_KEYS if _SPACED.search(data) else _TEXT_KEYS
+        for key in self._keys:
+            at = data.find(key)
+            while at >= 0:
+                at = self._count(data, at + len(key))
+                at = data.find(key, at)
+        if not self._calls and (b'"tool_calls"' in data or b'"function_call"' in data) and _CALLS.search(data):
+            self._calls = self.first_output = True
+        if event == "error" or b'"error"' in data or any(_tells(data, *names) for names in _TELLING):
+            self._decode(data, event)
+
+    def _count(self, data: bytes, start: int) -> int:
+        """Adds the characters of the string that begins at `start`; gives the place of its closing quote."""
+        end = data.find(b'"', start)
+        while end > start and data[end - 1] == _BACKSLASH and _escaped(data, end):
+            end = data.find(b'"', end + 1)
+        if end <= start:
+            return start
+        piece = data[start:end]
+        if not piece.isascii() or b"\\" in piece:
+            text = loads(b'"' + piece + b'"')
+            self.output_chars += len(text) if isinstance(text, str) else len(piece)
+        else:
+            self.output_chars += end - start
+        self.first_output = True
+        return end
+
+    def _decode(self, data: bytes, event: str) -> None:
+        chunk = loads(data)
+        if not isinstance(chunk, dict):
+            return
+        self.error = error_in(chunk, event=event)
+        if self.error is None:
+            self._read(chunk)
+
+    def _read(self, chunk: Json) -> None:
+        """Usage and finish reasons of a decoded chunk or whole answer. Choice 0 decides where there are several."""
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            word = choice.get("finish_reason") if isinstance(choice, dict) else None
+            if not isinstance(word, str) or not word:
+                continue
+            if word in FAILED_FINISH:
+                self.error = GatewayError(FAILED_FINISH[word], f"The provider broke the answer off (finish_reason {word!r}).")
+                return
+            self.first_output = True
+            if self.finish is None or choice.get("index") in (0, None):
+                self.finish = finish_of(word, self._calls)
+        usage = chunk.get("usage")
+        if usage is None and isinstance(chunk.get("x_groq"), dict):
+            usage = chunk["x_groq"].get("usage")
+        counts = to_usage(usage) if isinstance(usage, dict) else None
+        if counts is not None:
+            self.usage = counts if self.usage is None else self.usage.merged(counts)
+
+    def _count_message(self, message: Json) -> None:
+        for key in ("content", "reasoning_content", "reasoning", "refusal"):
+            if isinstance(message.get(key), str):
+                self.output_chars += len(message[key])
+        calls = message.get("tool_calls")
+        calls = calls if isinstance(calls, list) else []
+        if isinstance(message.get("function_call"), dict):
+            calls = [*calls, {"function": message["function_call"]}]
+        self._calls = self._calls or bool(calls)
+        for call in calls:
+            inner = (call.get("function") or call.get("custom")) if isinstance(call, dict) else None
+            text = (inner.get("arguments") or inner.get("input")) if isinstance(inner, dict) else None
+            self.output_chars += len(text) if isinstance(text, str) else 0
+
+
+def _tells(data: bytes, key: bytes, null: bytes, spaced: bytes) -> bool:
+    """Whether the key is there with a value other than null."""
+    return key in data and data.count(key) != data.count(null) + data.count(spaced)
+
+
+def _escaped(data: bytes, quote: int) -> bool:
+    """Whether an odd number of backslashes stands before the quote."""
+    at = quote - 1
+    while at >= 0 and data[at] == _BACKSLASH:
+        at -= 1
+    return (quote - 1 - at) % 2 == 1

@@ -1,0 +1,325 @@
+"""ChatRequest → the body for an upstream that speaks chat completions (`render_request`).
+
+Key order is fixed, so equal requests give equal bytes. What the target cannot say is named in `Rendered.dropped`, or
+refused where leaving it out would change the meaning. Known normalisations of a request in this same format: a list
+with one plain text becomes a string, `stop` a list, `stream: false` and nulls are left out, `max_tokens` takes the name
+the provider wants, `functions` become `tools`, thinking wishes take the provider's dialect.
+
+Feature words read here: max_completion_tokens, stream_options, developer_role, reasoning_effort, reasoning_object,
+reasoning_details, reasoning_content, reasoning_replay_in_tool_loop, reasoning_replay_always, thinking_toggle,
+thinking_effort, enable_thinking, no_sampling_with_thinking, json_schema, json_object, parallel_tools, single_stop,
+cache_control, custom_tools, allowed_tools, safety_identifier, top_k, min_p, vision, documents, document_urls, short_call_ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields as dataclass_fields
+
+from omni_connector.chat import ChatRequest, Json, OutputFormat, Rendered, Target, Thinking, Tool
+from omni_connector.errors import bad_request
+from omni_connector.wire.openai_chat_history import History
+from omni_connector.wire.openai_chat_words import CUSTOM_INPUT, EFFORT_BUDGET, NAME, OWN_VENDOR, dumps
+
+_BEYOND_OPENAI = ("top_k", "min_p")
+"""Sampling fields that OpenAI itself refuses: sent when the client chose them in this format, or the row allows them."""
+_NOT_WHILE_THINKING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
+
+
+def render_request(request: ChatRequest, model: str, target: Target) -> Rendered:
+    """Raises GatewayError (BAD_REQUEST) for content that this format cannot hold."""
+    renderer = _Renderer(request, target)
+    return Rendered(renderer.body(model), tuple(renderer.dropped))
+
+
+class _Renderer:
+    def __init__(self, request: ChatRequest, target: Target) -> None:
+        self._request = request
+        self._target = target
+        self._own = request.wire == NAME
+        self._extra = dict(request.extra) if self._own else {}
+        self.dropped: dict[str, None] = {}
+        self._body: Json = {}
+
+    def body(self, model: str) -> Json:
+        request, body = self._request, self._body
+        body["model"] = model
+        body["messages"] = History(request, self._target, self.dropped).render()
+        self._tools()
+        self._output()
+        self._thinking()
+        self._sampling()
+        self._limits()
+        self._vendor_fields()
+        self._stream()
+        body.update(self._extra)
+        if not self._own:
+            self._drop(*request.extra)
+        return body
+
+    def _drop(self, *names: str) -> None:
+        self.dropped.update(dict.fromkeys(names))
+
+    def _can(self, *words: str) -> bool:
+        return any(word in self._target.features for word in words)
+
+    # ------------------------------------------------------------ Tools
+
+    def _tools(self) -> None:
+        request, choice = self._request, self._request.tool_choice
+        tools = request.tools
+        allowed_raw = choice is not None and choice.raw is not None and (self._own or self._can("allowed_tools"))
+        if choice is not None and choice.allowed and not allowed_raw:
+            tools = tuple(tool for tool in tools if tool.name in choice.allowed)
+        rendered = [body for number, tool in enumerate(tools) if (body := self._tool(tool, number)) is not None]
+        if rendered:
+            self._body["tools"] = rendered
+        if choice is not None and (rendered or self._own):
+            if choice.mode == "named":
+                self._body["tool_choice"] = self._named(choice.name or "")
+            elif choice.raw is not None and allowed_raw:
+                self._body["tool_choice"] = choice.raw
+            else:
+                self._body["tool_choice"] = choice.mode
+        if request.parallel_tools is None or not (rendered or self._own):
+            return
+        if self._own or self._can("parallel_tools"):
+            self._body["parallel_tool_calls"] = request.parallel_tools
+        elif not request.parallel_tools:
+            self._drop("parallel_tool_calls")
+
+    def _named(self, name: str) -> Json:
+        tool = next((tool for tool in self._request.tools if tool.name == name), None)
+        if tool is not None and tool.kind == "foreign" and tool.wire != NAME:
+            raise bad_request(f"`tool_choice` names {name!r}, a tool that only {tool.wire} providers run.", "tool_choice")
+        if tool is not None and tool.kind == "custom" and self._custom_tools:
+            return {"type": "custom", "custom": {"name": name}}
+        return {"type": "function", "function": {"name": name}}
+
+    @property
+    def _custom_tools(self) -> bool:
+        return self._own or self._can("custom_tools")
+
+    def _tool(self, tool: Tool, number: int) -> Json | None:
+        match tool.kind:
+            case "function":
+                body: Json = {"type": "function", "function": _function(tool)}
+            case "custom" if self._custom_tools:
+                body = {"type": "custom", "custom": _present(name=tool.name, description=tool.description, format=tool.format)}
+            case "custom":
+                body = {"type": "function", "function": _stand_in(tool)}
+            case "foreign":
+                if tool.wire == NAME:
+                    return tool.raw
+                self._drop(f"tools[{number}] ({tool.name})")
+                return None
+        if tool.cache is not None:
+            if self._own or self._can("cache_control"):
+                body["cache_control"] = tool.cache
+            else:
+                self._drop("cache_control")
+        if not self._own:
+            self._drop(*(f"tools[].{key}" for key in tool.extra))
+            return body
+        for key, value in tool.extra.items():
+            known = body.get(key)
+            body[key] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
+        return body
+
+    # ------------------------------------------------------------ Output
+
+    def _output(self) -> None:
+        """Where a row offers only one of the two JSON modes, the other is said with it as well as it can be."""
+        output = self._request.output
+        if output is None:
+            return
+        if output.kind == "text":
+            if self._own:
+                self._body["response_format"] = {"type": "text"}
+            return
+        if output.kind == "json_object":
+            if self._can("json_schema") and not self._can("json_object"):
+                output = OutputFormat("json_schema", "json", {"type": "object"})
+        elif self._can("json_object") and not self._can("json_schema"):
+            self._drop("response_format.json_schema (as an instruction)")
+            self._instruct(output)
+            output = OutputFormat("json_object")
+        if output.kind == "json_object":
+            self._body["response_format"] = {"type": "json_object"}
+            return
+        inner = _present(
+            name=output.name or (None if self._own else "answer"),
+            description=output.description,
+            schema=output.schema,
+            strict=output.strict,
+        )
+        self._body["response_format"] = {"type": "json_schema", "json_schema": inner}
+
+    def _instruct(self, output: OutputFormat) -> None:
+        """The schema as words, behind the leading system messages (where it does not disturb a cached prefix)."""
+        text = f"Answer only with a JSON object that is valid under this JSON Schema:\n{dumps(output.schema or {})}"
+        messages: list[Json] = self._body["messages"]
+        place = next((n for n, message in enumerate(messages) if message["role"] not in {"system", "developer"}), len(messages))
+        messages.insert(place, {"role": "system", "content": text})
+
+    # ------------------------------------------------------------ Thinking
+
+    def _thinking(self) -> None:
+        thinking = self._request.thinking
+        if thinking is None:
+            return
+        off = thinking.enabled is False or thinking.effort == "none"
+        if self._can("reasoning_object"):
+            self._body["reasoning"] = {**_reasoning_object(thinking), **self._rest("reasoning")}
+        elif self._can("thinking_toggle"):
+            self._toggle(thinking, off)
+        elif self._can("enable_thinking"):
+            self._body["enable_thinking"] = not off
+            budget = thinking.budget or EFFORT_BUDGET.get(thinking.effort or "")
+            if budget is not None and not off:
+                self._body["thinking_budget"] = budget
+        else:
+            self._effort(thinking, off)
+        for name in ("reasoning", "thinking"):
+            # Half an object would be worse than none.
+            if self._rest(name):
+                self._drop(name)
+
+    def _toggle(self, thinking: Thinking, off: bool) -> None:
+        toggle: Json = {"type": "disabled" if off else "enabled"}
+        self._body["thinking"] = toggle
+        effort = None if off else thinking.effort
+        if effort is not None and self._can("thinking_effort"):
+            toggle["effort"] = effort
+        elif effort is not None and self._can("reasoning_effort"):
+            self._body["reasoning_effort"] = effort
+        elif effort is not None:
+            self._drop("reasoning_effort")
+        if thinking.budget is not None:
+            self._drop("thinking.budget_tokens")
+        toggle.update(self._rest("thinking"))
+
+    def _effort(self, thinking: Thinking, off: bool) -> None:
+        """`reasoning_effort`. Off is said only by a client of this format: many models refuse "none"."""
+        effort = thinking.effort
+        if effort is None and thinking.budget is not None and not off:
+            effort = _effort_of(thinking.budget)
+        if effort is not None and (self._own or (self._can("reasoning_effort") and not off)):
+            self._body["reasoning_effort"] = effort
+        elif effort is not None or off or not thinking.adaptive:
+            self._drop("thinking")
+
+    def _rest(self, name: str) -> Json:
+        """What ChatRequest could not hold of a client's object of this name."""
+        rest = self._extra.get(name)
+        if not isinstance(rest, dict):
+            return {}
+        del self._extra[name]
+        return rest
+
+    # ------------------------------------------------------------ Sampling and limits
+
+    def _sampling(self) -> None:
+        thinking = self._request.thinking
+        quiet = thinking is not None and thinking.enabled is not False and thinking.effort != "none"
+        quiet = quiet and self._can("no_sampling_with_thinking")
+        for item in dataclass_fields(self._request.sampling):
+            value = getattr(self._request.sampling, item.name)
+            if value is None:
+                continue
+            unknown = item.name in _BEYOND_OPENAI and not self._own and not self._can(item.name)
+            if unknown or (quiet and item.name in _NOT_WHILE_THINKING):
+                self._drop(item.name)
+            else:
+                self._body[item.name] = value
+
+    def _limits(self) -> None:
+        request = self._request
+        limit = request.max_tokens
+        if limit is not None and not self._own and self._target.max_output is not None and limit > self._target.max_output:
+            self._drop(f"max_tokens (lowered from {limit})")
+            limit = self._target.max_output
+        if limit is not None:
+            self._body["max_completion_tokens" if self._can("max_completion_tokens") else "max_tokens"] = limit
+        if not request.stop:
+            return
+        stop = list(request.stop)
+        if len(stop) > 1 and self._can("single_stop"):
+            self._drop(f"stop[1:{len(stop)}]")
+            stop = stop[:1]
+        self._body["stop"] = stop
+
+    def _vendor_fields(self) -> None:
+        request, body = self._request, self._body
+        if request.user is not None:
+            body["safety_identifier" if self._can("safety_identifier") and "safety_identifier" not in self._extra else "user"] = (
+                request.user
+            )
+        named = (
+            ("verbosity", request.verbosity),
+            ("service_tier", request.service_tier),
+            ("prompt_cache_key", request.cache_key),
+            ("metadata", request.metadata),
+        )
+        for name, value in named:
+            if value is None:
+                continue
+            if request.wire in OWN_VENDOR:
+                body[name] = value
+            else:
+                self._drop(name)
+
+    def _stream(self) -> None:
+        if not self._request.stream:
+            self._extra.pop("stream_options", None)
+            return
+        self._body["stream"] = True
+        options: Json = {}
+        if self._can("stream_options") or (self._own and self._request.include_usage):
+            options["include_usage"] = True
+        options.update(self._rest("stream_options"))
+        if options:
+            self._body["stream_options"] = options
+
+
+# ---------------------------------------------------------------- Pieces
+
+
+def _present(**values: object) -> Json:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _function(tool: Tool) -> Json:
+    return _present(name=tool.name, description=tool.description, parameters=tool.schema, strict=tool.strict)
+
+
+def _stand_in(tool: Tool) -> Json:
+    """A free-text tool as a function with one string, its grammar told in words."""
+    words = [tool.description or ""]
+    if tool.format is not None:
+        words.append(f"The `{CUSTOM_INPUT}` must follow this format: {dumps(tool.format)}")
+    schema = {
+        "type": "object",
+        "properties": {CUSTOM_INPUT: {"type": "string", "description": "The whole free-text input of the tool."}},
+        "required": [CUSTOM_INPUT],
+        "additionalProperties": False,
+    }
+    return _present(name=tool.name, description="\n\n".join(filter(None, words)) or None, parameters=schema)
+
+
+def _reasoning_object(thinking: Thinking) -> Json:
+    """OpenRouter: `effort` or `max_tokens`, not both; `enabled` alone means the model's default."""
+    body: Json = {}
+    if thinking.effort is not None:
+        body["effort"] = thinking.effort
+    elif thinking.budget is not None:
+        body["max_tokens"] = thinking.budget
+    if thinking.enabled is not None or not body:
+        body["enabled"] = thinking.enabled is not False
+    if thinking.show == "omitted":
+        body["exclude"] = True
+    return body
+
+
+def _effort_of(budget: int) -> str:
+    """Only the three levels that every reasoning model knows."""
+    return next((level for level in ("low", "medium") if budget <= EFFORT_BUDGET[level]), "high")

@@ -1,0 +1,129 @@
+"""What the pass-through lane may do to bodies it does not translate: set the model, ask for usage, give the requested
+name back, hide the usage chunk that we asked for and the client did not, end a stream that the upstream left open.
+
+Every other byte stays as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from omni_connector.errors import GatewayError
+from omni_connector.wire import FORMATS, sse, views
+
+TERMINAL: Mapping[str, bytes] = {
+    "openai-chat": b"data: [DONE]\n\n",
+    "anthropic-messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+}
+"""Sent when an upstream told the finish reason and hung up without its terminal event: clients loop on such streams."""
+
+_ERROR_EVENT: Mapping[str, str] = {"openai-chat": "", "anthropic-messages": "error"}
+_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENCODER = msgspec.json.Encoder()
+
+# ---------------------------------------------------------------- Requests
+
+
+def request_body(body: bytes, *, model: str | None, ask_usage: bool) -> bytes:
+    """The client's body for an upstream of the same format: with the upstream's own model id where it differs, and with
+    `stream_options.include_usage` where the provider tells usage only when asked."""
+    changes: dict[str, Any] = {} if model is None else {"model": model}
+    if ask_usage:
+        given = _RAW.decode(body).get("stream_options")
+        options = msgspec.json.decode(given) if given is not None else None
+        changes["stream_options"] = {**(options or {}), "include_usage": True}
+    return views.splice(body, changes) if changes else body
+
+
+# ---------------------------------------------------------------- Answers
+
+
+def fail_stream(wire: str, error: GatewayError) -> bytes:
+    """An error event for a stream that has begun; no clean end may follow it."""
+    return sse.encode(views.encode(FORMATS[wire].render_error(error)), _ERROR_EVENT[wire])
+
+
+def rename_whole(body: bytes, model: str) -> bytes:
+    """The requested name in a whole answer; every other value keeps its exact bytes."""
+    try:
+        fields: dict[str, Any] = _RAW.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return body
+    if "model" not in fields:
+        return body
+    fields["model"] = model
+    return _ENCODER.encode(fields)
+
+
+_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+
+
+class StreamEditor:
+    """Push bytes in, get whole event blocks out; an unfinished block waits for its rest, so that a keep-alive or an error
+    event can always follow.
+
+    When the served name is the requested one and nothing is to be hidden, it steps aside after the first block.
+    """
+
+    def __init__(self, wire: str, *, model: str, hide_usage: bool) -> None:
+        self._once = wire == "anthropic-messages"  # only message_start names the model there
+        self._hide_usage = hide_usage and not self._once
+        self._wanted = b'"model":' + _ENCODER.encode(model)
+        self._served: bytes | None = None
+        self._rest = b""
+        self._aside = False
+
+    def feed(self, piece: bytes) -> bytes:
+        if self._aside and not self._rest and piece.endswith((b"\n\n", b"\r\n\r\n")):
+            return piece
+        text = self._rest + piece if self._rest else piece
+        end = _last_blank(text)
+        self._rest = text[end:]
+        return text[:end] if self._aside else self._edit(text[:end])
+
+    def close(self) -> bytes:
+        """What is left: a last block without its blank line, completed so that clients dispatch it."""
+        rest, self._rest = self._rest, b""
+        if not rest.strip():
+            return b""
+        block = rest.rstrip(b"\r\n") + b"\n\n"
+        return block if self._aside else self._edit(block)
+
+    def _edit(self, blocks: bytes) -> bytes:
+        if not blocks:
+            return blocks
+        if self._served is None:
+            found = _MODEL.search(blocks)
+            if found is not None:
+                self._served = found[0]
+                same = self._served.replace(b" ", b"") == self._wanted
+                if not self._hide_usage and (same or self._once):
+                    self._aside = True
+                    return blocks if same else blocks.replace(self._served, self._wanted, 1)
+        if self._served is not None and self._served != self._wanted:
+            blocks = blocks.replace(self._served, self._wanted)
+        if self._hide_usage and b'"usage"' in blocks and _NO_CHOICES.search(blocks):
+            return b"".join(block for block in _split(blocks) if not _only_usage(block))
+        return blocks
+
+
+def _last_blank(text: bytes) -> int:
+    """Where the last complete block ends."""
+    if b"\r" not in text:
+        return text.rfind(b"\n\n") + 2 if b"\n\n" in text else 0
+    return max((blank.end() for blank in _BLANK.finditer(text)), default=0)
+
+
+def _split(blocks: bytes) -> list[bytes]:
+    ends = [blank.end() for blank in _BLANK.finditer(blocks)]
+    return [blocks[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _only_usage(block: bytes) -> bool:
+    return b'"usage"' in block and b'"error"' not in block and _NO_CHOICES.search(block) is not None

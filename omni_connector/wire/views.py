@@ -1,0 +1,188 @@
+"""A quick look at a request body: what routing and the pass-through lane must know, without parsing the conversation.
+
+The bytes stay the truth. A typed view checks the fields that a request stands or falls with (one scan in C), and
+`splice` replaces top-level values while every other value keeps its exact bytes. The full parse (`parse_request`) is
+done only when a request has to be translated.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from omni_connector.chat import ENVELOPE, Json
+from omni_connector.errors import GatewayError, bad_request
+
+# ---------------------------------------------------------------- The typed views
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[msgspec.Raw] | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _ChatView(msgspec.Struct):
+    """OpenAI Chat Completions: the fields every request is judged by."""
+
+    messages: list[_Message]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: int | None = None
+    stop: str | list[str] | None = None
+    tools: list[msgspec.Raw] | None = None
+
+
+class _MessagesView(msgspec.Struct):
+    """Anthropic Messages: the fields every request is judged by."""
+
+    messages: list[_Message]
+    model: str | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    system: str | list[msgspec.Raw] | None = None
+    stop_sequences: list[str] | None = None
+    tools: list[msgspec.Raw] | None = None
+
+
+_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
+    "openai-chat": msgspec.json.Decoder(_ChatView),
+    "anthropic-messages": msgspec.json.Decoder(_MessagesView),
+}
+_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ANY = msgspec.json.Decoder()
+_ENCODER = msgspec.json.Encoder()
+
+# Marks of media in a message, in either format; only looked for to know whether the model must see, hear or read.
+_MEDIA = (
+    ("vision", re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')),
+    ("documents", re.compile(rb'"type"\s*:\s*"(?:file|document|input_file)"')),
+    ("audio", re.compile(rb'"type"\s*:\s*"input_audio"')),
+)
+_JSON_OUTPUT = re.compile(rb'"type"\s*:\s*"json_(?:schema|object)"')
+_SEALED = b'"' + ENVELOPE.encode()
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the relay knows of a request before it is parsed."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+    needs: Mapping[str, str]
+    """Capability → where the request asks for it."""
+    sealed: bool
+    """True: an opaque value of another origin rides in it, so the body may not pass through as it is."""
+
+
+def look(wire: str, body: bytes) -> View:
+    """Check and summarise a request body. Raises GatewayError (BAD_REQUEST with `param`) for what can never be served."""
+    try:
+        view = _DECODERS[wire].decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(str(error)) from error
+    except msgspec.DecodeError as error:
+        raise bad_request(_not_json(body, str(error))) from error
+    except RecursionError as error:
+        raise bad_request("The body is nested too deeply. Flatten it; about 1000 levels is the most JSON readers take.") from error
+    if not view.messages:
+        raise bad_request("`messages` is empty. Send at least one message.", "messages")
+    needs: dict[str, str] = {}
+    if view.tools:
+        needs["tools"] = "tools"
+    for name, mark in _MEDIA:
+        if mark.search(body):
+            needs[name] = "messages"
+    if _JSON_OUTPUT.search(body):
+        needs["json"] = "response_format"
+    options = getattr(view, "stream_options", None)
+    include_usage = bool(options is not None and options.include_usage)
+    return View(view.model or "", bool(view.stream), include_usage, needs, _SEALED in body)
+
+
+def _not_json(body: bytes, reason: str) -> str:
+    if not body.strip():
+        return "The body is empty. Send a JSON object with `model` and `messages`."
+    return f"The body is not valid JSON: {reason[:200]}. Check quoting and commas near that place."
+
+
+_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+
+
+def _wrong_type(reason: str) -> GatewayError:
+    """msgspec's words ("Expected `str`, got `int` - at `$.messages[0].role`") → ours, with the field as `param`."""
+    found = _AT.search(reason)
+    path = found["path"] if found else ""
+    missing = re.search(r"missing required field `(\w+)`", reason)
+    if missing:
+        path = f"{path}.{missing[1]}".lstrip(".")
+        return bad_request(f"`{path}` is missing. Add it.", path)
+    words = (reason[: found.start()] if found else reason).replace("`", "")
+    if not path:
+        return bad_request(f"The body has the wrong type: {words}. Send a JSON object with `model` and `messages`.")
+    return bad_request(f"`{path}` has the wrong type: {words}.", path)
+
+
+# ---------------------------------------------------------------- Bodies
+
+
+def decode(body: bytes) -> Json:
+    """The whole body as values, for a request that has to be translated. Raises GatewayError (BAD_REQUEST)."""
+    try:
+        value = _ANY.decode(body)
+    except msgspec.DecodeError as error:
+        value = _decode_kindly(body, str(error))
+    except RecursionError as error:
+        raise bad_request("The body is nested too deeply. Flatten it; about 1000 levels is the most JSON readers take.") from error
+    if not isinstance(value, dict):
+        raise bad_request("The body must be a JSON object with `model` and `messages`.")
+    return value
+
+
+def _decode_kindly(body: bytes, reason: str) -> Any:
+    """Half an emoji (a lone surrogate escape) is legal JSON that strict readers refuse: it becomes U+FFFD, as browsers do."""
+    try:
+        return _mend(json.loads(body))
+    except (ValueError, RecursionError) as error:
+        raise bad_request(_not_json(body, reason)) from error
+
+
+def _mend(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_mend(item) for item in value]
+    if isinstance(value, dict):
+        return {_mend(key): _mend(item) for key, item in value.items()}
+    return value
+
+
+def splice(body: bytes, changes: Mapping[str, Any]) -> bytes:
+    """The same JSON object with some top-level values replaced or added; all others keep their exact bytes and order."""
+    fields: dict[str, Any] = _RAW.decode(body)
+    fields.update(changes)
+    return _ENCODER.encode(fields)
+
+
+def encode(body: Json) -> bytes:
+    """A rendered body → bytes. Lone surrogates that a model's half emoji left behind become U+FFFD."""
+    try:
+        return _ENCODER.encode(body)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_mend(body))

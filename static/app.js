@@ -1,0 +1,197 @@
+// The shell: session, router, navigation, keyboard map, dialogs, the number in the favicon.
+import { useEffect, useState } from "./vendor/hooks.mjs";
+import { effect, signal } from "./vendor/signals.mjs";
+import { loadSession, post, session } from "./api.js";
+import { heardAt, link, open, shownAccounts, start } from "./live.js";
+import { go, route } from "./route.js";
+import { Button, closeDialog, Confirm, Dialog, dialog, Dot, html, Icon, openDialog, render, TextField, Toasts } from "./ui.js";
+import { clock } from "./format.js";
+import { Overview, Offline, problems } from "./views/overview.js";
+import { Accounts } from "./views/accounts.js";
+import { Connect, Edit } from "./views/connect.js";
+import { CreateKey, Keys, RevealKey } from "./views/keys.js";
+import { Activity } from "./views/activity.js";
+import { Request } from "./views/request.js";
+import { Models } from "./views/models.js";
+import { Settings } from "./views/settings.js";
+
+/** name, words, icon, key after "g". Later views (routing, usage, quota, playground) are one more line each. */
+const VIEWS = [
+  ["overview", "Overview", "gauge", "o", Overview],
+  ["accounts", "Accounts", "plug", "a", Accounts],
+  ["keys", "Keys", "key-round", "k", Keys],
+  ["activity", "Activity", "activity", "t", Activity],
+  ["models", "Models", "box", "m", Models],
+  ["settings", "Settings", "settings", "s", Settings],
+];
+const DIALOGS = { connect: Connect, edit: Edit, "create-key": CreateKey, "reveal-key": RevealKey, confirm: Confirm, help: Help };
+const SHORTCUTS = [
+  ["Go to", VIEWS.map(([, words, , key]) => [["g", key], words])],
+  ["In a list", [[["j"], "Next row"], [["k"], "Previous row"], [["Enter"], "Open the row"], [["/"], "Search or filter"]]],
+  ["Anywhere", [[["n"], "Connect an account"], [["?"], "This help"], [["Esc"], "Close, or leave a field"]]],
+];
+const SEQUENCE_MS = 1200;
+
+// ------------------------------------------------------------------ parts
+function Help() {
+  return html`<${Dialog} title="Keyboard" width=${520} onClose=${closeDialog}><div class="help">${SHORTCUTS.map(([title, list]) => html`<section key=${title}><h3 class="t3">${title}</h3><dl>${list.map(([pressed, words]) => html`<div key=${words}><dt>${words}</dt><dd>${pressed.map((key) => html`<kbd key=${key}>${key}</kbd>`)}</dd></div>`)}</dl></section>`)}</div><//>`;
+}
+
+const THEMES = [["system", "monitor", "Follow the system"], ["light", "sun", "Light"], ["dark", "moon", "Dark"]];
+const theme = signal(document.documentElement.dataset.theme || "system");
+
+function setTheme(name) {
+  theme.value = name;
+  if (name === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = name;
+  try {
+    localStorage.setItem("omni-theme", name);
+  } catch {
+    // Storage refused: the choice lasts as long as the page.
+  }
+}
+
+function ThemeSwitch() {
+  return html`<div class="segments" role="radiogroup" aria-label="Theme">${THEMES.map(([name, icon, words]) => html`<button type="button" key=${name} role="radio" aria-checked=${String(theme.value === name)} aria-label=${words} title=${words} onClick=${() => setTheme(name)}><${Icon} name=${icon} size=${14} /></button>`)}</div>`;
+}
+
+const LINK = {
+  live: ["Live", "ok", "circle"],
+  connecting: ["Connecting", "mute", "ring"],
+  reconnecting: ["Reconnecting", "warn", "half"],
+  paused: ["Paused", "mute", "square"],
+};
+
+function Side() {
+  const here = route.value.name;
+  const [word, tone, shape] = LINK[link.value];
+  const trouble = problems.value.length;
+  const count = { accounts: shownAccounts.value.length || null };
+  return html`<nav class="side" aria-label="Main">
+    <a class="brand" href="#/overview" aria-label="omni-connector, overview"><img src="/static/icons/favicon.svg" alt="" width="22" height="22" /><span>omni-connector</span></a>
+    <div class="nav">${VIEWS.map(([name, words, icon, key]) => html`<a key=${name} href=${"#/" + name} aria-current=${here === name ? "page" : null} title=${`${words} (g ${key})`}><${Icon} name=${icon} size=${16} /><span>${words}</span>
+      ${name === "overview" && trouble ? html`<b class="count bad" aria-label=${`${trouble} problems`}>${trouble}</b>` : count[name] ? html`<b class="count">${count[name]}</b>` : null}</a>`)}</div>
+    <div class="side-foot"><div class="linkstate" role="status" title=${heardAt.value ? `Last word from the server at ${clock(heardAt.value)}` : null}><${Dot} shape=${shape} tone=${tone} /><span>${word}</span><span class="grow" /><span class="version t4">${session.value ? "v" + session.value.version : ""}</span></div>
+      <div class="side-row"><${ThemeSwitch} /><${Button} kind="ghost" small icon="keyboard" label="Keyboard shortcuts" onClick=${() => openDialog("help")} /></div></div></nav>`;
+}
+
+function LoginForm() {
+  const [password, setPassword] = useState("");
+  const [wrong, setWrong] = useState("");
+  const [busy, setBusy] = useState(false);
+  const submit = async (event) => {
+    event.preventDefault();
+    setBusy(true);
+    try {
+      await post("/api/login", { password });
+      await loadSession();
+      open();
+    } catch (error) {
+      setWrong(error.status === 429 ? `Too many tries.${error.retryAfter ? ` Wait ${error.retryAfter} s.` : ""}` : error.message);
+      setPassword("");
+    }
+    setBusy(false);
+  };
+  return html`<form class="form" onSubmit=${submit}><${TextField} label="Password" name="password" type="password" autocomplete="current-password" autofocus value=${password} onInput=${setPassword} error=${wrong} />
+    <${Button} kind="primary" type="submit" busy=${busy}>Sign in<//></form>`;
+}
+
+function LoginPage() {
+  return html`<main class="login"><div class="login-card"><img src="/static/icons/favicon.svg" alt="" width="40" height="40" /><h1>omni-connector</h1><p class="t3">This dashboard is protected by a password.</p><${LoginForm} /></div></main>`;
+}
+
+/** A session that ends while someone works: sign in on top, nothing typed is lost. */
+function LoginAgain() {
+  return html`<${Dialog} title="Signed out" sub="Sign in again to go on. Nothing you typed is lost." width=${380} locked><${LoginForm} /><//>`;
+}
+
+const loggedOut = () => session.value && session.value.login_needed && !session.value.authenticated;
+let begun = false;
+
+function App() {
+  const at = route.value;
+  const [failed, setFailed] = useState("");
+  const boot = () => loadSession().then(() => setFailed("")).catch((error) => setFailed(error.message));
+  useEffect(() => {
+    boot();
+  }, []);
+  useEffect(() => {
+    document.querySelector("main")?.scrollIntoView({ block: "start" });
+    const words = VIEWS.find(([name]) => name === at.name);
+    document.title = `${words ? words[1] : "Overview"} · omni-connector`;
+  }, [at.name, at.id]);
+  if (!session.value) return failed ? html`<main class="login"><div class="login-card"><${Icon} name="wifi-off" size=${24} /><h1>No answer</h1><p class="t3">${failed}</p><${Button} onClick=${boot}>Try again<//></div></main>` : null;
+  if (loggedOut() && !begun) return html`<${LoginPage} />`;
+  if (!begun) {
+    begun = true;
+    queueMicrotask(start);
+  }
+  const View = at.name === "activity" && at.id ? Request : (VIEWS.find(([name]) => name === at.name) || VIEWS[0])[4];
+  const top = dialog.value;
+  const Top = top && DIALOGS[top.kind];
+  return html`<div class="shell"><${Side} /><main class="main" tabindex="-1" id="main">${View === Overview ? null : html`<${Offline} />`}<${View} route=${at} /></main></div>
+    ${Top ? html`<${Top} key=${top.kind} ...${top} />` : null}
+    ${loggedOut() ? html`<${LoginAgain} />` : null}
+    <${Toasts} />`;
+}
+
+// ------------------------------------------------------------------ keyboard
+let waitingForG = 0;
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "Escape" && typing && !event.target.closest("dialog")) return event.target.blur();
+  if (typing || document.querySelector("dialog[open]")) return;
+  if (event.timeStamp - waitingForG < SEQUENCE_MS) {
+    waitingForG = -Infinity;
+    const view = VIEWS.find(([, , , key]) => key === event.key);
+    if (view) {
+      event.preventDefault();
+      go(view[0]);
+    }
+    return;
+  }
+  const act = KEYS[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act(event);
+}
+
+function moveRow(step) {
+  const rows = [...document.querySelectorAll("main [data-row]")];
+  const at = rows.indexOf(document.activeElement);
+  const next = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + step))];
+  if (next) next.focus();
+}
+
+const KEYS = {
+  g: (event) => (waitingForG = event.timeStamp),
+  j: () => moveRow(1),
+  k: () => moveRow(-1),
+  n: () => openDialog("connect", {}),
+  "?": () => openDialog("help"),
+  "/": () => {
+    const field = document.querySelector("[data-filter]");
+    if (field) field.select();
+    else go("activity");
+  },
+  Escape: () => {
+    if (route.value.name === "activity" && route.value.id) history.back();
+  },
+};
+document.addEventListener("keydown", onKey);
+waitingForG = -Infinity;
+
+// ------------------------------------------------------------------ the favicon carries the number of problems
+const FACE = '<rect width="32" height="32" rx="8" fill="#1d1c1a"/><g fill="none" stroke="#f4f2ee" stroke-width="2.4" stroke-linecap="round"><circle cx="16" cy="16" r="4.2"/><path d="M5 8c4.500 0 5 4.200 7.400 6M5 24c4.500 0 5-4.200 7.400-6M20.200 16H27"/></g>';
+
+effect(() => {
+  const count = problems.value.length;
+  const badge = count ? `<circle cx="22" cy="22" r="10" fill="#d6453d"/><text x="22" y="27" font-family="sans-serif" font-size="14" font-weight="700" text-anchor="middle" fill="#fff">${count > 9 ? "9+" : count}</text>` : "";
+  const icon = document.getElementById("favicon");
+  const href = count ? "data:image/svg+xml," + encodeURIComponent(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">${FACE}${badge}</svg>`) : "/static/icons/favicon.svg";
+  if (icon.getAttribute("href") !== href) icon.setAttribute("href", href);
+});
+
+render(html`<${App} />`, document.getElementById("app"));

@@ -1,0 +1,195 @@
+// One SSE connection feeds one store: a snapshot, then named deltas applied once per animation frame.
+import { batch, computed, signal } from "./vendor/signals.mjs";
+import { get, loadSession, session } from "./api.js";
+
+const RETRY_MS = [400, 1000, 2000, 4000, 8000, 15000];
+const SAY_RECONNECTING_AFTER_MS = 5000;
+const CLOSE_HIDDEN_AFTER_MS = 20000; // Browsers allow six connections per host: sleeping tabs must not hold them.
+const HIDDEN_POLL_MS = 60000; // Keeps the number in the favicon honest while the stream is closed.
+const KEPT_REQUESTS = 200;
+
+export const ready = signal(false);
+export const accounts = signal([]);
+export const keys = signal([]);
+export const requests = signal([]);
+export const providers = signal([]);
+export const system = signal(null);
+/** "connecting" | "live" | "reconnecting" | "paused" */
+export const link = signal("connecting");
+/** When the last word from the server came (ms). */
+export const heardAt = signal(0);
+/** Rises with each snapshot: views that hold fetched pages fetch again. */
+export const resync = signal(0);
+/** The latest request rows, for views that merge them into their own lists: {n, rows}. */
+export const arrivals = signal({ n: 0, rows: [] });
+/** Seconds clock for countdowns and minute clock for ages; both stand still while the page is hidden. */
+export const now = signal(Date.now());
+export const minute = signal(Date.now());
+/** Ids of accounts whose removal can still be undone: hidden everywhere. */
+export const removing = signal(new Set());
+
+export const shownAccounts = computed(() => accounts.value.filter((account) => !removing.value.has(account.id)));
+export const providersById = computed(() => new Map(providers.value.map((provider) => [provider.id, provider])));
+
+let source = null;
+let attempt = 0;
+let retryTimer = 0;
+let sayTimer = 0;
+let hiddenTimer = 0;
+let frame = 0;
+let queue = [];
+
+export function start() {
+  document.addEventListener("visibilitychange", onVisibility);
+  window.addEventListener("online", () => open());
+  setInterval(tick, 1000);
+  setInterval(pollHidden, HIDDEN_POLL_MS);
+  open();
+}
+
+/** Connects now, dropping any wait: after a sign-in, or when the user presses "Try now". */
+export function open() {
+  clearTimeout(retryTimer);
+  if (source) source.close();
+  if (session.value && session.value.login_needed && !session.value.authenticated) return;
+  if (!sayTimer && link.value !== "live") sayTimer = setTimeout(() => (link.value = "reconnecting"), SAY_RECONNECTING_AFTER_MS);
+  source = new EventSource("/api/events");
+  for (const name of Object.keys(APPLY)) source.addEventListener(name, (event) => enqueue(name, event.data));
+  source.onerror = onError;
+}
+
+function onError() {
+  source.close();
+  source = null;
+  if (link.value === "live") link.value = "connecting";
+  if (!sayTimer) sayTimer = setTimeout(() => (link.value = "reconnecting"), SAY_RECONNECTING_AFTER_MS);
+  const wait = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] * (0.8 + 0.4 * Math.random());
+  attempt += 1;
+  retryTimer = setTimeout(async () => {
+    try {
+      await loadSession(); // EventSource hides the status: this tells a lost session from a lost server, and renews the CSRF token.
+    } catch {
+      // Still down: the next error schedules the next try.
+    }
+    open();
+  }, wait);
+}
+
+function enqueue(name, text) {
+  let data;
+  try {
+    data = JSON.parse(text);
+  } catch {
+    return; // A cut event: the next snapshot brings the truth.
+  }
+  if (name === "snapshot") queue = []; // Anything older is contained in it.
+  queue.push([name, data]);
+  if (!frame) frame = document.hidden ? setTimeout(flush, 250) : requestAnimationFrame(flush);
+}
+
+function flush() {
+  frame = 0;
+  const events = queue;
+  queue = [];
+  const rows = new Map();
+  batch(() => {
+    for (const [name, data] of events) {
+      APPLY[name](data);
+      if (name === "request") rows.set(data.id, data);
+    }
+    heardAt.value = Date.now();
+    if (rows.size) {
+      requests.value = mergeRows(requests.value, rows).slice(0, KEPT_REQUESTS);
+      arrivals.value = { n: arrivals.value.n + 1, rows: [...rows.values()] };
+    }
+  });
+}
+
+const APPLY = {
+  snapshot(data) {
+    attempt = 0;
+    clearTimeout(sayTimer);
+    sayTimer = 0;
+    accounts.value = data.accounts || [];
+    keys.value = data.keys || [];
+    requests.value = data.requests || [];
+    providers.value = data.providers || [];
+    system.value = data.system || null;
+    link.value = "live";
+    ready.value = true;
+    resync.value += 1;
+    checkVersion(data.version);
+  },
+  account: (data) => (accounts.value = upsert(accounts.value, data)),
+  "account-removed": (data) => (accounts.value = accounts.value.filter((account) => account.id !== data.id)),
+  key: (data) => (keys.value = upsert(keys.value, data)),
+  "key-removed": (data) => (keys.value = keys.value.filter((key) => key.id !== data.id)),
+  request: () => {}, // Merged once per frame, in flush().
+  system: (data) => (system.value = data),
+  version: (data) => checkVersion(typeof data === "string" ? data : data.version),
+};
+
+function upsert(list, item) {
+  const at = list.findIndex((other) => other.id === item.id);
+  return at < 0 ? [...list, item] : list.toSpliced(at, 1, { ...list[at], ...item });
+}
+
+/** Rows already listed are replaced in place; new ones go on top, newest first (ids sort by time). */
+export function mergeRows(list, rows) {
+  const known = new Set(list.map((row) => row.id));
+  const fresh = [...rows.values()].filter((row) => !known.has(row.id)).sort((a, b) => (a.id < b.id ? 1 : -1));
+  return [...fresh, ...list.map((row) => rows.get(row.id) || row)];
+}
+
+/** Puts an answer of the admin API into the store at once; the event that follows says the same. */
+export const putAccount = (account) => APPLY.account(account);
+export const putKey = (key) => APPLY.key(key);
+export const dropAccount = (id) => APPLY["account-removed"]({ id });
+
+function checkVersion(version) {
+  const loaded = session.value && session.value.version;
+  if (!version || !loaded || version === loaded) return;
+  // A stale tab after an update reloads itself, but never under someone's hands and never twice for one version.
+  const reload = () => {
+    if (!document.hidden || document.querySelector("dialog[open]") || sessionStorage.getItem("omni-reloaded") === version) return;
+    sessionStorage.setItem("omni-reloaded", version);
+    location.reload();
+  };
+  document.addEventListener("visibilitychange", reload);
+  reload();
+}
+
+function onVisibility() {
+  clearTimeout(hiddenTimer);
+  if (document.hidden) {
+    hiddenTimer = setTimeout(pause, CLOSE_HIDDEN_AFTER_MS);
+    return;
+  }
+  tick();
+  if (!source) open();
+}
+
+function pause() {
+  if (source) source.close();
+  source = null;
+  clearTimeout(retryTimer);
+  clearTimeout(sayTimer);
+  sayTimer = 0;
+  link.value = "paused";
+}
+
+async function pollHidden() {
+  if (!document.hidden || source) return;
+  try {
+    accounts.value = (await get("/api/accounts")).accounts;
+  } catch {
+    // Nothing to say to a hidden page; coming back reconnects and reports.
+  }
+}
+
+function tick() {
+  if (document.hidden) return;
+  const at = Date.now();
+  now.value = at;
+  if (at - minute.value >= 20000) minute.value = at;
+}

@@ -1,0 +1,163 @@
+// The request log: rows that answer why. Filters live in the address, older rows come by keyset, new ones never move what is under the pointer.
+import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
+import { get, query } from "../api.js";
+import { clock, exact, num, plural } from "../format.js";
+import { accounts, arrivals, keys, mergeRows, providers, requests, resync } from "../live.js";
+import { Ago, Button, Cost, Empty, html, Icon, Ms, oops, requestWords, Skeleton, Status } from "../ui.js";
+import { replaceParams } from "../route.js";
+import { providerName } from "./accounts.js";
+
+const PAGE = 50;
+const FILTERS = ["status", "provider", "model", "account", "key", "text", "protocol", "flag"];
+const STATUSES = [["", "Any status"], ["ok", "Answered"], ["failed", "Failed"], ["open", "In flight"], ["429", "429"], ["401", "401"], ["500", "500"], ["503", "503"]];
+
+export const prompt = (usage) => (usage ? (usage.input || 0) + (usage.cache_read || 0) + (usage.cache_write || 0) : 0);
+export const counted = (row) => row.usage && row.usage.source && row.usage.source !== "none" && (row.usage.input !== null || row.usage.output !== null);
+
+function Tokens({ row }) {
+  if (!counted(row)) return html`<span class="t4">–</span>`;
+  const u = row.usage;
+  const title = `${exact(prompt(u))} in (${exact(u.cache_read || 0)} from cache), ${exact(u.output || 0)} out · ${u.source}`;
+  return html`<span title=${title}>${u.source === "estimated" ? html`<span class="t4">≈</span>` : null}${num(prompt(u))} <span class="t4">→</span> ${num(u.output || 0)}${u.cache_read ? html`<span class="sr">, ${num(u.cache_read)} from cache</span>` : null}</span>`;
+}
+
+function Attempts({ row }) {
+  const tries = (row.attempts || []).length;
+  const skipped = (row.skipped || []).length;
+  const title = [...(row.attempts || []).map((a) => `${a.account || a.provider}: ${a.kind ? a.message || a.kind : a.status || "ok"}`), ...(row.skipped || []).map((s) => `${s.account || s.provider} skipped: ${s.reason}`)].join("\n");
+  return html`<span title=${title || null}>${tries > 1 ? html`<span class="strong">${tries}</span>` : tries || html`<span class="t4">0</span>`}${skipped ? html`<span class="t4"> +${skipped}</span>` : null}</span>`;
+}
+
+/** Asked → served. The arrow only where the two differ. */
+export function Asked({ row }) {
+  const served = row.model && row.model !== row.model_requested ? row.model : null;
+  return html`<span class="asked"><span class="cut">${row.model_requested || html`<span class="t4">default</span>`}</span>${served ? html`<span class="served cut"><span class="t4">→</span> ${served}</span>` : null}</span>`;
+}
+
+export function RequestTable({ rows, fresh }) {
+  return html`<div class="sheet"><table class="grid requests">
+    <thead><tr><th>Status</th><th class="p2">Time</th><th>Model</th><th class="p2">Account</th><th class="p4a">Client</th><th class="num p4" title="Accounts tried, and candidates skipped">Tries</th><th class="num p3" title="Time to the first token">First</th><th class="num">Took</th><th class="num p3">Tokens</th><th class="num p2">Cost</th></tr></thead>
+    <tbody>${rows.map((row) => html`<tr key=${row.id} class=${(row.state === "open" ? "is-open" : "") + (fresh && fresh.has(row.id) ? " is-new" : "")}>
+      <td class="c-status"><span class="flex"><${Status} words=${requestWords(row)} title=${row.error ? row.error.message : row.route} />${row.flag ? html`<span class="flag p3" title=${row.error ? row.error.message : null}>${row.flag}</span>` : null}</span></td>
+      <td class="p2 t2 nowrap" title=${new Date(row.at).toLocaleString()}>${Date.now() - row.at < 86400000 ? clock(row.at) : html`<${Ago} at=${row.at} suffix=" ago" />`}</td>
+      <td class="c-model"><a class="row-link strong" data-row href=${"#/activity/" + encodeURIComponent(row.id)}><${Asked} row=${row} /></a><span class="under sm t3 cut">${[row.outcome === "ok" ? "" : requestWords(row)[0], row.account && row.account.label, clock(row.at)].filter(Boolean).join(" · ")}</span></td>
+      <td class="c-account p2">${row.account ? row.account.label : html`<span class="t4">none</span>`}${row.provider ? html`<span class="t4 p5"> ${providerName(row.provider)}</span>` : null}</td>
+      <td class="c-client p4a t2"><span>${[row.key && row.key.name, row.client].filter(Boolean).join(" · ") || "–"}</span></td>
+      <td class="num p4 t2"><${Attempts} row=${row} /></td>
+      <td class="num p3 t2"><${Ms} value=${row.first_token_ms} /></td>
+      <td class="num"><${Ms} value=${row.duration_ms} /></td>
+      <td class="num p3 t2"><${Tokens} row=${row} /></td>
+      <td class="num p2">${row.state === "open" ? html`<span class="t4">–</span>` : html`<${Cost} cost=${row.cost} />`}</td>
+    </tr>`)}</tbody></table></div>`;
+}
+
+/** Does a live row belong under the filters? The server decides for fetched rows; this follows the same rules. */
+export function passes(row, f) {
+  if (f.status === "ok" && row.outcome !== "ok") return false;
+  if (f.status === "failed" && (row.state === "open" || row.outcome === "ok")) return false;
+  if (f.status === "open" && row.state !== "open") return false;
+  if (/^\d+$/.test(f.status || "") && String(row.http_status) !== f.status) return false;
+  if (f.provider && row.provider !== f.provider) return false;
+  if (f.model && row.model !== f.model && row.model_requested !== f.model) return false;
+  if (f.account && !(row.account && (row.account.id === f.account || row.account.label === f.account))) return false;
+  if (f.key && !(row.key && (row.key.id === f.key || row.key.name === f.key))) return false;
+  if (f.protocol && row.protocol !== f.protocol) return false;
+  if (f.flag && row.flag !== f.flag) return false;
+  if (!f.text) return true;
+  const hay = [row.id, row.client, row.model_requested, row.model, row.provider, row.account && row.account.label, row.key && row.key.name, row.flag, row.path, row.error && row.error.message];
+  return hay.filter(Boolean).join("\n").toLowerCase().includes(f.text.toLowerCase());
+}
+
+function Filters({ filters, set, clear }) {
+  const pick = (name, label, options) => html`<select class="input small ${filters[name] ? "on" : ""}" aria-label=${label} value=${filters[name] || ""} onChange=${(event) => set(name, event.currentTarget.value)}>
+    ${options.map(([value, text]) => html`<option key=${value} value=${value} selected=${value === (filters[name] || "")}>${text}</option>`)}</select>`;
+  const connected = new Set(accounts.value.map((account) => account.provider));
+  const models = new Set([...accounts.value.flatMap((account) => (account.models && account.models.length ? account.models : account.discovered) || []), ...requests.value.map((row) => row.model)].filter(Boolean));
+  const extra = filters.status && !STATUSES.some(([value]) => value === filters.status) ? [[filters.status, filters.status]] : [];
+  return html`<div class="filters" role="search">
+    <label class="search"><${Icon} name="search" size=${14} /><span class="sr">Search in activity</span><input type="search" class="input small" data-filter placeholder="Search" value=${filters.text || ""} onInput=${(event) => set("text", event.currentTarget.value)} /><kbd>/</kbd></label>
+    ${pick("status", "Status", [...STATUSES, ...extra])}
+    ${pick("provider", "Provider", [["", "Any provider"], ...providers.value.filter((provider) => connected.has(provider.id) || provider.id === filters.provider).map((provider) => [provider.id, provider.label])])}
+    ${pick("account", "Account", [["", "Any account"], ...accounts.value.map((account) => [account.id, account.label])])}
+    ${pick("key", "Key", [["", "Any key"], ...keys.value.map((key) => [key.id, key.name])])}
+    <label class="model-filter"><span class="sr">Model</span><input class=${"input small " + (filters.model ? "on" : "")} list="models-known" placeholder="Any model" value=${filters.model || ""} onChange=${(event) => set("model", event.currentTarget.value.trim())} /></label>
+    <datalist id="models-known">${[...models].slice(0, 200).map((model) => html`<option key=${model} value=${model} />`)}</datalist>
+    ${FILTERS.some((name) => filters[name]) ? html`<${Button} small kind="ghost" icon="x" onClick=${clear}>Clear<//>` : null}</div>`;
+}
+
+export function Activity({ route }) {
+  const filters = Object.fromEntries(FILTERS.map((name) => [name, route.params[name] || ""]));
+  const asked = query(filters);
+  const [rows, setRows] = useState(null);
+  const [held, setHeld] = useState([]);
+  const [next, setNext] = useState(null);
+  const [older, setOlder] = useState(false);
+  const [fresh, setFresh] = useState(new Set());
+  const hovered = useRef(false);
+  const typing = useRef(0);
+
+  useEffect(() => {
+    const stop = new AbortController();
+    get("/api/requests" + query({ ...filters, limit: PAGE }), { signal: stop.signal }).then((page) => {
+      setRows(page.requests);
+      setHeld([]);
+      setNext(page.next);
+    }).catch((error) => { if (error.name !== "AbortError") { oops(error); setRows((list) => list || []); } });
+    return () => stop.abort();
+  }, [asked, resync.value]);
+
+  useEffect(() => {
+    if (!rows) return;
+    const known = new Set([...rows, ...held].map((row) => row.id));
+    const matching = new Map(arrivals.value.rows.filter((row) => known.has(row.id) || passes(row, filters)).map((row) => [row.id, row]));
+    if (!matching.size) return;
+    const brandNew = [...matching.keys()].filter((id) => !known.has(id));
+    const still = brandNew.length && (hovered.current || window.scrollY > 120 || held.length);
+    const inList = new Map([...matching].filter(([id]) => !brandNew.includes(id)));
+    if (still) {
+      setRows(mergeRows(rows, new Map([...inList].filter(([id]) => rows.some((row) => row.id === id)))));
+      setHeld(mergeRows(held, new Map([...matching].filter(([id]) => brandNew.includes(id) || held.some((row) => row.id === id)))));
+      return;
+    }
+    setRows(mergeRows(rows, new Map([...matching].filter(([id]) => !held.some((row) => row.id === id)))));
+    if (held.length) setHeld(held.map((row) => matching.get(row.id) || row));
+    if (brandNew.length) setFresh(new Set(brandNew));
+  }, [arrivals.value]);
+
+  const release = () => {
+    setFresh(new Set(held.map((row) => row.id)));
+    setRows(mergeRows(rows, new Map(held.map((row) => [row.id, row]))));
+    setHeld([]);
+    window.scrollTo({ top: 0 });
+  };
+  const more = async () => {
+    setOlder(true);
+    try {
+      const page = await get("/api/requests" + query({ ...filters, limit: PAGE, before: next }));
+      setRows((list) => [...list, ...page.requests.filter((row) => !list.some((other) => other.id === row.id))]);
+      setNext(page.next);
+    } catch (error) {
+      oops(error);
+    }
+    setOlder(false);
+  };
+  const set = (name, value) => {
+    clearTimeout(typing.current);
+    const apply = () => replaceParams({ ...filters, [name]: value });
+    if (name === "text") typing.current = setTimeout(apply, 180);
+    else apply();
+  };
+
+  const filtered = FILTERS.some((name) => filters[name]);
+  return html`<div class="page">
+    <div class="page-head"><h1>Activity</h1>${filtered ? html`<span class="sub">filtered</span>` : null}</div>
+    <${Filters} filters=${filters} set=${set} clear=${() => replaceParams({})} />
+    <div class="live-list" onMouseEnter=${() => (hovered.current = true)} onMouseLeave=${() => (hovered.current = false)}>
+      ${held.length ? html`<button type="button" class="pill-new" onClick=${release}><${Icon} name="arrow-up" size=${13} />${held.length} new</button>` : null}
+      ${rows === null ? html`<${Skeleton} rows=${9} />` : rows.length ? html`<${RequestTable} rows=${rows} fresh=${fresh} />`
+      : filtered ? html`<${Empty} icon="search" title="Nothing matches these filters" action=${html`<${Button} onClick=${() => replaceParams({})}>Clear filters<//>`}>Requests exist or not: the filters hide them all.<//>`
+      : html`<${Empty} icon="activity" title="No request yet" action=${html`<a class="btn" href="#/keys"><${Icon} name="key-round" /><span>Keys and snippets</span></a>`}>The first request shows up here the moment it arrives.<//>`}
+    </div>
+    ${rows && rows.length ? html`<div class="list-foot">${next ? html`<${Button} busy=${older} onClick=${more}>Load older<//>` : html`<span class="t4 sm">${plural(rows.length, "request")}: that is all of them.</span>`}</div>` : null}
+  </div>`;
+}

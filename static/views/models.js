@@ -1,0 +1,41 @@
+// Every model the connected accounts serve: search it, copy its name.
+import { useEffect, useState } from "../vendor/hooks.mjs";
+import { get } from "../api.js";
+import { exact, num, plural } from "../format.js";
+import { accounts } from "../live.js";
+import { Button, copy, Empty, html, Icon, oops, Skeleton } from "../ui.js";
+import { replaceParams } from "../route.js";
+import { connect, providerName } from "./accounts.js";
+
+const SHOWN = 300;
+
+function price(value) {
+  if (value === null || value === undefined) return html`<span class="t4">unknown</span>`;
+  const dollars = Number(value);
+  return dollars === 0 ? "$0" : "$" + (dollars < 0.1 ? dollars.toPrecision(2) : dollars.toFixed(2));
+}
+
+export function Models({ route }) {
+  const [models, setModels] = useState(null);
+  const [all, setAll] = useState(false);
+  const text = route.params.text || "";
+  const served = accounts.value.map((account) => `${account.id}${account.enabled}${(account.models || []).length}/${(account.discovered || []).length}`).join();
+  useEffect(() => {
+    get("/api/provider-models").then((data) => setModels(data.models)).catch((error) => { oops(error); setModels((list) => list || []); });
+  }, [served]);
+  const needles = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const list = (models || []).filter((model) => needles.every((needle) => `${model.id} ${model.providers.join(" ")} ${model.accounts.join(" ")}`.toLowerCase().includes(needle)));
+  const shown = all ? list : list.slice(0, SHOWN);
+  return html`<div class="page">
+    <div class="page-head"><h1>Models</h1>${models && models.length ? html`<span class="sub">${text ? `${list.length} of ${plural(models.length, "model")}` : plural(models.length, "model")}</span>` : null}</div>
+    <div class="filters" role="search"><label class="search wide"><${Icon} name="search" size=${14} /><span class="sr">Search models</span><input type="search" class="input small" data-filter placeholder="Search models, providers, accounts" value=${text} onInput=${(event) => replaceParams({ text: event.currentTarget.value })} /><kbd>/</kbd></label></div>
+    ${models === null ? html`<${Skeleton} rows=${9} />` : !models.length ? html`<${Empty} icon="box" title="No model yet" action=${html`<${Button} kind="primary" icon="plus" onClick=${() => connect()}>Connect account<//>`}>Models appear as soon as an account is connected.<//>`
+    : !list.length ? html`<${Empty} icon="search" title=${`No model matches “${text}”`} action=${html`<${Button} onClick=${() => replaceParams({})}>Clear search<//>`} />`
+    : html`<div class="sheet"><table class="grid models"><thead><tr><th>Model</th><th class="p2">Provider</th><th class="p3">Accounts</th><th class="num p2">Window</th><th class="num p3" title="US dollars per million tokens read">In / M</th><th class="num p3" title="US dollars per million tokens written">Out / M</th></tr></thead>
+      <tbody>${shown.map((model) => html`<tr key=${model.id}><td class="c-name"><button type="button" class="row-link copyable mono cut" data-row title="Copy the name" onClick=${() => copy(model.id, model.id)}><span class="cut">${model.id}</span><${Icon} name="copy" size=${13} /></button></td>
+        <td class="p2 t2">${model.providers.map(providerName).join(", ")}</td><td class="p3 t2 wrap">${model.accounts.join(", ")}</td>
+        <td class="num p2" title=${model.context_window ? exact(model.context_window) + " tokens" : null}>${model.context_window ? num(model.context_window) : html`<span class="t4">unknown</span>`}</td>
+        <td class="num p3">${price(model.input_usd_per_mtok)}</td><td class="num p3">${price(model.output_usd_per_mtok)}</td></tr>`)}</tbody></table></div>
+      ${list.length > shown.length ? html`<div class="list-foot"><${Button} onClick=${() => setAll(true)}>Show all ${list.length}<//></div>` : null}`}
+  </div>`;
+}

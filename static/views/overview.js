@@ -1,0 +1,201 @@
+// The front page: what is wrong (only then), what is happening, the pool, the newest requests; and the first run for newcomers.
+import { useEffect, useState } from "../vendor/hooks.mjs";
+import { computed, signal } from "../vendor/signals.mjs";
+import { get, query } from "../api.js";
+import { midnight, ms, num, plural, span, usd } from "../format.js";
+import { arrivals, keys, link, now, open, ready, requests, resync, shownAccounts, system } from "../live.js";
+import { Button, Copy, Dot, html, Icon, Ms, oops, Skeleton, Snippets, toast } from "../ui.js";
+import { snippets } from "../snippets.js";
+import { AccountTable, clearCooldown, connect, edit, saveAccount, setEnabled, test } from "./accounts.js";
+import { RequestTable } from "./activity.js";
+import { baseUrl, createKey, fresh, KeyBox, ShownOnce } from "./keys.js";
+
+// ------------------------------------------------------------------ problems
+const MOST_STRIPS = 4;
+
+/** What needs the user: [{id, tone, title, text, action, run}]. Empty when all is well; its length is the favicon's number. */
+export const problems = computed(() => {
+  const list = shownAccounts.value;
+  const out = [];
+  for (const account of list) {
+    const why = account.status_reason || (account.cooldown && account.cooldown.reason) || "";
+    const one = (tone, title, action, run) => out.push({ id: account.id, tone, title: `${account.label} ${title}`, text: why, action, run });
+    if (account.status === "needs_login") one("bad", account.auth === "oauth" ? "needs a new sign-in" : "needs a new key", "Reconnect", () => edit(account, "api_key"));
+    else if (account.status === "error") one("bad", "does not work", "Test", () => test(account));
+    else if (account.status === "locked" || (account.status === "cooling" && account.cooldown && account.cooldown.source === "terminal")) one("warn", "is locked", "Clear cooldown", () => clearCooldown(account));
+  }
+  if (!list.length) {
+    if (keys.value.some((key) => key.status === "active") && requests.value.length) out.push({ id: "none", tone: "bad", title: "No account is connected", text: "Every request fails until one is.", action: "Add account", run: () => connect() });
+  } else if (list.every((account) => account.status === "disabled")) {
+    out.push({ id: "off", tone: "bad", title: list.length === 1 ? `${list[0].label} is switched off` : "Every account is switched off", text: "Requests have nowhere to go.", action: "Enable", run: () => list.forEach((account) => setEnabled(account, true)) });
+  } else if (list.filter((account) => account.status !== "disabled").every((account) => account.status === "cooling")) {
+    const soonest = [...list].filter((account) => account.cooldown).sort((a, b) => a.cooldown.until - b.cooldown.until)[0];
+    if (soonest && soonest.cooldown.source !== "terminal") out.push({ id: "cooling", tone: "warn", title: "Every account is cooling", text: soonest, action: "Clear cooldown", run: () => clearCooldown(soonest) });
+  }
+  if (keys.value.length && !keys.value.some((key) => key.status === "active")) out.push({ id: "keys", tone: "warn", title: "No client key is active", text: "Programs are refused until there is one.", action: "Create key", run: createKey });
+  return out;
+});
+
+function Problems() {
+  const list = problems.value;
+  if (!list.length) return null;
+  return html`<section class="strips" aria-label="Problems">${list.slice(0, MOST_STRIPS).map((problem) => html`<div key=${problem.id} class=${"strip " + problem.tone} role="group" aria-label=${problem.title}>
+      <${Dot} shape=${problem.tone === "bad" ? "triangle" : "square"} tone=${problem.tone} /><div class="strip-text"><span class="strong">${problem.title}</span>
+      <span class="t2 wrap">${typeof problem.text === "string" ? problem.text : html`Soonest back: ${problem.text.label}, in ${span(problem.text.cooldown.until - now.value)}.`}</span></div>
+      <${Button} small onClick=${problem.run}>${problem.action}<//></div>`)}
+    ${list.length > MOST_STRIPS ? html`<a class="more-strips t3" href="#/accounts">and ${list.length - MOST_STRIPS} more <${Icon} name="arrow-right" size=${13} /></a>` : null}</section>`;
+}
+
+export function Offline() {
+  if (link.value !== "reconnecting") return null;
+  return html`<div class="strip warn offline" role="status"><${Icon} name="wifi-off" /><div class="strip-text"><span class="strong">Reconnecting to the server</span><span class="t2">What you see may be old. Changes are not possible right now.</span></div><${Button} small onClick=${open}>Try now<//></div>`;
+}
+
+// ------------------------------------------------------------------ today
+const today = signal(null);
+const REFRESH_MS = 2500;
+let refreshTimer = 0;
+
+async function loadToday() {
+  refreshTimer = 0;
+  try {
+    today.value = (await get("/api/usage" + query({ group: "day", from: midnight() }))).total;
+  } catch {
+    // The strip keeps the numbers it has; the connection state is shown elsewhere.
+  }
+}
+const refreshSoon = () => (refreshTimer = refreshTimer || setTimeout(loadToday, REFRESH_MS));
+
+function medianFirst() {
+  const times = requests.value.slice(0, 50).map((row) => row.first_token_ms).filter((value) => typeof value === "number").sort((a, b) => a - b);
+  return times.length ? times[Math.floor(times.length / 2)] : null;
+}
+
+function Now() {
+  useEffect(() => {
+    loadToday();
+  }, [resync.value]);
+  useEffect(() => {
+    if (arrivals.value.rows.some((row) => row.state === "settled")) refreshSoon();
+  }, [arrivals.value]);
+  const t = today.value;
+  const flying = shownAccounts.value.reduce((sum, account) => sum + (account.in_flight || 0), 0);
+  const inFlight = system.value && typeof system.value.in_flight === "number" ? Math.max(flying, system.value.in_flight) : flying;
+  const read = t ? (t.input || 0) + (t.cache_read || 0) + (t.cache_write || 0) : null;
+  const stat = (label, value, note, title) => html`<div class="stat" title=${title || null}><dt>${label}</dt><dd>${value}</dd><dd class="stat-note">${note || "\u00a0"}</dd></div>`;
+  return html`<dl class="stats">
+    ${stat("In flight", html`<span class=${inFlight ? "accent" : ""}>${inFlight}</span>`, inFlight ? "right now" : "idle")}
+    ${stat("Requests today", t ? num(t.requests) : "–", t && t.failed ? html`<span class="bad">${num(t.failed)} failed</span>` : t && t.requests ? "none failed" : "")}
+    ${stat("Cost today", t ? usd(t.cost_usd ?? "0") : "–", t && t.unpriced ? `${num(t.unpriced)} of unknown price` : "", t && t.cost_usd ? "$" + t.cost_usd : "")}
+    ${stat("Tokens today", t ? html`${num(read)}<small> in</small> ${num(t.output || 0)}<small> out</small>` : "–", t && t.cache_read ? `${Math.round((100 * t.cache_read) / Math.max(1, read))}% from cache` : "")}
+    ${stat("First token", ms(medianFirst()), "median of the last 50")}
+  </dl>`;
+}
+
+// ------------------------------------------------------------------ first run
+const HIDE = "omni-hide-first-run";
+const hidden = signal(localStorage.getItem(HIDE) === "1");
+const sawEmpty = signal(false); // The page was open before the first request: the light stays on to be seen.
+
+async function tryDemo() {
+  try {
+    await saveAccount(null, { provider: "demo", label: "demo", auth: "none", enabled: true });
+    toast("The demo provider is connected. It answers without any key.", { tone: "ok" });
+  } catch (error) {
+    oops(error);
+  }
+}
+
+function Step({ n, title, state, children }) {
+  return html`<li class=${"step " + state} aria-current=${state === "now" ? "step" : null}><span class="step-mark" aria-hidden="true">${state === "done" ? html`<${Icon} name="check" size=${13} />` : n}</span>
+    <div class="step-body"><h2>${title}${state === "done" ? html`<span class="sr"> (done)</span>` : null}</h2>${children}</div></li>`;
+}
+
+function SendOne({ value }) {
+  const [busy, setBusy] = useState(false);
+  if (new URL(baseUrl()).port !== location.port) return null; // Split listeners: the client API is another origin, and the policy allows only our own.
+  const send = async () => {
+    setBusy(true);
+    try {
+      const response = await fetch("/v1/chat/completions", {
+        method: "POST", credentials: "omit", headers: { "Content-Type": "application/json", Authorization: "Bearer " + value },
+        body: JSON.stringify({ model: "auto", messages: [{ role: "user", content: "Say hello in five words." }] }),
+      });
+      const data = await response.json();
+      if (!response.ok) throw new Error((data.error && data.error.message) || `The gateway answered ${response.status}.`);
+      toast(`“${data.choices[0].message.content}”`, { tone: "ok", life: 7000 });
+    } catch (error) {
+      oops(error);
+    }
+    setBusy(false);
+  };
+  return html`<${Button} icon="play" busy=${busy} onClick=${send}>Send it from here<//>`;
+}
+
+function Light({ row }) {
+  if (!row) return html`<div class="light" role="status"><span class="lamp" aria-hidden="true" /><span>Waiting for the first request …</span></div>`;
+  return html`<div class="light on" role="status"><span class="lamp" aria-hidden="true" /><span><b>${row.outcome === "failed" ? "The first request arrived, and failed." : "The first request arrived."}</b> <span class="t2">${row.model || row.model_requested}${row.account ? ` at ${row.account.label}` : ""}${row.duration_ms ? html`, <${Ms} value=${row.duration_ms} />` : ""}</span></span>
+    <a class="link" href=${"#/activity/" + encodeURIComponent(row.id)}>See why it went there</a></div>`;
+}
+
+function FirstRun({ onHide }) {
+  const hasAccount = shownAccounts.value.length > 0;
+  const active = keys.value.filter((key) => key.status === "active");
+  const first = requests.value[requests.value.length - 1];
+  const made = fresh.value && active.some((key) => key.id === fresh.value.id) ? fresh.value : null;
+  const state = (done, before) => (done ? "done" : before ? "now" : "later");
+  const names = shownAccounts.value.slice(0, 3).map((account) => account.label).join(", ");
+  return html`<section class="first" aria-label="First steps">
+    <div class="first-head"><h1>${first ? "You are set up." : hasAccount ? "Almost there" : "One key for every AI account you own"}</h1>
+      <p class="t3">${first ? "From here on this page shows what your accounts are doing." : "Connect what you have, take one key, use it everywhere. It takes about a minute."}</p>
+      ${onHide ? html`<${Button} kind="ghost" icon="x" label="Hide these steps" onClick=${onHide} />` : null}</div>
+    <ol class="steps">
+      <${Step} n="1" title="Connect an account" state=${state(hasAccount, true)}>
+        ${hasAccount ? html`<p class="t3">${names}${shownAccounts.value.length > 3 ? ` and ${shownAccounts.value.length - 3} more` : ""}${shownAccounts.value.every((account) => account.demo) ? html` <span class="tag demo">demo</span> <button type="button" class="btn link" onClick=${() => connect()}>Add a real one</button>` : null}</p>`
+        : html`<p class="t2">An API key you already have, a server on this machine, or the built-in demo if you only want to look around.</p>
+          <div class="flex wrapping"><${Button} kind="primary" icon="plus" onClick=${() => connect()}>Add an API key<//><${Button} icon="flask-conical" onClick=${tryDemo}>Try the demo provider<//></div>
+          <p class="note">The demo is labelled as one everywhere. Nothing leaves this machine.</p>`}
+      <//>
+      <${Step} n="2" title="Create a key" state=${state(active.length > 0, hasAccount)}>
+        ${made ? html`<${ShownOnce} /><${KeyBox} value=${made.key} />` : active.length ? html`<p class="t3">${active[0].name} <span class="mono">${active[0].hint}</span></p>`
+        : html`<p class="t2">Your programs show this key instead of the providers' own. It begins with <code>omni-</code>.</p>${hasAccount ? html`<div class="flex"><${Button} kind="primary" icon="key-round" onClick=${createKey}>Create key<//></div>` : null}`}
+      <//>
+      <${Step} n="3" title="Send the first request" state=${state(!!first, active.length > 0)}>
+        ${active.length || first ? html`${first && !made ? null : html`<${Snippets} label="Ready to paste" items=${snippets(baseUrl(), made ? made.key : "omni-…")} />`}
+          <div class="flex wrapping"><${Light} row=${first} /><span class="grow" />${made ? html`<${SendOne} value=${made.key} />` : null}</div>`
+        : html`<p class="t2">Paste a ready snippet into a terminal, a program, or your coding agent. A light turns on here when it arrives.</p>`}
+      <//>
+    </ol></section>`;
+}
+
+// ------------------------------------------------------------------ the page
+function summary(list) {
+  const readyOnes = list.filter((account) => account.status === "ready").length;
+  if (readyOnes === list.length) return list.length === 1 ? "1 account, ready" : `all ${list.length} accounts ready`;
+  const cooling = list.filter((account) => account.status === "cooling").length;
+  return [`${readyOnes} of ${list.length} accounts ready`, cooling && `${cooling} cooling`].filter(Boolean).join(", ");
+}
+
+export function Overview() {
+  const list = shownAccounts.value;
+  const complete = list.length > 0 && keys.value.length > 0 && requests.value.length > 0;
+  useEffect(() => {
+    if (ready.value && !requests.value.length) sawEmpty.value = true;
+  }, [ready.value]);
+  if (!ready.value) return html`<div class="page"><${Offline} /><${Skeleton} rows=${8} /></div>`;
+  const hide = () => {
+    localStorage.setItem(HIDE, "1");
+    hidden.value = true;
+    sawEmpty.value = false;
+  };
+  const teach = complete ? sawEmpty.value && !hidden.value : !list.length && !requests.value.length ? true : !hidden.value;
+  return html`<div class="page">
+    ${list.length ? html`<div class="page-head"><h1>Overview</h1><span class="sub">${summary(list)}</span>
+      <div class="actions"><span class="addr slim"><code class="cut">${baseUrl()}/v1</code><${Copy} text=${baseUrl() + "/v1"} what="Base URL" /></span><${Button} icon="plus" onClick=${() => connect()}>Connect account<//></div></div>` : null}
+    <${Offline} /><${Problems} />
+    ${teach ? html`<${FirstRun} onHide=${list.length ? hide : null} />` : null}
+    ${list.length ? html`<${Now} />
+      <section class="section"><div class="section-head"><h2>Accounts</h2><a class="more" href="#/accounts">Manage</a></div><${AccountTable} list=${list} /></section>` : null}
+    ${requests.value.length ? html`<section class="section"><div class="section-head"><h2>Latest activity</h2><a class="more" href="#/activity">All activity</a></div><${RequestTable} rows=${requests.value.slice(0, 10)} /></section>` : null}
+  </div>`;
+}

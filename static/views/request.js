@@ -1,0 +1,121 @@
+// One request: what was asked, who was tried, who was skipped and why, what it cost, and where each number comes from.
+import { useEffect, useState } from "../vendor/hooks.mjs";
+import { get } from "../api.js";
+import { absolute, exact, ms, plural } from "../format.js";
+import { arrivals, resync } from "../live.js";
+import { Button, Copy, Cost, Dot, Empty, html, Icon, requestWords, Skeleton, Status } from "../ui.js";
+import { go } from "../route.js";
+import { baseUrl } from "./keys.js";
+import { providerName } from "./accounts.js";
+import { counted } from "./activity.js";
+
+const SOURCES = {
+  reported: "reported by the provider",
+  counted: "counted by omni-connector from the answer",
+  estimated: "estimated: the answer was not seen whole",
+  none: "not known",
+};
+
+const BODIES = {
+  "anthropic-messages": { max_tokens: 200, messages: [{ role: "user", content: "…" }] },
+  "openai-responses": { input: "…" },
+};
+
+/** A curl that asks the same again. Prompts are not stored, so the message is a placeholder. */
+function asCurl(row) {
+  const body = { model: row.model_requested || "auto", ...(BODIES[row.protocol] || { messages: [{ role: "user", content: "…" }] }), ...(row.stream ? { stream: true } : {}) };
+  const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
+  const path = /^\/[\w./:-]*$/.test(row.path || "") ? row.path : "/v1/chat/completions";
+  return `curl ${row.stream ? "-N " : ""}${baseUrl()}${path} \\\n  -H "Authorization: Bearer $OMNI_KEY" \\\n  -H "Content-Type: application/json" \\\n  -d '${quoted}'`;
+}
+
+/** The story in one sentence. */
+function Sentence({ row }) {
+  const tries = (row.attempts || []).length;
+  const who = row.account ? html`<b>${row.account.label}</b>` : "no account";
+  const model = row.model ? html` with <b class="wrap">${row.model}</b>` : null;
+  const after = tries > 1 ? `, on attempt ${tries}` : "";
+  if (row.state === "open") return html`In flight at ${who}${model}${after}.`;
+  if (row.outcome === "ok") return html`Answered by ${who}${model} in <b>${ms(row.duration_ms)}</b>${after}.`;
+  if (row.outcome === "client_left") return html`The client closed the connection after <b>${ms(row.duration_ms)}</b>, while ${who} was answering${model}.`;
+  if (row.outcome === "cut") return html`${who} broke off in the middle of the answer${model}, after <b>${ms(row.duration_ms)}</b>.`;
+  if (row.outcome === "recovered") return html`omni-connector stopped while ${who} was answering${model}. The numbers are an estimate.`;
+  return html`Failed${tries ? ` after ${plural(tries, "attempt")}` : " before any attempt"}, in <b>${ms(row.duration_ms)}</b>.`;
+}
+
+function Timeline({ row }) {
+  const attempts = row.attempts || [];
+  const skipped = row.skipped || [];
+  if (!attempts.length && !skipped.length) return html`<p class="t3 pad">No account was tried.</p>`;
+  const total = Math.max(1, row.duration_ms || 0, attempts.reduce((sum, attempt) => sum + (attempt.ms || 0), 0));
+  let begun = 0;
+  return html`<ol class="timeline">${attempts.map((attempt, i) => {
+    const left = (100 * begun) / total;
+    const length = attempt.ms === null || attempt.ms === undefined ? total - begun : attempt.ms;
+    begun += attempt.ms || 0;
+    const running = row.state === "open" && i === attempts.length - 1 && !attempt.kind;
+    const good = !attempt.kind && (attempt.status === null || attempt.status === undefined || attempt.status < 400);
+    const [shape, tone] = running ? ["pulse", "accent"] : good ? ["circle", "ok"] : ["diamond", "bad"];
+    return html`<li key=${i}><span class="t-mark"><${Dot} shape=${shape} tone=${tone} /></span>
+      <div class="t-who"><span class="strong cut">${attempt.account || providerName(attempt.provider)}</span><span class="sm t3 cut">${attempt.model || ""}</span></div>
+      <div class="t-bar" aria-hidden="true"><i class=${tone} style=${{ marginLeft: left + "%", width: Math.max(0.6, (100 * length) / total) + "%" }} /></div>
+      <div class="t-ms num">${running ? "…" : ms(attempt.ms)}</div>
+      <div class="t-what">${running ? html`<span class="t3">waiting for the answer</span>` : good ? html`<span class="t3">${attempt.status || "ok"}</span>` : html`<span class="bad strong">${attempt.status || attempt.kind}</span> <span class="t2 wrap">${attempt.message || attempt.kind}</span>`}</div></li>`;
+  })}${skipped.map((skip, i) => html`<li key=${"s" + i} class="skip"><span class="t-mark"><${Dot} shape="ring" tone="mute" /></span>
+      <div class="t-who"><span class="cut">${skip.account || providerName(skip.provider)}</span><span class="sm t3 cut">${skip.model || ""}</span></div>
+      <div class="t-what"><span class="t3">skipped:</span> <span class="t2 wrap">${skip.reason}</span></div></li>`)}</ol>`;
+}
+
+function Facts({ items }) {
+  return html`<dl class="facts">${items.filter((item) => item && item[1] !== null && item[1] !== undefined && item[1] !== "").map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="wrap">${value}</dd></div>`)}</dl>`;
+}
+
+function Usage({ row }) {
+  const u = row.usage || {};
+  const rows = [["Input", u.input], ["From cache", u.cache_read], ["Into cache", u.cache_write], ["Output", u.output], ["of it reasoning", u.reasoning]];
+  return html`<section class="section"><div class="section-head"><h2>Tokens and cost</h2></div><div class="sheet pad">
+    ${counted(row) ? html`<dl class="facts">${rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="num">${exact(value)}</dd></div>`)}</dl>` : html`<p class="t3">${row.state === "open" ? "Counted when the answer is complete." : "No tokens are known."}</p>`}
+    <dl class="facts sum"><div><dt>Cost</dt><dd class="num strong">${row.state === "open" ? "–" : html`<${Cost} cost=${row.cost} />`}</dd></div></dl>
+    <p class="note">Tokens: ${SOURCES[u.source] || u.source || "not known"}. ${row.cost && row.cost.usd !== null && row.cost.usd !== undefined ? `Price: ${row.cost.source || "unknown source"}${Number(row.cost.usd) ? ` ($${row.cost.usd})` : ""}.` : row.state === "open" ? "" : "No price is known for this model."}</p></div></section>`;
+}
+
+export function Request({ route }) {
+  const [row, setRow] = useState(null);
+  const [missing, setMissing] = useState("");
+  const [raw, setRaw] = useState(false);
+  useEffect(() => {
+    const stop = new AbortController();
+    setMissing("");
+    get("/api/requests/" + encodeURIComponent(route.id), { signal: stop.signal }).then((data) => setRow(data.request || data)).catch((error) => error.name !== "AbortError" && setMissing(error.message));
+    return () => stop.abort();
+  }, [route.id, resync.value]);
+  useEffect(() => {
+    const news = arrivals.value.rows.find((other) => other.id === route.id);
+    if (news) setRow(news);
+  }, [arrivals.value]);
+
+  const back = () => (history.length > 1 ? history.back() : go("activity"));
+  const head = (title, actions) => html`<div class="page-head"><a class="crumb t3" href="#/activity" onClick=${(event) => { event.preventDefault(); back(); }}>Activity</a><${Icon} name="chevron-right" size=${13} /><h1 class="cut">${title}</h1><div class="actions">${actions}</div></div>`;
+  if (missing) return html`<div class="page">${head("Request")}<${Empty} icon="search" title="This request is not in the log" action=${html`<${Button} onClick=${() => go("activity")}>Back to activity<//>`}>${missing}<//></div>`;
+  if (!row || row.id !== route.id) return html`<div class="page">${head("Request")}<${Skeleton} rows=${6} /></div>`;
+
+  const actions = html`<${Copy} what="Request as curl" kind="" small=${false} text=${() => asCurl(row)}>Copy as curl<//><${Copy} what="Request as JSON" kind="" small=${false} text=${() => JSON.stringify(row, null, 2)}>Copy as JSON<//>`;
+  return html`<div class="page request-page">${head(html`<span class="mono">${row.id}</span>`, actions)}
+    <div class="story"><${Status} words=${requestWords(row)} quiet />${row.flag ? html`<span class="flag">${row.flag}</span>` : null}<p class="wrap"><${Sentence} row=${row} /></p></div>
+    ${row.error ? html`<div class="verdict poor"><${Dot} shape="diamond" tone="bad" /><div class="stack tight"><span class="mono sm t2">${row.error.kind}</span><span class="wrap">${row.error.message}</span></div></div>` : null}
+    <section class="section"><div class="section-head"><h2>Attempts</h2><span class="t3 sm wrap">${row.route || ""}</span></div><div class="sheet"><${Timeline} row=${row} /></div></section>
+    <div class="two-col">
+      <section class="section"><div class="section-head"><h2>Request</h2></div><div class="sheet pad"><${Facts} items=${[
+        ["Time", absolute(row.at)], ["Model asked for", html`<span class="mono">${row.model_requested || "(default)"}</span>`], ["Model served", row.model ? html`<span class="mono">${row.model}</span>` : null],
+        ["Provider", row.provider ? providerName(row.provider) : null], ["Account", row.account ? html`<a class="link" href=${"#/activity?account=" + encodeURIComponent(row.account.id)}>${row.account.label}</a>` : null],
+        ["Key", row.key ? html`<a class="link" href=${"#/activity?key=" + encodeURIComponent(row.key.id)}>${row.key.name}</a>` : null], ["Client", row.client],
+        ["Format", `${row.protocol || ""}${row.stream ? ", streamed" : ""}`], ["Path", html`<span class="mono">${row.path}</span>`], ["HTTP status", row.http_status],
+        ["First token", row.first_token_ms === null || row.first_token_ms === undefined ? null : ms(row.first_token_ms)], ["Took", ms(row.duration_ms)],
+        ["Dropped", row.dropped && row.dropped.length ? row.dropped.map((item) => (typeof item === "string" ? item : JSON.stringify(item))).join(", ") : null],
+      ]} /></div></section>
+      <${Usage} row=${row} />
+    </div>
+    <section class="section"><button type="button" class="fold t3" aria-expanded=${String(raw)} onClick=${() => setRaw(!raw)}><${Icon} name=${raw ? "chevron-down" : "chevron-right"} size=${14} />As JSON</button>
+      ${raw ? html`<pre class="code sheet">${JSON.stringify(row, null, 2)}</pre>` : null}</section>
+  </div>`;
+}

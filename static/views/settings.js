@@ -1,0 +1,145 @@
+// Settings as the server describes them, the facts of the running process, and its jobs.
+import { useEffect, useState } from "../vendor/hooks.mjs";
+import { get, post, session } from "../api.js";
+import { absolute, plural, span, uptime } from "../format.js";
+import { resync, system } from "../live.js";
+import { Ago, Button, Copy, Dot, Empty, html, Icon, In, jobWords, oops, Skeleton, Status, Switch, toast } from "../ui.js";
+
+const GROUPS = [
+  ["Listening", /^(host|port|allow_remote|client_auth|cors_origins|trusted_proxies|open_browser|body_limit_mb|keepalive_s)$/],
+  ["Routing", /^(default_model|default_provider|strategy|spoof_unknown_models|max_error_count|guessed_cooldown_max_s|endpoints_file)$/],
+  ["Time limits and retries", /(_timeout_s|^max_attempts|^attempts_|^retry_)/],
+  ["Records", /^(prompt_log|log_|retention|snapshot|group_commit|database)/],
+  ["Other", /./],
+];
+
+const asText = (value) => (Array.isArray(value) ? value.join(", ") : value === null || value === undefined ? "" : String(value));
+
+function parse(kind, text) {
+  if (kind === "int" || kind === "float") {
+    const value = Number(text.replaceAll("_", ""));
+    return text.trim() === "" || !Number.isFinite(value) || (kind === "int" && !Number.isInteger(value)) ? { error: kind === "int" ? "A whole number." : "A number." } : { value };
+  }
+  if (kind === "list") return { value: text.split(/[\s,]+/).filter(Boolean) };
+  return { value: text };
+}
+
+function Setting({ item, draft, error, onChange }) {
+  const id = "set-" + item.name;
+  const fixed = item.source === "environment" || item.source === "env";
+  const shown = draft !== undefined ? draft : item.secret ? "" : asText(item.value);
+  const control = item.kind === "bool"
+    ? html`<${Switch} on=${draft !== undefined ? draft : item.value === true || item.value === "true"} label=${item.name} disabled=${fixed} onChange=${onChange} />`
+    : html`<input class="input" id=${id} name=${item.name} value=${shown} disabled=${fixed} spellcheck="false" autocomplete="off" type=${item.secret ? "password" : "text"} inputmode=${item.kind === "int" || item.kind === "float" ? "decimal" : null}
+        placeholder=${item.secret ? (item.value ? "set (kept when left empty)" : "not set") : asText(item.default)} aria-describedby=${id + "-help"} aria-invalid=${error ? "true" : null} onInput=${(event) => onChange(event.currentTarget.value)} />`;
+  return html`<div class=${"setting" + (draft !== undefined ? " changed" : "")}><div class="setting-text"><label for=${item.kind === "bool" ? null : id} class="mono">${item.name}</label><p class="t3 sm" id=${id + "-help"}>${item.help}</p></div>
+    <div class="setting-control">${control}<div class=${"xs " + (error ? "bad" : "t4")}>${error || (fixed ? `fixed by ${item.env} in the environment` : item.source === "database" ? html`changed here · default ${asText(item.default) || "empty"}` : "default")}</div></div></div>`;
+}
+
+function Config() {
+  const [config, setConfig] = useState(null);
+  const [drafts, setDrafts] = useState({});
+  const [errors, setErrors] = useState({});
+  const [busy, setBusy] = useState(false);
+  const load = () => get("/api/config").then(setConfig).catch((error) => { oops(error); setConfig((old) => old || { settings: [] }); });
+  useEffect(() => {
+    load();
+  }, [resync.value]);
+  if (!config) return html`<${Skeleton} rows=${8} />`;
+  const change = (item) => (value) => {
+    const next = { ...drafts, [item.name]: value };
+    const before = item.kind === "bool" ? item.value === true || item.value === "true" : item.secret ? "" : asText(item.value);
+    if (value === before) delete next[item.name];
+    setDrafts(next);
+    setErrors({ ...errors, [item.name]: undefined });
+  };
+  const save = async (event) => {
+    event.preventDefault();
+    const wrong = {}, body = {};
+    for (const [name, draft] of Object.entries(drafts)) {
+      const result = typeof draft === "boolean" ? { value: draft } : parse(config.settings.find((item) => item.name === name).kind, draft);
+      if (result.error) wrong[name] = result.error;
+      else body[name] = result.value;
+    }
+    setErrors(wrong);
+    if (Object.keys(wrong).length) return;
+    setBusy(true);
+    try {
+      await post("/api/config", body);
+      setDrafts({});
+      await load();
+      toast("Settings saved. They apply at once.", { tone: "ok" });
+    } catch (error) {
+      if (error.param && error.param in body) setErrors({ [error.param]: error.message });
+      else oops(error);
+    }
+    setBusy(false);
+  };
+  const count = Object.keys(drafts).length;
+  const used = new Set();
+  return html`<form class="config" onSubmit=${save}>${GROUPS.map(([title, belongs]) => {
+    const members = config.settings.filter((item) => !used.has(item.name) && belongs.test(item.name));
+    members.forEach((item) => used.add(item.name));
+    return members.length ? html`<section class="section" key=${title}><div class="section-head"><h2>${title}</h2></div><div class="sheet settings">${members.map((item) => html`<${Setting} key=${item.name} item=${item} draft=${drafts[item.name]} error=${errors[item.name]} onChange=${change(item)} />`)}</div></section>` : null;
+  })}
+    <${Names} title="Aliases" entries=${config.aliases} /><${Names} title="Chains" entries=${config.chains} />
+    ${count ? html`<div class="save-bar" role="group" aria-label="Unsaved settings"><span>${plural(count, "change")} not saved</span><span class="grow" /><${Button} kind="ghost" onClick=${() => { setDrafts({}); setErrors({}); }}>Discard<//><${Button} kind="primary" type="submit" busy=${busy}>Save<//></div>` : null}</form>`;
+}
+
+function Names({ title, entries }) {
+  const list = Object.entries(entries || {});
+  if (!list.length) return null;
+  const tier = (target) => (Array.isArray(target) ? target.join(", ") : typeof target === "string" ? target : JSON.stringify(target));
+  return html`<section class="section"><div class="section-head"><h2>${title}</h2></div><div class="sheet pad"><dl class="facts">${list.map(([name, targets]) => html`<div key=${name}><dt class="mono">${name}</dt><dd class="mono wrap">${Array.isArray(targets) ? targets.map(tier).join(" → ") : tier(targets)}</dd></div>`)}</dl></div></section>`;
+}
+
+function System() {
+  const s = system.value;
+  if (!s) return null;
+  const fact = (name, value, copyable) => (value === null || value === undefined || value === "" ? null : html`<div><dt>${name}</dt><dd class=${copyable ? "flex" : ""}><span class="wrap ${copyable ? "mono sm" : ""}">${value}</span>${copyable ? html`<${Copy} text=${String(value)} what=${name} />` : null}</dd></div>`);
+  return html`<section class="section"><div class="section-head"><h2>This server</h2></div><div class="sheet pad"><dl class="facts">
+    ${fact("Version", s.version)}${fact("Address", s.base_url, true)}${fact("Home", s.home, true)}${fact("Database", s.database, true)}
+    ${fact("Running for", s.uptime_s === undefined ? null : html`<span title=${absolute(s.started_at)}>${uptime(s.uptime_s)}</span>`)}${fact("Memory", s.memory_mb === undefined ? null : `${Math.round(s.memory_mb)} MB`)}
+    ${fact("Processor time", s.cpu_s === undefined ? null : `${Number(s.cpu_s).toFixed(1)} s`)}${fact("Process", s.pid)}${fact("Python", s.python)}${fact("Server", s.server)}</dl></div></section>`;
+}
+
+function Jobs() {
+  const [jobs, setJobs] = useState(null);
+  const [busy, setBusy] = useState("");
+  const load = () => get("/api/jobs").then((data) => setJobs(data.jobs)).catch((error) => { oops(error); setJobs((old) => old || []); });
+  useEffect(() => {
+    load();
+    const timer = setInterval(() => document.hidden || load(), 10000);
+    return () => clearInterval(timer);
+  }, [resync.value]);
+  const run = async (job) => {
+    setBusy(job.id);
+    try {
+      await post(`/api/jobs/${job.id}/run`);
+      toast(`${job.kind} starts now.`, { tone: "ok" });
+      await load();
+    } catch (error) {
+      oops(error);
+    }
+    setBusy("");
+  };
+  return html`<section class="section"><div class="section-head"><h2>Jobs</h2></div>${jobs === null ? html`<${Skeleton} />` : !jobs.length ? html`<div class="sheet"><${Empty} title="No job is planned" /></div>`
+  : html`<div class="sheet"><table class="grid jobs"><thead><tr><th>Job</th><th>State</th><th class="p3">Every</th><th class="num p2">Next</th><th class="num p2">Last good run</th><th><span class="sr">Actions</span></th></tr></thead><tbody>${jobs.map((job) => html`<tr key=${job.id}>
+    <td class="c-name"><span class="stack tight"><span class="strong cut">${job.kind}</span>${job.key ? html`<span class="sm t3 cut">${job.key}</span>` : null}${job.last_error ? html`<span class="sm bad wrap">${job.last_error}</span>` : null}</span></td>
+    <td><${Status} words=${jobWords(job)} /></td><td class="p3 t2">${job.interval_s ? span(job.interval_s * 1000) : "once"}</td>
+    <td class="num p2 t2">${job.due_at ? html`<${In} at=${job.due_at} />` : "–"}</td><td class="num p2 t2"><${Ago} at=${job.last_ok_at} suffix=" ago" /></td>
+    <td class="c-actions"><div class="row-actions"><${Button} small kind="ghost" icon="play" busy=${busy === job.id} label=${`Run ${job.kind} now`} onClick=${() => run(job)}>Run now<//></div></td></tr>`)}</tbody></table></div>`}</section>`;
+}
+
+export function Settings() {
+  const signOut = async () => {
+    try {
+      await post("/api/logout");
+      location.reload();
+    } catch (error) {
+      oops(error);
+    }
+  };
+  return html`<div class="page narrow"><div class="page-head"><h1>Settings</h1><div class="actions">${session.value && session.value.password_set ? html`<${Button} icon="log-out" onClick=${signOut}>Sign out<//>` : null}</div></div>
+    <${System} /><${Jobs} /><${Config} /></div>`;
+}

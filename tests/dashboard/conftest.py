@@ -1,0 +1,96 @@
+"""One mock server and one browser for the dashboard tests; skipped, with the reason, where no browser or playwright is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WATCH_POLICY = "window.__violations = []; addEventListener('securitypolicyviolation', e => __violations.push(e.violatedDirective + ' ' + e.blockedURI));"
+
+
+class Mock:
+    """The mock admin server as a test sees it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def tell(self, what: str, **body: Any) -> Any:
+        return self.send(f"/mock/{what}", body)
+
+    def calls(self, method: str) -> list[Any]:
+        return [call for call in self.tell("calls")["calls"] if call["method"] == method]
+
+    def send(self, path: str, body: Any, **headers: str) -> Any:
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Mock]:
+    with subprocess.Popen([sys.executable, str(HERE / "mock_admin.py")], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Mock(process.stdout.readline().strip())
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
+    path = os.environ.get("OMNI_TEST_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not path:
+        pytest.skip("no Chromium found (Debian: apt install chromium; or set OMNI_TEST_BROWSER)")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(mock: Mock, browser: Any) -> Iterator[Any]:
+    """`open_page(scenario, path)` → a page. After the test: no console error, no policy violation, no request left the origin."""
+    faults: list[str] = []
+    opened: list[Any] = []
+
+    def open_one(scenario: str, path: str = "", *, errors_expected: bool = False, **options: Any) -> Any:
+        mock.tell("scenario", name=scenario)
+        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce", **options)
+        context.set_default_timeout(8000)
+        context.add_init_script(WATCH_POLICY)
+        page = context.new_page()
+        opened.append((context, page))
+        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
+        page.on(
+            "console", lambda m: faults.append(f"console: {m.text}") if m.type in ("error", "warning") and not errors_expected else None
+        )
+        page.on("request", lambda r: None if r.url.startswith((mock.url, "data:")) else faults.append(f"left the origin: {r.url}"))
+        page.goto(f"{mock.url}/#/{path}")
+        return page
+
+    yield open_one
+    for context, page in opened:
+        faults += [f"policy: {item}" for item in page.evaluate("window.__violations")]
+        context.close()
+    assert faults == []

@@ -1,0 +1,401 @@
+"""A stand-in for the admin side, to work on the dashboard alone: static/ under the product's policy, /api from memory, live events.
+
+Run it by itself to look at the pages: `python tests/dashboard/mock_admin.py --port 8700 --scenario busy`.
+Scenarios: empty, busy, hostile, login. `POST /mock/scenario|request|drop|refuse` steer it from a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from mock_world import HOUR, MINUTE, SETTINGS, Json, State, account, key, now, settled
+from quart import Quart, Response, jsonify, request, send_from_directory
+
+STATIC = Path(__file__).resolve().parents[2] / "static"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+CSRF = "mock-csrf-token"
+PASSWORD = "correct horse"
+
+state = State()
+app = Quart(__name__, static_folder=None)
+
+
+def fail(status: int, message: str, param: str | None = None, code: str = "error") -> tuple[Response, int]:
+    return jsonify({"error": {"message": message, "type": code, "code": code, "param": param, "status": status}}), status
+
+
+@app.before_request
+async def guard() -> Any:
+    if request.path.startswith("/mock/") or not request.path.startswith("/api/"):
+        return None
+    if request.method != "GET":
+        state.calls.append({"method": request.method, "path": request.path, "body": await request.get_json(silent=True)})
+    if state.refuse:
+        return fail(503, "The mock refuses.")
+    if request.path in ("/api/session", "/api/login"):
+        return None
+    if not state.signed_in:
+        return fail(401, "Sign in first.", code="authentication_error")
+    if request.method != "GET" and request.headers.get("X-CSRF-Token") != CSRF:
+        return fail(403, "The CSRF token is missing or old.", code="permission_denied")
+    return None
+
+
+@app.after_request
+async def policy(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+@app.get("/")
+async def index() -> Response:
+    return await send_from_directory(STATIC, "index.html")
+
+
+@app.get("/static/<path:name>")
+async def static_file(name: str) -> Response:
+    return await send_from_directory(STATIC, name, cache_timeout=0)
+
+
+@app.get("/api/session")
+async def session() -> Any:
+    return {
+        "authenticated": state.signed_in,
+        "login_needed": not state.signed_in,
+        "password_set": state.name == "login",
+        "csrf": CSRF,
+        "version": "0.1.0",
+        "base_url": state.base_url,
+    }
+
+
+@app.post("/api/login")
+async def login() -> Any:
+    if (await request.get_json())["password"] != PASSWORD:
+        return fail(401, "That is not the password.", "password")
+    state.signed_in = True
+    return {"authenticated": True}
+
+
+@app.post("/api/logout")
+async def logout() -> Any:
+    state.signed_in = False
+    return {}
+
+
+@app.get("/api/events")
+async def events() -> Response:
+    queue: asyncio.Queue[str | None] = asyncio.Queue()
+    queue.put_nowait(f"event: snapshot\ndata: {json.dumps(state.snapshot())}\n\n")
+
+    async def stream() -> AsyncIterator[str]:
+        state.listeners.add(queue)
+        try:
+            while (text := await queue.get()) is not None:
+                yield text
+        finally:
+            state.listeners.discard(queue)
+
+    response = Response(stream(), content_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    response.timeout = None
+    return response
+
+
+@app.get("/api/providers")
+async def get_providers() -> Any:
+    return {"providers": state.providers()}
+
+
+@app.get("/api/accounts")
+async def get_accounts() -> Any:
+    return {"accounts": list(state.accounts.values())}
+
+
+PLAIN = ("label", "base_url", "models", "prefix", "enabled", "priority", "weight", "max_in_flight", "options")
+
+
+@app.post("/api/accounts")
+async def add_account() -> Any:
+    body = await request.get_json()
+    if any(row["label"] == body["label"] for row in state.accounts.values()):
+        return fail(409, f"An account labelled {body['label']} exists already.", "label", "conflict")
+    state.serial += 1
+    demo = body["provider"] == "demo"
+    row = account(
+        f"acc_n{state.serial}",
+        body["provider"],
+        body["label"],
+        auth=body.get("auth", "api_key"),
+        discovered=["demo-chat", "demo-429"] if demo else [],
+    )
+    row |= {name: body[name] for name in PLAIN if name in body}
+    state.accounts[row["id"]] = row
+    state.publish("account", row)
+    return row, 201
+
+
+@app.post("/api/accounts/test")
+async def test_body() -> Any:
+    body = await request.get_json()
+    if "wrong" in (body.get("api_key") or ""):
+        return {
+            "ok": False,
+            "status": 401,
+            "message": "Incorrect API key provided: sk-wrong. You can find your API key in your settings.",
+            "models": [],
+            "latency_ms": 180,
+        }
+    return {"ok": True, "status": 200, "message": "", "models": [f"model-{n}" for n in range(42)], "latency_ms": 312}
+
+
+@app.route("/api/accounts/<id>", methods=["PATCH", "DELETE"])
+async def one_account(id: str) -> Any:
+    if request.method == "DELETE":
+        state.accounts.pop(id)
+        state.publish("account-removed", {"id": id})
+        return {}
+    body = await request.get_json()
+    row = state.accounts[id] | {name: body[name] for name in PLAIN if name in body}
+    if body.get("api_key"):
+        row |= {"status": "ready", "status_reason": ""}
+    state.accounts[id] = row
+    state.publish("account", row)
+    return row
+
+
+@app.post("/api/accounts/<id>/<action>")
+async def act(id: str, action: str) -> Any:
+    if action == "test":
+        return {"ok": True, "status": 200, "message": "", "models": ["a", "b"], "latency_ms": 240}
+    changes: Json = {"enable": {"enabled": True, "status": "ready"}, "disable": {"enabled": False, "status": "disabled"}}.get(action, {})
+    if action == "clear-cooldown":
+        changes = {"status": "ready", "cooldown": None, "cooldowns": []}
+    state.accounts[id] = state.accounts[id] | changes
+    state.publish("account", state.accounts[id])
+    return state.accounts[id]
+
+
+@app.get("/api/keys")
+async def get_keys() -> Any:
+    return {"keys": list(state.keys.values())}
+
+
+def mint(row: Json) -> Json:
+    text = "omni-" + "".join(random.choices("ABCDEFGHJKLMNPabcdefghjkmnp23456789", k=49))
+    row["hint"] = text[:9] + "…" + text[-4:]
+    state.secrets[text] = row["id"]
+    state.keys[row["id"]] = row
+    state.publish("key", row)
+    return row | {"key": text}
+
+
+@app.post("/api/keys")
+async def add_key() -> Any:
+    body = await request.get_json()
+    state.serial += 1
+    row = key(
+        f"key_n{state.serial}",
+        body["name"],
+        created_at=now(),
+        **{name: body.get(name) for name in ("expires_at", "models", "providers", "rpm")},
+    )
+    return mint(row), 201
+
+
+@app.post("/api/keys/<id>/rotate")
+async def rotate(id: str) -> Any:
+    return mint(dict(state.keys[id]))
+
+
+@app.delete("/api/keys/<id>")
+async def revoke(id: str) -> Any:
+    state.keys[id] = state.keys[id] | {"status": "revoked", "revoked_at": now()}
+    state.publish("key", state.keys[id])
+    return state.keys[id]
+
+
+def wanted(row: Json, args: Any) -> bool:
+    status, text = args.get("status"), args.get("text", "").lower()
+    checks = [
+        not status or row["outcome"] == status or row["state"] == status or str(row["http_status"]) == status,
+        not args.get("provider") or row["provider"] == args["provider"],
+        not args.get("account") or bool(row["account"] and row["account"]["id"] == args["account"]),
+        not args.get("key") or row["key"]["id"] == args["key"],
+        not args.get("model") or args["model"] in (row["model"], row["model_requested"]),
+        text in json.dumps(row).lower(),
+    ]
+    return all(checks)
+
+
+@app.get("/api/requests")
+async def get_requests() -> Any:
+    limit = int(request.args.get("limit", 50))
+    rows = [row for row in state.requests if wanted(row, request.args)]
+    if before := request.args.get("before"):
+        rows = [row for row in rows if row["id"] < before]
+    return {"requests": rows[:limit], "next": rows[limit - 1]["id"] if len(rows) > limit else None}
+
+
+@app.get("/api/requests/<id>")
+async def one_request(id: str) -> Any:
+    found = next((row for row in state.requests if row["id"] == id), None)
+    return found or fail(404, f"There is no request {id}.")
+
+
+@app.get("/api/usage")
+async def usage() -> Any:
+    rows = [row for row in state.requests if row["state"] == "settled"]
+    total = {
+        "name": "",
+        "requests": len(rows),
+        "failed": sum(row["outcome"] != "ok" for row in rows),
+        "reasoning": 0,
+        "unpriced": 2 if len(rows) > 2 else 0,
+    }
+    for name in ("input", "cache_read", "cache_write", "output"):
+        total[name] = sum(row["usage"][name] or 0 for row in rows)
+    total["cost_usd"] = f"{sum(float(row['cost']['usd'] or 0) for row in rows):.6f}"
+    return {"group": "day", "from": 0, "to": now(), "rows": [], "total": total}
+
+
+@app.get("/api/provider-models")
+async def models() -> Any:
+    out: dict[str, Json] = {}
+    for row in state.accounts.values():
+        for name in row["models"] or row["discovered"]:
+            item = out.setdefault(
+                name,
+                {
+                    "id": name,
+                    "providers": [],
+                    "accounts": [],
+                    "context_window": 400_000,
+                    "input_usd_per_mtok": "1.25",
+                    "output_usd_per_mtok": "10",
+                },
+            )
+            item["providers"].append(row["provider"])
+            item["accounts"].append(row["label"])
+    for item in out.values():
+        if ":" in item["id"] or "<" in item["id"]:
+            item |= {"context_window": None, "input_usd_per_mtok": None, "output_usd_per_mtok": None}
+    return {"models": list(out.values())}
+
+
+@app.route("/api/config", methods=["GET", "POST"])
+async def config() -> Any:
+    if request.method == "POST":
+        for name, value in (await request.get_json()).items():
+            state.settings[name][2:4] = [value, "database"]
+    names = ("name", "env", "value", "source", "help", "kind")
+    defaults = {row[0]: row[2] for row in SETTINGS}
+    rows = [dict(zip(names, row, strict=True)) | {"default": defaults[row[0]]} for row in state.settings.values()]
+    return {
+        "settings": rows,
+        "aliases": {"fast": ["groq/llama-3.3-70b-versatile"]},
+        "chains": {"careful": [["claude-work", "openai"], ["groq-free"]]},
+    }
+
+
+@app.get("/api/jobs")
+async def jobs() -> Any:
+    base = {
+        "key": "",
+        "attempts": 0,
+        "state": "ready",
+        "last_run_at": now() - MINUTE,
+        "last_ok_at": now() - MINUTE,
+        "last_error": None,
+        "lease_until": None,
+    }
+    rows = [
+        ("job_1", "cooldown-recovery", 5, 4000),
+        ("job_2", "retention", 3600, 31 * MINUTE),
+        ("job_3", "database-snapshot", 86400, 9 * HOUR),
+    ]
+    return {"jobs": [base | {"id": name, "kind": kind, "interval_s": every, "due_at": now() + due} for name, kind, every, due in rows]}
+
+
+@app.post("/api/jobs/<id>/run")
+async def run_job(id: str) -> Any:
+    return {"id": id}
+
+
+@app.post("/v1/chat/completions")
+async def chat() -> Any:
+    who = state.secrets.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
+    if not who:
+        return fail(401, "The omni-key is unknown.")
+    state.serial += 1
+    used = next(iter(state.accounts.values()))
+    row = settled(
+        f"req_{999_500 + state.serial}x",
+        now(),
+        used,
+        "auto",
+        "demo-chat",
+        key={"id": who, "name": state.keys[who]["name"]},
+        cost={"usd": "0", "source": "demo"},
+    )
+    state.put_request(row | {"state": "open", "outcome": None, "duration_ms": None})
+    await asyncio.sleep(0.15)
+    state.put_request(row)
+    return {
+        "id": row["id"],
+        "model": "auto",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello from the demo provider."}}],
+    }
+
+
+@app.post("/mock/<what>")
+async def control(what: str) -> Any:
+    body = await request.get_json(silent=True) or {}
+    if what == "scenario":
+        state.scenario(body["name"])
+    elif what == "request":
+        state.serial += 1
+        first = next(iter(state.accounts.values()))
+        state.put_request(settled(f"req_{999_500 + state.serial}x", now(), first, "auto", "gpt-5.1") | body)
+    elif what == "account":
+        state.accounts[body["id"]] = state.accounts[body["id"]] | body
+        state.publish("account", state.accounts[body["id"]])
+    elif what == "refuse":
+        state.refuse = body["on"]
+    elif what == "signout":
+        state.signed_in = False
+    if what in ("drop", "refuse", "signout"):
+        for queue in list(state.listeners):
+            queue.put_nowait(None)
+    return {"calls": state.calls, "listeners": len(state.listeners)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--port", type=int, default=0)
+    options.add_argument("--scenario", default="empty")
+    chosen = options.parse_args()
+    sock = socket.create_server(("127.0.0.1", chosen.port))
+    state.port = sock.getsockname()[1]
+    state.scenario(chosen.scenario)
+    config = Config()
+    config.bind = [f"fd://{sock.fileno()}"]
+    config.accesslog = config.errorlog = None
+    print(state.base_url, flush=True)
+    asyncio.run(serve(app, config))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""The dashboard in a real browser (Debian's chromium), against the mock admin side and under the product's Content-Security-Policy.
+
+`OMNI_SHOTS=DIR pytest tests/dashboard` keeps the screenshots.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
+from playwright.sync_api import expect
+
+HOSTILE = '<img src=x onerror="window.__pwned=1"><script>window.__pwned=1</script>'
+VIEWS = ["overview", "accounts", "keys", "activity", "activity/req_998999x", "models", "settings"]
+
+
+def create_key(page: Any, name: str) -> str:
+    page.get_by_role("button", name="Create key").first.click()
+    page.get_by_role("dialog").get_by_label("Name").fill(name)
+    page.get_by_role("dialog").get_by_role("button", name="Create key").click()
+    return str(page.get_by_role("dialog").get_by_test_id("fresh-key").inner_text())
+
+
+def test_first_run_from_empty_page_to_live_request(mock: Any, open_page: Any) -> None:  # O-02, O-05, O-06, C-98
+    page = open_page("empty")
+    expect(page.get_by_role("heading", name="One key for every AI account you own")).to_be_visible()
+    page.get_by_role("button", name="Try the demo provider").click()
+    expect(page.get_by_role("cell", name="demo demo Demo")).to_be_visible()
+
+    key = create_key(page, "laptop")
+    assert key.startswith("omni-")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Shown once.")).to_be_visible()
+    dialog.get_by_role("button", name="Copy curl snippet").click()
+    snippet = page.evaluate("navigator.clipboard.readText()")
+    assert snippet.startswith(f"curl {mock.url}/v1/chat/completions")
+    assert f"Authorization: Bearer {key}" in snippet
+    for tab, part in [
+        ("OpenAI SDK", f'base_url="{mock.url}/v1"'),
+        ("Anthropic SDK", f'base_url="{mock.url}"'),
+        ("Claude Code", "ANTHROPIC_BASE_URL"),
+    ]:
+        dialog.get_by_role("tab", name=tab).click()
+        expect(dialog.get_by_role("tabpanel")).to_contain_text(part)
+        expect(dialog.get_by_role("tabpanel")).to_contain_text(key)
+    dialog.get_by_role("tab", name="Tell your agent").click()
+    expect(dialog.get_by_role("tabpanel")).to_contain_text(f"API key: {key}")
+    dialog.get_by_role("button", name="I have copied it").click()
+
+    expect(page.get_by_text("Waiting for the first request")).to_be_visible()
+    body = json.loads(snippet.split("-d '")[1].removesuffix("'"))
+    mock.send("/v1/chat/completions", body, Authorization=f"Bearer {key}")
+    expect(page.get_by_text("The first request arrived.")).to_be_visible()
+
+    page.keyboard.press("g")
+    page.keyboard.press("t")
+    expect(page.locator("table.requests tbody tr")).to_have_count(1)
+    mock.send("/v1/chat/completions", body, Authorization=f"Bearer {key}")
+    expect(page.locator("table.requests tbody tr")).to_have_count(2)
+    expect(page.locator("table.requests tbody tr").first).to_contain_text("Answered")
+
+    page.reload()
+    expect(page.locator("table.requests tbody tr")).to_have_count(2)
+    assert key not in page.content()
+    assert key not in page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+
+
+def test_hostile_text_stays_text(open_page: Any) -> None:
+    page = open_page("hostile")
+    for view in ["overview", "accounts", "keys", "activity", "activity/req_hostile", "models", "settings"]:
+        page.evaluate(f"location.hash = '#/{view}'")
+        if view != "settings":
+            expect(page.locator("main")).to_contain_text(HOSTILE)
+        assert page.evaluate("window.__pwned") is None, view
+        assert page.locator("main img, main script").count() == 0, view
+    page.get_by_role("button", name="As JSON").count()
+    page.evaluate("location.hash = '#/accounts/acc_h'")
+    expect(page.get_by_role("dialog")).to_contain_text(HOSTILE)
+    assert page.evaluate("window.__pwned") is None
+
+
+def test_connect_tests_before_saving_and_never_posts_a_secret_back(mock: Any, open_page: Any) -> None:  # O-03, C-94, P-03, P-33
+    page = open_page("empty", "accounts", errors_expected=True)
+    page.get_by_role("button", name="Connect account").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Search providers").fill("openai")
+    dialog.get_by_role("button", name="OpenAI", exact=True).click()
+    dialog.get_by_label("API key").fill("sk-wrong")
+    dialog.get_by_role("button", name="Test").click()
+    expect(dialog.get_by_text("OpenAI answered 401")).to_be_visible()
+    expect(dialog.get_by_text("Incorrect API key provided")).to_be_visible()
+    dialog.get_by_role("button", name="Connect", exact=True).click()
+    expect(dialog.get_by_role("button", name="Save anyway")).to_be_visible()
+    assert [call["path"] for call in mock.calls("POST")] == ["/api/accounts/test"]
+
+    dialog.get_by_label("API key").fill("sk-good")
+    dialog.get_by_role("button", name="Test").click()
+    expect(dialog.get_by_text("42 models")).to_be_visible()
+    dialog.get_by_role("button", name="Connect", exact=True).click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    created = mock.calls("POST")[-1]["body"]
+    assert {"provider": "openai", "label": "openai", "auth": "api_key", "api_key": "sk-good"}.items() <= created.items()
+
+    page.get_by_role("button", name="Edit openai").click()
+    assert page.get_by_label("API key").input_value() == ""
+    assert page.get_by_label("API key").get_attribute("type") == "password"
+    page.get_by_role("dialog").get_by_text("Advanced").click()
+    page.get_by_label("Priority").fill("7")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert mock.calls("PATCH")[-1]["body"] == {"priority": 7}
+    assert "sk-good" not in page.content()
+
+
+def test_problems_come_first_with_their_button(mock: Any, open_page: Any) -> None:
+    page = open_page("busy")
+    strip = page.get_by_role("group", name="kimi needs a new key")
+    expect(strip).to_be_visible()
+    expect(page.get_by_text("the provider said so")).to_be_visible()
+    assert page.locator("#favicon").get_attribute("href").startswith("data:image/svg+xml")
+    strip.get_by_role("button", name="Reconnect").click()
+    expect(page.get_by_label("API key")).to_be_focused()
+    page.get_by_label("API key").fill("sk-new")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_label("Problems")).to_have_count(0)
+    expect(page.locator("#favicon")).to_have_attribute("href", "/static/icons/favicon.svg")
+
+
+def test_removing_can_be_undone_and_is_sent_when_the_page_goes(mock: Any, open_page: Any) -> None:
+    page = open_page("busy", "accounts")
+    row = page.get_by_role("button", name="kimi", exact=True)
+
+    def remove() -> None:
+        page.get_by_role("button", name="Remove kimi").click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        expect(row).to_have_count(0)
+
+    remove()
+    page.get_by_role("button", name="Undo").click()
+    expect(row).to_be_visible()
+    assert mock.calls("DELETE") == []
+    remove()
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        page.reload()
+    expect(page.get_by_role("button", name="openai", exact=True)).to_be_visible()
+    expect(row).to_have_count(0)
+
+
+def test_rows_answer_why(mock: Any, open_page: Any) -> None:  # P-06
+    page = open_page("busy", "activity?status=failed")
+    expect(page.locator("table.requests tbody tr")).to_have_count(2)
+    page.get_by_role("link", name="kimi-k2").first.click()
+    expect(page.get_by_text("cooling for 31 s: rate limited, stated by the provider")).to_be_visible()
+    expect(page.get_by_text("No connected account can serve kimi-k2 now")).to_be_visible()
+    page.get_by_role("button", name="Copy as JSON").click()
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))["flag"] == "NO_ACCOUNT"
+    page.go_back()
+    expect(page.get_by_label("Status")).to_have_value("failed")
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Load older").click()
+    expect(page.locator("table.requests tbody tr")).to_have_count(100)
+
+
+def test_new_rows_do_not_move_what_is_under_the_pointer(mock: Any, open_page: Any) -> None:  # C-98
+    page = open_page("busy", "activity")
+    first = page.locator("table.requests tbody tr").first
+    expect(first).to_contain_text("gpt-5.1")
+    first.hover()
+    mock.tell("request", model_requested="fresh-model")
+    pill = page.get_by_role("button", name="1 new")
+    expect(pill).to_be_visible()
+    assert page.get_by_text("fresh-model").count() == 0
+    pill.click()
+    expect(first).to_contain_text("fresh-model")
+
+
+def test_keyboard_alone(open_page: Any) -> None:
+    page = open_page("busy")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    for key, title in [("a", "Accounts"), ("k", "Keys"), ("m", "Models"), ("s", "Settings"), ("o", "Overview"), ("t", "Activity")]:
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        expect(page.get_by_role("heading", name=title, level=1)).to_be_visible()
+    expect(page.locator("table.requests tbody tr").first).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("j")
+    focused = page.locator("table.requests tbody tr").nth(1).locator("[data-row]")
+    expect(focused).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("on attempt 2")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="Activity", level=1)).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("kimi-k2")
+    expect(page.locator("table.requests tbody tr")).not_to_have_count(50)
+    assert "text=kimi-k2" in page.url
+
+
+def test_login_and_a_session_that_ends(mock: Any, open_page: Any) -> None:
+    page = open_page("login", "accounts", errors_expected=True)
+    page.get_by_label("Password").fill("guess")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("That is not the password.")).to_be_visible()
+    page.get_by_label("Password").fill("correct horse")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Edit kimi").click()
+    page.get_by_label("Name").fill("kimi-renamed")
+    mock.tell("signout")
+    page.get_by_role("button", name="Save", exact=True).click()
+    again = page.get_by_role("dialog", name="Signed out")
+    again.get_by_label("Password").fill("correct horse")
+    again.get_by_role("button", name="Sign in").click()
+    expect(again).to_have_count(0)
+    assert page.get_by_label("Name").input_value() == "kimi-renamed"
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="kimi-renamed", exact=True)).to_be_visible()
+
+
+def test_says_reconnecting_after_five_seconds_and_recovers(mock: Any, open_page: Any) -> None:
+    page = open_page("busy", errors_expected=True)
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    page.clock.install()
+    mock.tell("refuse", on=True)
+    expect(page.get_by_text("Connecting", exact=True)).to_be_visible()
+    expect(page.get_by_text("Reconnecting to the server")).to_have_count(0)
+    page.clock.fast_forward(5500)
+    expect(page.get_by_text("Reconnecting to the server")).to_be_visible()
+    mock.tell("refuse", on=False)
+    page.get_by_role("button", name="Try now").click()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+
+
+def test_settings_save_only_what_changed(mock: Any, open_page: Any) -> None:  # C-96, O-04
+    page = open_page("busy", "settings")
+    expect(page.get_by_label("port", exact=True)).to_be_disabled()
+    page.get_by_label("max_attempts").fill("x")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("A whole number.")).to_be_visible()
+    page.get_by_label("max_attempts").fill("6")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Settings saved.")).to_be_visible()
+    assert mock.calls("POST")[-1]["body"] == {"max_attempts": 6}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1920])
+def test_fits_and_has_both_themes(open_page: Any, tmp_path: Path, width: int, theme: str) -> None:
+    page = open_page("busy", viewport={"width": width, "height": 900}, color_scheme=theme)
+    shots = Path(os.environ.get("OMNI_SHOTS", tmp_path))
+    for view in VIEWS:
+        page.evaluate(f"location.hash = '#/{view}'")
+        expect(page.locator("main h1")).to_be_visible()
+        expect(page.locator(".skeleton")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} scrolls sideways at {width} px"
+        page.screenshot(path=shots / f"{view.replace('/', '-')}-{width}-{theme}.png")
+    lightness = page.evaluate(
+        "(() => { const c = document.createElement('canvas').getContext('2d'); c.fillStyle = getComputedStyle(document.body).backgroundColor; c.fillRect(0, 0, 1, 1); return c.getImageData(0, 0, 1, 1).data[0]; })()"
+    )
+    assert (lightness > 200) is (theme == "light")

@@ -1,0 +1,63 @@
+"""The dashboard's files by themselves: vendored code is what it claims to be, nothing needs a build, the network or a looser policy."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+STATIC = Path(__file__).resolve().parents[2] / "static"
+VENDOR = STATIC / "vendor"
+OURS = sorted(p for p in STATIC.rglob("*") if p.suffix in {".js", ".css", ".html"} and VENDOR not in p.parents)
+FIRST_LOAD_LIMIT = 100_000
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_vendored_files_match_their_record() -> None:
+    packages = json.loads((VENDOR / "VENDOR.json").read_text())["packages"]
+    recorded = {"VENDOR.json", "README.md"}
+    for package in packages:
+        assert package["version"], package["name"]
+        assert package["licence"], package["name"]
+        assert sha(VENDOR / package["licence_file"]) == package["licence_sha256"], package["name"]
+        recorded.add(package["licence_file"])
+        for file in package["files"]:
+            assert sha(VENDOR / file["file"]) == file["sha256"], f"{file['file']} is not the file that VENDOR.json describes"
+            recorded.add(file["file"])
+    assert {str(p.relative_to(VENDOR)) for p in VENDOR.rglob("*") if p.is_file()} == recorded
+
+
+def test_every_icon_used_is_in_the_sprite() -> None:
+    known = set(re.findall(r'<symbol id="([^"]+)"', (VENDOR / "lucide.svg").read_text()))
+    text = "\n".join(path.read_text() for path in OURS)
+    used = set(re.findall(r'\b(?:icon|name)="([a-z][a-z0-9-]+)"', text)) & {*known, *re.findall(r'<\$\{Icon\} name="([a-z0-9-]+)"', text)}
+    assert used <= known
+    assert set(re.findall(r'icon="([a-z0-9-]+)"', text)) <= known
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda p: str(p.relative_to(STATIC)))
+def test_source_keeps_the_policy(path: Path) -> None:
+    """No inline script or style, no HTML from strings, nothing from outside, no bare imports (they would need an import map)."""
+    text = path.read_text()
+    if path.suffix == ".html":
+        assert not re.search(r"<script(?![^>]*\bsrc=)", text)
+        assert not re.search(r"\sstyle=|\son\w+=|<style", text)
+        assert not re.search(r'(?:src|href)="(?!/static/)', text)
+    if path.suffix == ".js":
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|dangerouslySetInnerHTML|\beval\(|new Function", text)
+        assert all(target.startswith(".") for target in re.findall(r'\bfrom "([^"]+)"', text))
+    if path.suffix == ".css":
+        assert "url(" not in text
+        assert "@import" not in text
+
+
+def test_first_load_is_small() -> None:
+    files = [*OURS, *VENDOR.glob("*.mjs"), VENDOR / "lucide.svg"]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) < FIRST_LOAD_LIMIT

@@ -1,0 +1,210 @@
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_connector.errors import Kind
+from omni_connector.routing.health import FOREVER
+from omni_connector.routing.plan import Plan, earliest_recovery, failures, make_plan, refusal
+from omni_connector.routing.policies import POLICIES
+from omni_connector.routing.pool import Pool
+from omni_connector.routing.resolve import Candidate, Resolution
+from omni_connector.snapshot import Account, ClientKey, Cooldown, Snapshot
+
+NOW = 1_800_000_000_000
+
+
+def account(label: str, provider: str = "groq", **more: Any) -> Account:
+    return Account(id=f"acc_{label}", provider=provider, label=label, models=("m",), **more)
+
+
+def cold(label: str, source: Any, seconds: float, scope: str = "", step: int = 0) -> Cooldown:
+    until = FOREVER if source == "terminal" else NOW + int(seconds * 1000)
+    return Cooldown(f"acc_{label}", scope, until, source, "rate limited", step, NOW)
+
+
+def client_key(**limits: Any) -> ClientKey:
+    return ClientKey("key_1", "laptop", "omni-Ab3d…", "hash", 0, **limits)
+
+
+def plan_for(
+    *tiers: tuple[Account, ...],
+    cooldowns: tuple[Cooldown, ...] = (),
+    needs: dict[str, str] | None = None,
+    key: ClientKey | None = None,
+    policy: str = "fill-first",
+    kind: Any = "auto",
+    pool: Pool | None = None,
+) -> Plan:
+    if pool is None:
+        pool = Pool(str.lower)
+        pool.sync(Snapshot(1, tuple(a for tier in tiers for a in tier), cooldowns=cooldowns), NOW)
+    resolution = Resolution(kind, "night" if kind == "chain" else "auto", tuple(tuple(Candidate(a, "m") for a in tier) for tier in tiers))
+    return make_plan(resolution, needs or {}, key, pool, policy, NOW, Random(1))
+
+
+def tried(plan: Plan) -> list[str]:
+    return [candidate.account.label for candidate in plan.attempts]
+
+
+def reasons(plan: Plan) -> dict[str, str]:
+    return {entry.account: entry.reason for entry in plan.skipped}
+
+
+def test_a_tier_is_exhausted_before_the_next() -> None:
+    plan = plan_for((account("b"), account("a")), (account("z", priority=99), account("y")), kind="chain")
+    assert tried(plan) == ["a", "b", "z", "y"]
+    assert plan.route == "chain night, fill-first: groq/a first of 4, quota unknown"
+    assert len(plan.reasons) == 4
+
+
+def test_every_skipped_candidate_says_why() -> None:  # O-19, O-21
+    plan = plan_for(
+        (
+            account("ok", quota=({"name": "5h"},)),
+            account("off", enabled=False),
+            account("login", state="needs_login", state_reason="revoked"),
+            account("full", max_in_flight=0),
+            account("cold"),
+            account("blind", features=frozenset({"no_vision"})),
+            account("says", options={"capabilities": {"vision": False}}),
+            account("far", "openai"),
+        ),
+        cooldowns=(cold("cold", "stated", 28),),
+        needs={"vision": "messages[2]"},
+        key=client_key(providers=("groq",)),
+    )
+    assert tried(plan) == ["ok"]
+    assert reasons(plan) == {
+        "off": "disabled",
+        "login": "needs login: revoked",
+        "full": "0 of 0 in flight",
+        "cold": "cooling, rate limited: back in 28 s, because the provider said so",
+        "blind": "cannot do vision, which messages[2] asks for",
+        "says": "cannot do vision, which messages[2] asks for",
+        "far": "this omni-key may not use provider openai",
+    }
+    assert plan.route == "fill-first: groq/ok only, 7 skipped"
+    lines = failures(plan)
+    assert all(line.skipped and line.status is None for line in lines)
+    assert plan.skipped[0].as_json() == {"account": "off", "provider": "groq", "model": "m", "reason": "disabled"}
+
+
+def test_what_is_unknown_about_an_account_is_tried() -> None:
+    anything = account("a", options={"capabilities": {"tools": True, "json": None}})
+    assert tried(plan_for((anything,), needs={"vision": "messages[0]", "json": "response_format", "tools": "tools"})) == ["a"]
+
+
+def test_a_candidate_without_a_known_model_is_not_sent_an_empty_name() -> None:
+    empty = Account("acc_new", "custom-openai", "new", open_models=True)
+    pool = Pool(str.lower)
+    pool.sync(Snapshot(1, (empty,)), NOW)
+    plan = make_plan(Resolution("auto", "auto", ((Candidate(empty, ""),),)), {}, None, pool, "auto", NOW, Random(1))
+    assert "ask for new/MODEL" in reasons(plan)["new"]
+
+
+def test_panic_tries_the_least_bad_of_those_out_on_a_guess() -> None:
+    two = (account("worse"), account("bad"))
+    plan = plan_for(two, cooldowns=(cold("worse", "guessed", 10, step=3), cold("bad", "guessed", 30, "model:m", step=1)))
+    assert (tried(plan), plan.panic, list(reasons(plan))) == (["bad"], True, ["worse"])
+    assert plan.route == "fill-first: groq/bad as the least bad, all are out, quota unknown, 1 skipped"
+    mixed = plan_for(two, cooldowns=(cold("worse", "stated", 10), cold("bad", "guessed", 30, step=6)))
+    assert tried(mixed) == ["bad"]
+
+
+@pytest.mark.parametrize("source", ["stated", "terminal"])
+def test_no_panic_against_the_provider_or_the_user(source: str) -> None:
+    plan = plan_for((account("a"),), cooldowns=(cold("a", source, 30), cold("a", "guessed", 99, "model:m")))
+    assert (tried(plan), plan.panic, plan.route) == ([], False, "fill-first: nobody can be tried, 1 skipped")
+    other_tier = plan_for((account("a"),), (account("b"),), cooldowns=(cold("a", "guessed", 30),))
+    assert (tried(other_tier), other_tier.panic) == (["b"], False)
+
+
+def test_the_refusal_carries_the_breakdown_and_the_soonest_return() -> None:  # O-21, C-45
+    plan = plan_for(
+        (account("a"), account("b"), account("c"), account("d", enabled=False)),
+        cooldowns=(cold("a", "stated", 90), cold("b", "stated", 28.2), cold("c", "terminal", 0)),
+    )
+    error = refusal(plan, NOW)
+    assert (error.kind, error.retry_after, len(error.failures)) == (Kind.NO_ACCOUNT, 29, 4)
+    assert earliest_recovery(plan_for((account("d", enabled=False),)), NOW) is None
+    assert refusal(plan_for((account("d", enabled=False),)), NOW).retry_after is None
+    assert earliest_recovery(plan, NOW + 10**9) is None
+
+
+def test_what_nobody_can_do_is_the_caller_s_to_change() -> None:
+    blind = account("a", features=frozenset({"no_vision"}))
+    error = refusal(plan_for((blind,), needs={"vision": "messages[2]"}), NOW)
+    assert (error.kind, error.param) == (Kind.BAD_REQUEST, "messages[2]")
+    assert "can do vision" in error.message
+    assert refusal(plan_for((blind, account("b", enabled=False)), needs={"vision": "messages[2]"}), NOW).kind is Kind.NO_ACCOUNT
+
+
+def test_a_plan_changes_nothing() -> None:
+    pool = Pool(str.lower)
+    two = (account("a"), account("b"))
+    pool.sync(Snapshot(1, two, cooldowns=(cold("a", "guessed", -1),)), NOW)
+    plans = [plan_for(two, policy="round-robin", pool=pool) for _ in range(3)]
+    assert plans[0] == plans[1] == plans[2]
+
+
+ACCOUNT = st.builds(
+    lambda n, provider, **more: account(f"a{n}", provider, **more),
+    st.integers(0, 9),
+    st.sampled_from(["groq", "openai"]),
+    enabled=st.sampled_from([True, True, True, False]),
+    state=st.sampled_from(["ok", "ok", "ok", "needs_login", "error"]),
+    max_in_flight=st.sampled_from([None, None, 0, 1]),
+    features=st.sampled_from([frozenset(), frozenset({"no_vision"})]),
+    priority=st.integers(0, 2),
+    demo=st.booleans(),
+)
+COOLDOWN = st.builds(
+    cold,
+    st.integers(0, 9).map(lambda n: f"a{n}"),
+    st.sampled_from(["stated", "guessed", "terminal"]),
+    st.integers(-100, 100),
+    st.sampled_from(["", "model:m", "model:other"]),
+    st.integers(0, 6),
+)
+
+
+@given(
+    accounts=st.lists(ACCOUNT, max_size=8, unique_by=lambda each: each.id),
+    cooldowns=st.lists(COOLDOWN, max_size=8, unique_by=lambda each: (each.account_id, each.scope)),
+    cut=st.integers(0, 8),
+    testing=st.booleans(),
+    policy=st.sampled_from(sorted(POLICIES)),
+    vision=st.booleans(),
+    providers=st.sampled_from([None, ("groq",)]),
+)
+def test_a_plan_never_tries_what_has_a_reason_against_it_and_forgets_nobody(
+    accounts: list[Account],
+    cooldowns: list[Cooldown],
+    cut: int,
+    testing: bool,
+    policy: str,
+    vision: bool,
+    providers: tuple[str, ...] | None,
+) -> None:
+    pool = Pool(str.lower)
+    pool.sync(Snapshot(1, tuple(accounts), cooldowns=tuple(cooldowns)), NOW)
+    if testing and accounts:
+        pool.acquire(accounts[0], "m", NOW)
+    key = client_key(providers=providers)
+    tiers = (tuple(accounts[:cut]), tuple(accounts[cut:]))
+    plan = plan_for(*tiers, needs={"vision": "messages[0]"} if vision else {}, key=key, policy=policy, pool=pool)
+    keys = [c.key for c in plan.attempts] + [entry.candidate.key for entry in plan.skipped]
+    assert sorted(keys) == sorted((each.id, "m") for each in accounts)
+    assert all(entry.reason for entry in plan.skipped)
+    for candidate in plan.attempts:
+        hold = pool.check(candidate.account, "m", NOW)
+        assert hold is None or (plan.panic and hold.guess and len(plan.attempts) == 1)
+        assert not (vision and "no_vision" in candidate.account.features)
+        assert providers is None or candidate.account.provider in providers
+    if not plan.attempts:
+        assert not any(entry.guess for entry in plan.skipped)
+    in_first = [c.account in tiers[0] for c in plan.attempts]
+    assert in_first == sorted(in_first, reverse=True)

@@ -1,0 +1,236 @@
+import re
+import time
+from typing import Any
+
+import pytest
+
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.routing.resolve import Resolution, resolve, visible_models
+from omni_connector.snapshot import Account, ClientKey, Snapshot
+
+ALIASES = {"openai": "openai", "mistral": "mistral", "claude": "anthropic", "kimi-global": "kimi"}
+
+
+def family(model: str) -> str:
+    """As catalog.family: no vendor, date or tag, one spelling."""
+    name = re.sub(r"([@:][\w.-]+|-latest|-20\d\d-?\d\d-?\d\d|-\d{4})$", "", model.lower().rpartition("/")[2])
+    return re.sub(r"(?<=\d)-(?=\d{1,2}(-|$))", ".", name)
+
+
+def account(label: str, provider: str = "openai", **more: Any) -> Account:
+    return Account(id=f"acc_{label}", provider=provider, label=label, **more)
+
+
+def client_key(**limits: Any) -> ClientKey:
+    return ClientKey("key_1", "laptop", "omni-Ab3d…", "hash", 0, **limits)
+
+
+OPENAI = account("work", models=("gpt-5", "gpt-5-mini"))
+CLAUDE = account(
+    "max", "anthropic", discovered=("claude-haiku-4-5-20251001", "claude-sonnet-4-5-20250929"), default_models=("claude-sonnet-4-5",)
+)
+ROUTER = account("or", "openrouter", discovered=("openai/gpt-5", "qwen/qwen3-coder", "deepseek/deepseek-r1:free", "deepseek/deepseek-r1"))
+GROQ = account("fast", "groq", discovered=("whisper-large-v3", "meta-llama/Llama-3", "openai/gpt-oss-120b"))
+LOCAL = account("home/box", "ollama", open_models=True, prefix="box", discovered=("llama3:8b", "llama3:latest"))
+MAPPED = account("azure", "custom-openai", models=("dep-1",), model_map={"gpt-5": "dep-1", "fancy": "dep-2"})
+DEMO = account("demo", "demo", models=("demo-chat",), demo=True)
+EVERY_BEST = ["work=gpt-5", "max=claude-sonnet-4-5-20250929", "or=openai/gpt-5", "fast=meta-llama/Llama-3", "home/box=llama3:8b"]
+HOUSE = Snapshot(
+    1,
+    (OPENAI, CLAUDE, ROUTER, GROQ, LOCAL, DEMO),
+    aliases={"smart": ("max", "gpt-5"), "gpt-5-mini": ("gpt-5-mini", "fast"), "a": ("b",), "b": ("a", "gpt-5"), "lost": ("nowhere",)},
+    chains={"night": (("fast", "home/box::llama3:8b"), ("work",)), "hollow": (("gone",),)},
+)
+
+
+def ask(name: str | None, snapshot: Snapshot = HOUSE, key: ClientKey | None = None, **more: Any) -> Resolution:
+    return resolve(name, snapshot, "openai-chat", key, family=family, provider_aliases=ALIASES, **more)
+
+
+def served(name: str | None, snapshot: Snapshot = HOUSE, **more: Any) -> list[list[str]]:
+    """Tiers as ["label=model", …]."""
+    return [[f"{c.account.label}={c.model}" for c in tier] for tier in ask(name, snapshot, **more).tiers]
+
+
+# O-15, O-16, O-17, J-10, P-33, P-47
+@pytest.mark.parametrize(
+    ("name", "kind", "tiers"),
+    [
+        ("auto", "auto", [EVERY_BEST]),
+        ("openai", "provider", [["work=gpt-5"]]),
+        ("Claude", "provider", [["max=claude-sonnet-4-5-20250929"]]),
+        ("gpt-5", "model", [["work=gpt-5"], ["or=openai/gpt-5"]]),
+        ("models/gpt-5", "model", [["work=gpt-5"], ["or=openai/gpt-5"]]),
+        ("GPT-5", "model", [["work=gpt-5", "or=openai/gpt-5"]]),
+        ("openai/gpt-5", "provider_model", [["work=gpt-5"]]),
+        ("openai:gpt-5", "provider_model", [["work=gpt-5"]]),
+        ("claude:claude-sonnet-4.5", "provider_model", [["max=claude-sonnet-4-5-20250929"]]),
+        ("openrouter/qwen/qwen3-coder", "provider_model", [["or=qwen/qwen3-coder"]]),
+        ("openrouter/gpt-5", "provider_model", [["or=openai/gpt-5"]]),
+        ("qwen/qwen3-coder", "model", [["or=qwen/qwen3-coder"]]),
+        ("meta-llama/Llama-3", "model", [["fast=meta-llama/Llama-3"]]),
+        ("openai/gpt-oss-120b", "model", [["fast=openai/gpt-oss-120b"]]),
+        ("claude-sonnet-4.5", "model", [["max=claude-sonnet-4-5-20250929"]]),
+        ("claude-sonnet-4-5", "model", [["max=claude-sonnet-4-5-20250929"]]),
+        ("fast", "label", [["fast=meta-llama/Llama-3"]]),
+        ("fast/meta-llama/Llama-3", "label", [["fast=meta-llama/Llama-3"]]),
+        ("home/box/llama3:8b", "label", [["home/box=llama3:8b"]]),
+        ("home/box/auto", "label", [["home/box=llama3:8b"]]),
+        ("box/brand-new:1b", "prefix", [["home/box=brand-new:1b"]]),
+        ("ollama:anything", "provider_model", [["home/box=anything"]]),
+        ("llama3", "model", [["home/box=llama3:latest"]]),
+        ("demo", "provider", [["demo=demo-chat"]]),
+        ("demo/demo-chat", "provider_model", [["demo=demo-chat"]]),
+        ("smart", "alias", [["max=claude-sonnet-4-5-20250929"], ["work=gpt-5"], ["or=openai/gpt-5"]]),
+        ("gpt-5-mini", "alias", [["work=gpt-5-mini"], ["fast=meta-llama/Llama-3"]]),
+        ("a", "alias", [["work=gpt-5"], ["or=openai/gpt-5"]]),
+        ("night", "chain", [["fast=meta-llama/Llama-3", "home/box=llama3:8b"], ["work=gpt-5"]]),
+    ],
+)  # fmt: skip
+def test_every_kind_of_name(name: str, kind: str, tiers: list[list[str]]) -> None:
+    assert (ask(name).kind, served(name)) == (kind, tiers)
+    assert ask(name).requested == name
+
+
+def test_nothing_named_takes_the_default_model() -> None:  # J-17
+    assert served(None, default_model="gpt-5") == served("  ", default_model="gpt-5") == served("gpt-5")
+    assert (ask("", default_model="gpt-5").kind, ask("", default_model="gpt-5").requested) == ("default", "gpt-5")
+    assert served(None) == served("auto")
+    with pytest.raises(GatewayError, match="the default model"):
+        ask("", default_model="nowhere")
+
+
+def test_an_account_s_own_map_names_models() -> None:  # J-03
+    house = Snapshot(accounts=(MAPPED, OPENAI))
+    assert served("gpt-5", house) == [["azure=dep-1", "work=gpt-5"]]
+    assert served("fancy", house) == served("azure/fancy", house) == [["azure=dep-2"]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed"),
+    [
+        ("gpt-4o-2024-05-13", "gpt-4o-2024-08-06"),
+        ("mistral-large-2407", "mistral-large-2411"),
+        ("deepseek-r1", "deepseek/deepseek-r1:free"),
+        ("deepseek/deepseek-r1:free", "deepseek/deepseek-r1"),
+        ("llama3:8b", "llama3:70b"),
+        ("opnai/gpt-5", "openai/gpt-5"),
+        ("gpt-5", "gpt-5-mini"),
+    ],
+)
+def test_another_release_variant_or_vendor_is_another_model(wanted: str, listed: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        ask(wanted, Snapshot(accounts=(account("only", "groq", models=(listed,)),)))
+    assert caught.value.kind is Kind.MODEL_NOT_FOUND
+
+
+def test_of_several_releases_the_undated_then_the_newest_stands_in() -> None:
+    dated = ("gpt-4o-2024-05-13", "gpt-4o-2024-08-06")
+    assert served("GPT-4o", Snapshot(accounts=(account("a", discovered=dated),))) == [["a=gpt-4o-2024-08-06"]]
+    assert served("GPT-4o", Snapshot(accounts=(account("a", discovered=(*dated, "gpt-4o")),))) == [["a=gpt-4o"]]
+    assert served("GPT-4o-2024-05-13", Snapshot(accounts=(account("a", discovered=dated),))) == [["a=gpt-4o-2024-05-13"]]
+
+
+def test_a_listed_id_with_a_slash_gives_way_only_to_an_exact_pin() -> None:
+    """Connecting OpenRouter must not move `openai/gpt-5` away from OpenAI; `openrouter/auto` is OpenRouter's own model."""
+    router = account("or", "openrouter", discovered=("openai/gpt-5", "openrouter/auto", "openai/o9"))
+    off = account("work", models=("gpt-5",), enabled=False)
+    assert served("openai/gpt-5", Snapshot(accounts=(router, OPENAI))) == [["work=gpt-5"]]
+    assert served("openai/gpt-5", Snapshot(accounts=(router, off))) == [["or=openai/gpt-5"]]
+    assert served("openai/o9", Snapshot(accounts=(router, OPENAI))) == [["or=openai/o9"]]
+    assert served("openrouter/auto", Snapshot(accounts=(router,))) == [["or=openrouter/auto"]]
+
+
+def test_demo_answers_auto_only_while_nothing_real_is_enabled() -> None:
+    off = account("work", models=("gpt-5",), enabled=False)
+    assert served("auto", Snapshot(accounts=(DEMO,))) == [["demo=demo-chat"]]
+    assert served("auto", Snapshot(accounts=(off, DEMO))) == [["work=gpt-5", "demo=demo-chat"]]
+    broken = account("work", models=("gpt-5",), state="needs_login")
+    assert served("auto", Snapshot(accounts=(broken, DEMO))) == [["work=gpt-5"]]
+
+
+def test_disabled_accounts_stay_candidates_so_that_the_breakdown_can_name_them() -> None:  # O-21
+    off = account("work", models=("gpt-5",), enabled=False)
+    for name in ("gpt-5", "auto", "openai", "work", "openai/gpt-5", "work/gpt-5"):
+        assert served(name, Snapshot(accounts=(off,))) == [["work=gpt-5"]]
+
+
+def test_no_account_at_all_says_what_to_do() -> None:
+    with pytest.raises(GatewayError, match=r"No account is connected yet\. Open the dashboard") as caught:
+        ask("gpt-5", Snapshot())
+    assert caught.value.kind is Kind.NO_ACCOUNT
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gpt-6", "Near names: gpt-5"),
+        ("claude-sonet-4-5", "claude-sonnet-4-5-20250929"),
+        ("openrouter/qwen3-codr", "qwen3-coder"),
+        ("smrt", "smart"),
+        ("nigth", "night"),
+        ("mistral/mistral-large", "No account of provider mistral is connected"),
+        ("lost", "alias lost names nothing that is connected with: nowhere"),
+        ("hollow", "chain hollow names nothing that is connected with: gone"),  # R-08
+        ("xxxxxxxxxxx", "GET /v1/models"),
+    ],
+)
+def test_unknown_names_are_a_404_that_helps(name: str, said: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        ask(name)
+    assert caught.value.kind is Kind.MODEL_NOT_FOUND
+    assert caught.value.param == "model"
+    assert said in caught.value.message
+
+
+def test_absurd_names_are_refused_quickly_and_shortly() -> None:
+    started = time.perf_counter()
+    for name in ("/" * 100_000, "openai/" * 50_000, "é" * 300, ":::", "/", "auto/", "\x00", "openai/"):
+        with pytest.raises(GatewayError) as caught:
+            ask(name)
+        assert len(caught.value.message) < 600
+    assert time.perf_counter() - started < 2
+
+
+def test_a_key_s_model_limit_counts_for_the_name_asked_for_and_the_one_served() -> None:
+    mini = client_key(models=("gpt-5-mini", "GPT-4*", "smart"))
+    assert served("auto", Snapshot(accounts=(OPENAI,)), key=mini) == [["work=gpt-5-mini"]]  # the best it may use
+    assert served("openai/gpt-5-mini", key=mini) == [["work=gpt-5-mini"]]
+    assert served("smart", key=mini) == served("smart")
+    for name in ("gpt-5", "openai/gpt-5"):
+        with pytest.raises(GatewayError, match="may not use model") as caught:
+            ask(name, key=mini)
+        assert (caught.value.kind, caught.value.param) == (Kind.FORBIDDEN, "model")
+    with pytest.raises(GatewayError, match="may not use provider groq"):
+        ask("fast", key=client_key(providers=("openai",)))
+    assert served("gpt-5", key=client_key(providers=("openai",))) == served("gpt-5")  # the plan skips the other
+
+
+def test_near_names_do_not_tell_a_key_what_it_may_not_use() -> None:
+    with pytest.raises(GatewayError) as caught:
+        ask("gpt-6", key=client_key(models=("llama*",)))
+    assert "gpt-5" not in caught.value.message
+
+
+def test_visible_models_lists_each_name_that_works_once() -> None:  # P-17, P-39
+    listed = visible_models(HOUSE, None, family=family, provider_aliases=ALIASES)
+    ids = [model.id for model in listed]
+    assert len(ids) == len(set(ids))
+    assert ids[:7] == ["auto", "openai", "anthropic", "openrouter", "groq", "ollama", "demo"]
+    assert {"smart", "night", "gpt-5", "llama3:8b", "demo-chat", "meta-llama/Llama-3"} <= set(ids)
+    assert not {"lost", "hollow"} & set(ids)
+    for name in ids:
+        assert ask(name).tiers
+    by_id = {model.id: model for model in listed}
+    assert (by_id["openai/gpt-5"].owned_by, by_id["openai/gpt-5"].accounts) == ("openrouter", ("or",))
+    assert by_id["auto"].owned_by == "omni-connector"
+
+
+def test_visible_models_respects_the_key_and_the_switch() -> None:
+    mini = client_key(models=("gpt-5-mini",))
+    assert [m.id for m in visible_models(Snapshot(accounts=(OPENAI, GROQ)), mini, family=family)] == ["auto", "openai", "gpt-5-mini"]
+    groq = client_key(providers=("groq",))
+    assert {label for m in visible_models(HOUSE, groq, family=family) for label in m.accounts} == {"fast"}
+    off = account("work", models=("gpt-5",), enabled=False)
+    assert visible_models(Snapshot(accounts=(off,)), None, family=family) == []
+    assert visible_models(Snapshot(), None) == []

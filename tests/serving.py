@@ -1,0 +1,195 @@
+"""A real server for tests: a gateway on a free port, and an upstream whose every answer the test writes.
+
+async with Rig(tmp_path) as rig:
+    rig.upstream.answer(chat_text("hello"))
+    account = await rig.account("openai", "main")
+    client = AsyncOpenAI(base_url=rig.url + "/v1", api_key=rig.key)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+import app as app_module
+from omni_connector.gateway import Gateway
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Seen:
+    """One request as the upstream saw it."""
+
+    path: str
+    headers: dict[str, str]
+    body: Json
+    raw: bytes
+
+
+@dataclass
+class Answer:
+    """What the upstream says. `pieces`: bytes, or seconds to wait as a number; `cut`: hang up without an end; `hang`: fall silent."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: list[bytes | float] = field(default_factory=list)
+    cut: bool = False
+    hang: bool = False
+
+
+Behaviour = Callable[[Seen], Answer | Awaitable[Answer]]
+
+
+def whole(body: Json, status: int = 200, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, {"content-type": "application/json", **named}, [json.dumps(body).encode()])
+
+
+def stream(text: str | bytes, *, each: bool = True, cut: bool = False, hang: bool = False) -> Answer:
+    """Server-sent events as they stand; `each`: one write per event."""
+    raw = text.encode() if isinstance(text, str) else text
+    pieces: list[bytes | float] = [block + b"\n\n" for block in raw.split(b"\n\n") if block] if each else [raw]
+    return Answer(200, {"content-type": "text/event-stream"}, pieces, cut, hang)
+
+
+class FakeUpstream:
+    """An HTTP server on a free port. Answers in the order they were given; the last one repeats."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.disconnects = 0
+        self.open = 0
+        self._answers: list[Behaviour] = []
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    def answer(self, *answers: Answer | Behaviour) -> None:
+        self._answers = [answer if callable(answer) else (lambda seen, fixed=answer: fixed) for answer in answers]
+
+    async def start(self) -> None:
+        application = web.Application(client_max_size=512 << 20)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        if request.path.endswith("/models"):
+            return web.json_response({"object": "list", "data": [{"id": "test-model", "object": "model"}]})
+        seen = Seen(request.path, {name.lower(): value for name, value in request.headers.items()}, json.loads(raw or b"{}"), raw)
+        self.seen.append(seen)
+        behaviour = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        told = behaviour(seen)
+        answer = told if isinstance(told, Answer) else await told
+        self.open += 1
+        try:
+            return await self._play(request, answer)
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.disconnects += 1
+            raise
+        finally:
+            self.open -= 1
+
+    async def _play(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        await response.prepare(request)
+        for piece in answer.pieces:
+            if isinstance(piece, bytes):
+                await response.write(piece)
+            else:
+                await asyncio.sleep(piece)
+        if answer.hang:
+            await asyncio.get_running_loop().create_future()
+        if answer.cut:
+            assert request.transport is not None
+            request.transport.abort()
+            return response
+        await response.write_eof()
+        return response
+
+
+class Rig:
+    """A serving gateway, one omni-key and one fake upstream."""
+
+    def __init__(self, home: Path, **env: str) -> None:
+        self.home = home
+        self.env = env
+        self.upstream = FakeUpstream()
+        self.url = ""
+        self.key = ""
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> Rig:
+        await self.upstream.start()
+        listener = app_module.listen("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.gateway = await Gateway.open(self.home, {"OMNI_HOME": str(self.home), **self.env}, server="hypercorn", base_url=self.url)
+        self.app = app_module.create_app(self.gateway)
+        await self.gateway.serve(jobs=False)
+        self.key = (await self.gateway.admin.create_key({"name": "test"}))["key"]
+        self._serving = asyncio.create_task(self._serve(listener))
+        return self
+
+    async def _serve(self, listener: socket.socket) -> None:
+        from hypercorn.asyncio import serve
+        from hypercorn.config import Config
+
+        config = Config()
+        config.bind = [f"fd://{listener.fileno()}"]
+        config.accesslog = config.errorlog = None
+        config.graceful_timeout = 0.2
+        client_api = self.app.asgi_app
+
+        async def stopped() -> None:
+            await self._stop.wait()
+            self.gateway.live.close()
+            await client_api.drain(0.2)  # type: ignore[attr-defined]
+
+        await serve(self.app, config, shutdown_trigger=stopped)  # type: ignore[arg-type]
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await self._serving
+        await self.gateway.close()
+        await self.upstream.stop()
+
+    async def account(self, provider: str = "openai", label: str = "main", **more: Any) -> Json:
+        """An account whose address is the fake upstream."""
+        body = {
+            "provider": provider,
+            "label": label,
+            "api_key": f"sk-{label}-key-0123456789",
+            "base_url": f"{self.upstream.url}/v1",
+            "models": ["test-model"],
+            "discover": False,
+            **more,
+        }
+        return dict(await self.gateway.admin.add_account(body))
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+    async def rows(self) -> list[Json]:
+        """The ledger, newest first, once everything that ran has been settled."""
+        for _ in range(200):
+            found = (await self.gateway.admin.requests({"limit": "500"}))["requests"]
+            if all(row["state"] == "settled" for row in found) and not self.gateway.relay.active:
+                return list(found)
+            await asyncio.sleep(0.01)
+        raise AssertionError("a row stays open")

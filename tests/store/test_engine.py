@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import omni_connector
+from omni_connector.store import schema
+from omni_connector.store import settings as rows
+from omni_connector.store.engine import Database, DatabaseError
+from omni_connector.store.tables import settings
+
+ENV = {"PYTHONPATH": str(Path(omni_connector.__file__).parent.parent), "PATH": ""}
+
+
+def run_processes(script: str, path: Path, count: int) -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-W", "error", "-c", script, str(path)], env=ENV, stderr=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    failures = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * count, "\n".join(failures)
+
+
+async def test_a_transaction_is_kept_whole_or_not_at_all(db: Database) -> None:
+    await db.tx(lambda conn: rows.set_setting(conn, "a", "1"))
+
+    def fails(conn: sa.Connection) -> None:
+        rows.set_setting(conn, "a", "2")
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        await db.tx(fails)
+    assert await db.run(rows.all_settings) == {"a": "1"}
+    assert await db.run(rows.config_version) == 1
+
+
+async def test_cancelled_callers_leave_nothing_behind(db: Database) -> None:
+    """300 callers leave at random moments: no hang, no half transaction, no lost place in the pool."""
+    rng = random.Random(7)
+
+    def pair(number: int) -> Callable[[sa.Connection], None]:
+        def work(conn: sa.Connection) -> None:
+            conn.execute(sa.insert(settings).values(name=f"{number}a", value="x"))
+            conn.execute(sa.select(settings.c.name)).all()
+            conn.execute(sa.insert(settings).values(name=f"{number}b", value="x"))
+
+        return work
+
+    async def cancelled(number: int) -> None:
+        task = asyncio.create_task(db.tx(pair(number)) if number % 3 else db.run(rows.all_settings))
+        await asyncio.sleep(rng.random() * 0.004)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    for first in range(0, 300, 3):
+        await asyncio.wait_for(asyncio.gather(*(cancelled(number) for number in range(first, first + 3))), 30)
+    while db._running:
+        await asyncio.wait_for(asyncio.wait(set(db._running)), 30)
+
+    names = await asyncio.wait_for(db.run(rows.all_settings), 5)
+    assert {name[:-1] for name in names if name.endswith("a")} == {name[:-1] for name in names if name.endswith("b")}
+    assert len(names) > 100
+    assert db._reader.pool.checkedout() == db._writer.pool.checkedout() == 0  # type: ignore[attr-defined]
+    await asyncio.wait_for(asyncio.gather(*(db.run(rows.config_version) for _ in range(20))), 10)
+    await asyncio.wait_for(asyncio.gather(*(db.tx(rows.bump_config) for _ in range(20))), 10)
+    assert await db.run(rows.config_version) == 20
+
+
+async def test_a_failure_nobody_waits_for_is_logged(lite: Database, caplog: pytest.LogCaptureFixture) -> None:
+    entered = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work(conn: sa.Connection) -> None:
+        conn.execute(sa.select(settings.c.name)).all()
+        loop.call_soon(entered.set)
+        conn.execute(sa.select(settings.c.name)).all()
+        raise ValueError("late fault")
+
+    task = asyncio.create_task(lite.tx(work))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait(set(lite._running))
+    await asyncio.sleep(0)
+    assert "late fault" in caplog.text
+
+
+async def test_close_waits_for_work_and_ends_the_database(lite: Database) -> None:
+    task = asyncio.create_task(lite.tx(lambda conn: rows.set_setting(conn, "a", "1")))
+    await asyncio.sleep(0)
+    await lite.close()
+    await task
+    with pytest.raises(DatabaseError, match="closed"):
+        await lite.run(rows.all_settings)
+
+
+async def test_run_cannot_write(lite: Database) -> None:
+    with pytest.raises(DatabaseError, match="readonly"):
+        await lite.run(lambda conn: rows.set_setting(conn, "a", "1"))
+
+
+WRITER = """
+import asyncio, sys
+from omni_connector.store.engine import Database
+from omni_connector.store import settings
+def work(conn):
+    settings.set_setting(conn, "count", str(int(settings.all_settings(conn).get("count", 0)) + 1))
+async def main():
+    db = await Database.open(f"sqlite:///{sys.argv[1]}")
+    for _ in range(100):
+        await db.tx(work)
+    await db.close()
+asyncio.run(main())
+"""
+
+
+async def test_four_processes_lose_no_update(lite: Database) -> None:
+    await asyncio.to_thread(run_processes, WRITER, lite.path, 4)
+    assert (await lite.run(rows.all_settings))["count"] == "400"
+    assert await lite.run(rows.config_version) == 400
+
+
+STARTER = """
+import asyncio, sys
+from omni_connector.store.engine import Database
+async def main():
+    db = await Database.open(f"sqlite:///{sys.argv[1]}")
+    await db.migrate()
+    assert not await db.migrate()
+    await db.close()
+asyncio.run(main())
+"""
+
+
+async def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:  # J-13
+    path = tmp_path / "omni.db"
+    await asyncio.to_thread(run_processes, STARTER, path, 3)
+    database = await Database.open(f"sqlite:///{path}")
+    assert await database.run(schema.current) == schema.head()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    await database.close()
+
+
+def test_alembic_is_not_imported_when_the_schema_is_current(tmp_path: Path, sqlite_template: bytes) -> None:
+    path = tmp_path / "omni.db"
+    path.write_bytes(sqlite_template)
+    run_processes(STARTER + "assert 'alembic' not in sys.modules", path, 1)
+
+
+async def test_a_failed_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(conn: sa.Connection) -> None:
+        conn.execute(sa.text("CREATE TABLE half (id INTEGER)"))
+        raise RuntimeError("on purpose")
+
+    database = await Database.open(f"sqlite:///{tmp_path}/omni.db")
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(schema, "upgrade", half)
+        await database.migrate()
+    assert await database.run(lambda conn: sa.inspect(conn).get_table_names()) == []
+    assert await database.migrate()
+    await database.close()
+
+
+async def test_a_full_disk_is_said_and_passes(lite: Database) -> None:
+    def limit(conn: sa.Connection) -> None:
+        conn.exec_driver_sql("PRAGMA max_page_count=1")
+
+    await lite.tx(limit)
+    with pytest.raises(DatabaseError, match=r"disk that holds .*omni\.db is full"):
+        await lite.tx(lambda conn: rows.set_setting(conn, "a", "x" * 1_000_000))
+    await lite.tx(lambda conn: conn.exec_driver_sql("PRAGMA max_page_count=1000000"))
+    await lite.tx(lambda conn: rows.set_setting(conn, "a", "x" * 1_000_000))
+
+
+@pytest.mark.parametrize("url", ["", "sqlite://", "mysql://localhost/x", "sqlite:///:memory:", "what?"])
+async def test_wrong_addresses_are_refused(url: str) -> None:
+    with pytest.raises(DatabaseError, match="OMNI_DATABASE_URL"):
+        await Database.open(url)
+
+
+async def test_repr_hides_the_password() -> None:
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    engine = create_async_engine("sqlite+aiosqlite://")
+    shown = repr(Database(sa.make_url("postgresql://u:hunter2@h/d"), engine, engine, None))
+    assert "hunter2" not in shown

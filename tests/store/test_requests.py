@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from omni_connector.secrets import new_id
+from omni_connector.snapshot import Account
+from omni_connector.store import accounts, jobs, requests
+from omni_connector.store import settings as rows
+from omni_connector.store.engine import Database
+from omni_connector.store.requests import Row
+
+START = 1_763_700_000_000  # 2025-11-21 UTC
+DAY = 86_400_000
+
+
+def opened(number: int, **more: Any) -> Row:
+    at = START + number * 1000
+    return {"id": new_id("req", at), "started_at": at, "process_id": "prc_1", "model_requested": "auto", **more}
+
+
+def settled(row: Row, **more: Any) -> Row:
+    return {"id": row["id"], "settled_at": row["started_at"] + 500, "outcome": "ok", "http_status": 200, **more}
+
+
+async def book(db: Database, *pairs: tuple[Row, Row | None]) -> list[str]:
+    await db.tx(lambda conn: requests.insert_open(conn, [row for row, _ in pairs]))
+    closing = [settled(row, **end) for row, end in pairs if end is not None]
+    assert await db.tx(lambda conn: requests.settle(conn, closing)) == len(closing)
+    return [row["id"] for row, _ in pairs]
+
+
+async def found(db: Database, **filters: str) -> list[str]:
+    return [row["id"] for row in await db.run(lambda conn: requests.list_requests(conn, filters, None, 500))]
+
+
+async def test_a_row_opens_and_settles_with_everything(db: Database) -> None:
+    row = opened(1, wire="openai-chat", path="/v1/chat/completions", stream=True, client="curl/8", key_id="key_1", est_input=9)
+    await book(db, (row, {
+        "model": "m", "attempts": [{"account": "a", "status": 429}], "skipped": [], "dropped": ["logit_bias"],
+        "input": 10, "output": 0, "usage_source": "reported", "usage_raw": {"n": 1}, "cost_nano": 10**12, "price_source": "p",
+    }))  # fmt: skip
+    stored = await db.run(lambda conn: requests.get(conn, row["id"]))
+    assert stored is not None
+    expected = {**dict.fromkeys(requests.COLUMNS), **row, "client": "curl/8", "state": "settled", "outcome": "ok", "http_status": 200}
+    expected |= {
+        "settled_at": row["started_at"] + 500, "model": "m", "attempts": [{"account": "a", "status": 429}], "skipped": [],
+        "dropped": ["logit_bias"], "input": 10, "output": 0, "usage_source": "reported", "usage_raw": {"n": 1},
+        "cost_nano": 10**12, "price_source": "p",
+    }  # fmt: skip
+    assert stored == expected
+    assert await db.run(rows.config_version) == 0
+    assert await db.run(lambda conn: requests.get(conn, "req_x")) is None
+
+
+async def test_settling_happens_exactly_once(db: Database) -> None:
+    first, second = opened(1), opened(2)
+    await db.tx(lambda conn: requests.insert_open(conn, [first, second]))
+    assert await db.tx(lambda conn: requests.settle(conn, [settled(first, cost_nano=5)])) == 1
+    again = [settled(first, cost_nano=7, state="open", outcome="failed"), settled(second), settled(opened(3))]
+    assert await db.tx(lambda conn: requests.settle(conn, again)) == 1
+    stored = await db.run(lambda conn: requests.get(conn, first["id"]))
+    assert stored is not None
+    assert (stored["cost_nano"], stored["outcome"], stored["state"]) == (5, "ok", "settled")
+
+
+async def test_settling_keeps_what_it_does_not_mention(db: Database) -> None:
+    row = opened(1, route="sticky", model="m1", key_name="laptop")
+    await book(db, (row, {"model": "m2", "route": None}))
+    stored = await db.run(lambda conn: requests.get(conn, row["id"]))
+    assert stored is not None
+    assert (stored["route"], stored["model"], stored["key_name"]) == ("sticky", "m2", "laptop")
+
+
+async def test_a_misspelt_column_is_refused(db: Database) -> None:
+    for write in (requests.insert_open, requests.settle):
+        with pytest.raises(KeyError, match="cost_usd"):
+            await db.tx(lambda conn, write=write: write(conn, [opened(1, cost_usd=1)]))
+    await db.tx(lambda conn: requests.insert_open(conn, []))
+    assert await db.tx(lambda conn: requests.settle(conn, [])) == 0
+
+
+async def test_filters(db: Database) -> None:
+    ok, failed, left, still = await book(
+        db,
+        (opened(1, wire="openai-chat", key_id="key_1", key_name="laptop", client="curl/8"), {"model": "gpt-5", "provider": "openai"}),
+        (
+            opened(2, wire="anthropic", model_requested="claude"),
+            {"outcome": "failed", "http_status": 503, "flag": "NO_ACCOUNT", "error_message": "100% of_them are out", "account_id": "acc_1"},
+        ),
+        (opened(3, account_id="acc_1", account_label="main"), {"outcome": "client_left", "http_status": 499}),
+        (opened(4, model="100 percent"), None),
+    )
+    assert await found(db) == [still, left, failed, ok]
+    for filters, expected in (
+        ({"protocol": "anthropic"}, [failed]),
+        ({"provider": "openai"}, [ok]),
+        ({"model": "gpt-5"}, [ok]),
+        ({"model": "claude"}, [failed]),
+        ({"account": "acc_1"}, [left, failed]),
+        ({"account": "main"}, [left]),
+        ({"key": "key_1"}, [ok]),
+        ({"key": "laptop"}, [ok]),
+        ({"status": "ok"}, [ok]),
+        ({"status": "failed"}, [failed]),
+        ({"status": "open"}, [still]),
+        ({"status": "499"}, [left]),
+        ({"status": "nonsense"}, []),
+        ({"flag": "NO_ACCOUNT"}, [failed]),
+        ({"text": "CURL"}, [ok]),
+        ({"text": "100%"}, [failed]),
+        ({"text": "of_them"}, [failed]),
+        ({"text": "ofXthem"}, []),
+        ({"text": "' OR 1=1 --"}, []),
+        ({"account": "acc_1", "status": "499", "flag": ""}, [left]),
+    ):
+        assert await found(db, **filters) == expected, filters
+    with pytest.raises(KeyError):
+        await found(db, colour="red")
+
+
+async def test_pages_follow_each_other_without_gap_or_overlap(db: Database) -> None:
+    ids = await book(db, *((opened(number), {}) for number in range(25)))
+    pages: list[str] = []
+    before = None
+    while page := await db.run(lambda conn, before=before: requests.list_requests(conn, {}, before, 10)):
+        pages += [row["id"] for row in page]
+        before = pages[-1]
+    assert pages == ids[::-1]
+
+
+async def test_sums_by_each_group(db: Database) -> None:
+    one = {"account_id": "acc_1", "account_label": "main", "provider": "groq", "model": "m", "input": 5, "output": 2, "cost_nano": 10}
+    await book(
+        db,
+        (opened(1, key_id="key_1", key_name="laptop"), one),
+        (opened(2, key_id="key_1", key_name="laptop"), {**one, "cost_nano": None, "cache_read": 4}),
+        (opened(DAY // 1000), {**one, "outcome": "cut", "account_id": "acc_2", "account_label": "b", "provider": "openai"}),
+        (opened(3), None),
+        (opened(-1), {**one, "cost_nano": 99}),  # before the window
+    )
+
+    async def sums(group: Any) -> dict[str, tuple[int, ...]]:
+        listed = await db.run(lambda conn: requests.usage(conn, group, START, START + 2 * DAY))
+        return {row["name"]: (row["requests"], row["failed"], row["input"], row["cost_nano"], row["unpriced"]) for row in listed}
+
+    assert await sums("account") == {"main": (2, 0, 10, 10, 1), "b": (1, 1, 5, 10, 0), "": (1, 0, 0, 0, 0)}
+    assert await sums("provider") == {"groq": (2, 0, 10, 10, 1), "openai": (1, 1, 5, 10, 0), "": (1, 0, 0, 0, 0)}
+    assert await sums("model") == {"m": (3, 1, 15, 20, 1), "auto": (1, 0, 0, 0, 0)}
+    assert await sums("key") == {"laptop": (2, 0, 10, 10, 1), "": (2, 1, 5, 10, 0)}
+    assert list((await sums("day")).items()) == [("2025-11-21", (3, 0, 10, 10, 1)), ("2025-11-22", (1, 1, 5, 10, 0))]
+    shifted = await db.run(lambda conn: requests.usage(conn, "day", START, START + DAY, -12 * 3_600_000))
+    assert [(row["name"], row["id"], row["cache_read"]) for row in shifted] == [("2025-11-20", None, 4)]
+
+
+async def test_activity_of_accounts(db: Database, vault: Any) -> None:
+    for label in ("busy", "idle"):
+        await db.tx(lambda conn, label=label: accounts.insert(conn, vault, Account(id=f"acc_{label}", provider="demo", label=label)))
+    end = {"account_id": "acc_busy", "duration_ms": 7, "cost_nano": 3}
+    await book(
+        db,
+        *(
+            (opened(number), {**end, "outcome": "failed" if number == 4 else "ok", "flag": "X" if number == 4 else None})
+            for number in range(6)
+        ),
+        (opened(7, account_id="acc_busy"), None),
+        (opened(8), {"account_id": "acc_deleted"}),
+    )
+    activity = await db.run(lambda conn: requests.account_activity(conn, START + 3000, per_account=4))
+    assert activity["acc_idle"] == {"heartbeat": [], "requests": 0, "failed": 0, "cost_nano": 0, "unpriced": 0}
+    beats = activity["acc_busy"].pop("heartbeat")
+    assert [(beat["at"], beat["ok"], beat["ms"], beat["flag"]) for beat in beats] == [
+        (START + 3000, True, 7, None),
+        (START + 4000, False, 7, "X"),
+        (START + 5000, True, 7, None),
+    ]  # the fourth newest is the open one
+    assert activity["acc_busy"] == {"requests": 4, "failed": 1, "cost_nano": 9, "unpriced": 0}
+    assert set(activity) == {"acc_busy", "acc_idle"}
+
+
+async def test_open_rows_of_dead_processes_are_settled_as_estimates(db: Database) -> None:
+    now = START + 10 * 3_600_000
+    await db.tx(lambda conn: jobs.beat(conn, "prc_2", "host", 2, now))
+    dead, alive, done, forgotten = await book(
+        db,
+        (opened(1, est_input=40), None),
+        (opened(2, process_id="prc_2"), None),
+        (opened(3, est_input=40), {"cost_nano": 1}),
+        (opened(4, process_id="prc_0"), None),
+    )
+    assert await db.tx(lambda conn: requests.recover(conn, ["prc_1"], now)) == 2
+    assert await db.tx(lambda conn: requests.recover(conn, ["prc_1"], now)) == 0
+    get: Callable[[str], Any] = lambda row_id: db.run(lambda conn: requests.get(conn, row_id))  # noqa: E731
+    row = await get(dead)
+    words = ("state", "outcome", "flag", "usage_source", "input", "output", "cost_nano", "settled_at")
+    assert [row[word] for word in words] == ["settled", "recovered", "RECOVERED", "estimated", 40, 0, None, now]
+    assert (await get(alive))["state"] == "open"
+    assert (await get(done))["outcome"] == "ok"
+    assert (await get(forgotten))["outcome"] == "recovered"
+
+
+async def test_pruning_goes_in_chunks_and_spares_open_rows(db: Database) -> None:
+    ids = await book(db, *((opened(number), {} if number else None) for number in range(10)))
+    prune = lambda **how: db.tx(lambda conn: requests.prune(conn, **how))  # noqa: E731
+    assert await prune() == 0
+    assert [await prune(before_ms=START + 6000, chunk=3) for _ in range(3)] == [3, 2, 0]
+    assert await prune(keep_rows=2) == 2
+    assert await found(db) == [ids[9], ids[8], ids[0]]

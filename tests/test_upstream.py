@@ -1,0 +1,166 @@
+"""Transport: every foreign exception has a kind; the three ways give the same exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+
+import aiohttp
+import httpx2
+import pytest
+from aiohttp import web
+
+from omni_connector import upstream as module
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.upstream import AdminClient, Upstream, UpstreamRequest, fault, read_all
+
+# Raised only where this code never goes: web sockets, server side, multipart parsing, reading a body twice, SSE helpers.
+OUTSIDE = {
+    "EofStream", "WebSocketError", "WSMessageTypeError", "BadContentDispositionHeader", "BadContentDispositionParam",
+    "UploadAbortedError", "SSEError", "CloseError",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("library", [aiohttp, httpx2])
+def test_every_exception_of_the_libraries_is_mapped(library: object) -> None:
+    classes = [c for name, c in vars(library).items() if inspect.isclass(c) and issubclass(c, Exception) and name not in OUTSIDE]
+    assert len(classes) > 15
+    for cls in classes:
+        if issubclass(cls, Warning):
+            continue
+        assert any(parent in module._FAULTS for parent in cls.__mro__), cls
+        assert issubclass(cls, module._CAUGHT), cls
+
+
+def test_the_most_specific_class_decides() -> None:
+    assert fault(aiohttp.ConnectionTimeoutError(), "h").kind is Kind.UPSTREAM_TIMEOUT
+    assert fault(httpx2.ConnectTimeout("x"), "h").kind is Kind.UPSTREAM_TIMEOUT
+    assert fault(httpx2.ReadError("x"), "h").kind is Kind.UPSTREAM_UNREACHABLE
+    assert fault(aiohttp.ClientPayloadError(), "h").kind is Kind.UPSTREAM_FAILED
+    assert "secret" not in fault(aiohttp.InvalidURL("http://secret"), "h").message
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[str]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/cut":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"half")
+            assert request.transport is not None
+            request.transport.abort()
+            return response
+        if request.path == "/drop":
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if request.path == "/pieces":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for piece in (b"one", b"two"):
+                await response.write(piece)
+                await asyncio.sleep(0.005)
+            await response.write_eof()
+            return response
+        if request.path == "/away":
+            return web.Response(status=302, headers={"location": "http://example.invalid/"})
+        return web.json_response(
+            {"echo": (await request.read()).decode(), "agent": request.headers.get("user-agent")}, headers={"X-Thing": "1"}
+        )
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_direct_exchange(server: str) -> None:
+    upstream = Upstream()
+    status, headers, body = await upstream.fetch(UpstreamRequest("POST", f"{server}/x", {"user-agent": "me"}, b"hi"), 5)
+    assert status == 200
+    assert headers["x-thing"] == "1"
+    assert b'"hi"' in body and b'"me"' in body
+    exchange = await upstream.send(UpstreamRequest("GET", f"{server}/pieces", {}))
+    assert await read_all(exchange) == b"onetwo"
+    exchange.close()
+    redirect = await upstream.send(UpstreamRequest("GET", f"{server}/away", {}))
+    assert redirect.status == 302  # never followed: the credential belongs to the address it was given for
+    redirect.close()
+    await upstream.close()
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/cut", Kind.UPSTREAM_FAILED), ("/drop", Kind.UPSTREAM_UNREACHABLE)])
+async def test_a_broken_exchange_says_whose_fault_it_is(server: str, path: str, kind: Kind) -> None:
+    upstream = Upstream()
+    with pytest.raises(GatewayError) as broken:
+        await upstream.fetch(UpstreamRequest("GET", server + path, {}), 5)
+    assert broken.value.kind is kind
+    await upstream.close()
+
+
+async def test_nobody_there_and_too_slow() -> None:
+    upstream = Upstream(connect_timeout=2)
+    with pytest.raises(GatewayError) as refused:
+        await upstream.fetch(UpstreamRequest("GET", "http://127.0.0.1:9/", {}), 5)
+    assert refused.value.kind is Kind.UPSTREAM_UNREACHABLE
+    with pytest.raises(GatewayError) as nameless:
+        await upstream.fetch(UpstreamRequest("GET", "http://nowhere.invalid/", {}), 5)
+    assert nameless.value.kind is Kind.UPSTREAM_UNREACHABLE
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    with pytest.raises(GatewayError) as slow:
+        await upstream.fetch(UpstreamRequest("GET", f"http://127.0.0.1:{port}/", {}), 0.05)
+    assert slow.value.kind is Kind.UPSTREAM_TIMEOUT
+    silent.close()
+    await upstream.close()
+
+
+async def test_through_a_proxy_the_same_bytes_arrive(server: str) -> None:
+    """A forward proxy of our own on loopback; the general client is used for it."""
+
+    async def handle(request: web.Request) -> web.Response:
+        async with aiohttp.ClientSession() as session, session.request(request.method, request.url) as answer:
+            return web.Response(body=await answer.read(), headers={"x-by": "proxy"})
+
+    forward = web.Server(handle)
+    runner = web.ServerRunner(forward)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    proxy_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    upstream = Upstream()
+    status, headers, body = await upstream.fetch(UpstreamRequest("GET", f"{server}/pieces", {}, proxy_url=proxy_url), 5)
+    assert (status, headers["x-by"], body) == (200, "proxy", b"onetwo")
+    await upstream.close()
+    await runner.cleanup()
+
+
+async def test_the_demo_provider_needs_no_network() -> None:
+    upstream = Upstream()
+    body = b'{"model":"demo-chat","messages":[{"role":"user","content":"hello"}]}'
+    exchange = await upstream.send(
+        UpstreamRequest("POST", "demo://local/chat/completions", {}, body, demo={"latency_ms": 0, "chunk_ms": 0})
+    )
+    assert exchange.status == 200
+    assert b"demo" in await read_all(exchange)
+    exchange.close()
+
+
+async def test_admin_client_speaks_json_and_names_a_dead_server(server: str) -> None:
+    client = AdminClient(server, "omniadm-x")
+    status, answer = await client.request("POST", "/api/x", {"a": 1})
+    assert status == 200 and answer["echo"] == '{"a":1}'
+    await client.close()
+    dead = AdminClient("http://127.0.0.1:9", "omniadm-x")
+    with pytest.raises(GatewayError):
+        await dead.request("GET", "/api/x")
+    await dead.close()

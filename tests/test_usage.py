@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import base64
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omni_connector import usage
+from omni_connector.chat import ChatRequest, MediaPart, Message, TextPart, Tool, ToolCallPart, ToolResultPart, Usage
+
+NOON = 1_763_726_400_000  # 2025-11-21T12:00:00Z
+EVENING = NOON + 8 * 3_600_000
+
+
+def cost(counts: Usage, price_id: str, model: str, at: int = NOON) -> Decimal | None:
+    return usage.price(counts, price_id, model, at=at).cost
+
+
+# Golden numbers, computed by hand from the list prices of the data (dollars per million tokens).
+
+
+def test_openai_counts_cached_tokens_at_their_own_rate() -> None:
+    # gpt-4o: 2.50 in, 1.25 cached, 10 out → 0.0025 + 0.0025 + 0.0050
+    assert cost(Usage(input=1_000, cache_read=2_000, output=500, reasoning=100), "openai", "gpt-4o-2024-08-06") == Decimal("0.0100")
+
+
+def test_anthropic_cache_writes_of_five_minutes_and_one_hour() -> None:
+    # claude-sonnet-4-5: 3 in, 0.30 read, 3.75 write, 6 write for an hour, 15 out
+    counts = Usage(input=1_000, cache_read=10_000, cache_write=2_000, output=300, cache_write_1h=500)
+    assert cost(counts, "anthropic", "claude-sonnet-4-5-20250929") == Decimal("0.003") + Decimal("0.003") + Decimal("0.005625") + Decimal(
+        "0.003"
+    ) + Decimal("0.0045")
+
+
+def test_anthropic_web_searches_are_billed_one_by_one() -> None:
+    # 10 dollars per thousand
+    assert cost(Usage(input=0, output=0, web_searches=3), "anthropic", "claude-opus-4-5") == Decimal("0.03")
+
+
+def test_deepseek_by_the_hour() -> None:
+    # deepseek-chat: 0.27 / 0.07 / 1.10 from 00:30 to 16:30 UTC, half of it (0.135 / 0.035 / 0.55) else
+    counts = Usage(input=1_000, cache_read=4_000, output=100)
+    assert cost(counts, "deepseek", "deepseek-chat", NOON) == Decimal("0.00066")
+    assert cost(counts, "deepseek", "deepseek-chat", EVENING) == Decimal("0.00033")
+
+
+def test_tiers_are_cliffs_on_the_whole_prompt_cache_included() -> None:
+    # claude-sonnet-4-5 beyond 200,000: 6 in, 0.60 read, 22.50 out
+    assert cost(Usage(input=100_000, cache_read=100_000, output=1_000), "anthropic", "claude-sonnet-4-5") == Decimal("0.345")
+    assert cost(Usage(input=100_001, cache_read=100_000, output=1_000), "anthropic", "claude-sonnet-4-5") == Decimal("0.682506")
+
+
+def test_service_tier_chooses_the_price() -> None:
+    later = 1_795_000_000_000  # 2026-11-18: variants are known from 2026-10-12 on
+    counts = Usage(input=1_000_000, output=0)
+    assert cost(counts, "openai", "gpt-5", later) == Decimal("1.25")
+    assert usage.price(counts, "openai", "gpt-5", at=later, service_tier="flex").cost == Decimal("0.625")
+    assert cost(Usage(input=1_000_000, output=0, raw={"service_tier": "priority"}), "openai", "gpt-5", later) == Decimal("2.5")
+
+
+counts = st.integers(0, 400_000)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(
+        [
+            ("openai", "gpt-5"),
+            ("openai", "gpt-6-sol"),
+            ("anthropic", "claude-sonnet-4-5"),
+            ("anthropic", "claude-opus-5"),
+            ("deepseek", "deepseek-v4-pro"),
+            ("x-ai", "grok-4.3"),
+            ("mistral", "mistral-large-latest"),
+            ("zai", "glm-4.6"),
+            ("minimax", "MiniMax-M2"),
+            ("moonshotai", "kimi-k3"),
+        ]
+    ),
+    st.tuples(counts, counts, counts, counts),
+    st.integers(NOON, NOON + 400 * 86_400_000),
+)
+def test_agrees_with_genai_prices(model: tuple[str, str], numbers: tuple[int, int, int, int], at: int) -> None:
+    import genai_prices
+
+    fresh, read, write, output = numbers
+    theirs = genai_prices.calc_price(
+        genai_prices.Usage(input_tokens=fresh + read + write, cache_read_tokens=read, cache_write_tokens=write, output_tokens=output),
+        model[1],
+        provider_id=model[0],
+        genai_request_timestamp=datetime.fromtimestamp(at / 1000, UTC),
+    )
+    ours = cost(Usage(fresh, read, write, output), *model, at=at)
+    assert ours is not None
+    assert abs(ours - theirs.total_price) < Decimal("1e-12")
+
+
+# What is not known is not free.
+
+
+@pytest.mark.parametrize(
+    ("counts", "price_id", "model"),
+    [
+        (Usage(input=1, output=1), "openai", "no-such-model"),
+        (Usage(input=1, output=1), "no-such-provider", "gpt-4o"),
+        (Usage(input=1, output=1), None, "gpt-4o"),
+        (Usage(), "openai", "gpt-4o"),
+        (Usage(input=5, output=5), "openai", "whisper-1"),
+    ],
+)
+def test_unknown_is_none_never_zero(counts: Usage, price_id: str | None, model: str) -> None:
+    assert usage.price(counts, price_id, model) == usage.UNKNOWN
+    assert usage.nano(usage.UNKNOWN.cost) is None
+
+
+@pytest.mark.parametrize("source", ["local", "demo", "subscription"])
+def test_free_of_charge_says_why(source: str) -> None:
+    assert usage.price(Usage(), source, "anything") == usage.Price(Decimal(0), source)
+
+
+def test_a_lying_upstream_cannot_lower_a_bill() -> None:
+    assert cost(Usage(input=1_000, cache_read=-5, output=-1_000_000), "openai", "gpt-4o") == Decimal("0.0025")
+
+
+def test_overrides_win() -> None:
+    table = {"local/llama": {"input": "0.10", "output": 1}, "gpt-4o": {"input": "1", "output": "2", "per_request": "0.5"}}
+    found = usage.price(Usage(input=1_000_000, cache_read=1_000_000, output=1_000_000), "local", "llama", overrides=table)
+    assert found == usage.Price(Decimal("1.20"), "override")  # cached tokens cost what fresh ones do unless the table says more
+    assert usage.price(Usage(input=0, output=0), "openai", "gpt-4o", overrides=table).cost == Decimal("0.5")
+    assert usage.price(Usage(input=1_000_000, output=0), "openai", "gpt-4o-mini", overrides=table).source == usage.source_name()
+
+
+def test_nano_and_dollars() -> None:
+    assert usage.nano(Decimal("0.00000000149")) == 1
+    assert usage.nano(Decimal("0.0000000005")) == 1
+    assert usage.nano(Decimal("12.5")) == 12_500_000_000
+    assert [usage.usd(n) for n in (None, 0, 1_230_000, 1, 12_500_000_000, -5)] == [
+        None,
+        "0.000000",
+        "0.001230",
+        "0.000000001",
+        "12.500000",
+        "-0.000000005",
+    ]
+
+
+def test_start_up_does_not_load_the_price_data() -> None:
+    code = "import sys, omni_connector.usage, omni_connector.catalog; sys.exit('genai_prices' in sys.modules or 'pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Estimates
+
+KNOWN = {  # text → tokens in o200k_base, counted once with a real tokenizer
+    "What is the weather in Paris today?": 8,
+    (
+        "The gateway keeps every account that you own behind one key. When a provider is busy it moves to the next one, and each request "
+        "is written to the ledger before the answer leaves, so the books are always right. "
+    )
+    * 10: 441,
+    (
+        "人工智能网关可以把多个账户的请求统一到一个接口。用户只需要一个密钥,就能够访问所有已经连接的模型,并且系统会自动切换到可用的账户,"
+        "同时记录每一次请求的费用。"
+    )
+    * 10: 520,
+    "Этот шлюз объединяет несколько учётных записей под одним ключом. Запросы автоматически направляются на доступную учётную запись, "
+    "а расходы точно учитываются." * 1: 36,
+}
+
+
+@pytest.mark.parametrize(("text", "tokens"), KNOWN.items(), ids=range(len(KNOWN)))
+def test_estimate_is_near(text: str, tokens: int) -> None:
+    assert abs(usage.estimate_tokens(text) - tokens) <= 0.22 * tokens
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_estimate_never_falls_when_text_is_added(start: str, more: str) -> None:
+    few, many = usage.estimate_tokens(start), usage.estimate_tokens(start + more)
+    assert 0 <= few <= many
+    assert (few == 0) == (start == "")
+
+
+def test_estimate_looks_at_a_bounded_part_of_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    prose = b"The quick brown fox jumps over the lazy dog. " * 25_000
+    assert abs(usage.estimate_tokens(prose) - 10 * usage.estimate_tokens(prose[:112_500])) < 3_000
+    looked: list[int] = []
+    monkeypatch.setattr(usage, "_window_tokens", lambda window: looked.append(len(window)) or 1.0)
+    usage.estimate_tokens(prose * 40)
+    assert sum(looked) == usage.MAX_WINDOWS * usage.WINDOW
+
+
+def test_estimate_takes_broken_text() -> None:
+    assert usage.estimate_tokens("\ud800") == 1
+    assert usage.estimate_tokens(b"\xff\xfe" * 10) >= 1
+
+
+def test_an_encoded_picture_is_not_read_as_words() -> None:
+    picture = base64.b64encode(random.Random(1).randbytes(750_000))
+    body = b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,' + picture + b'"}}]}]}'
+    assert usage.estimate_tokens(body) < 10_000
+
+
+def test_estimate_of_a_request_sees_every_part() -> None:
+    message = Message("user", (TextPart("hello " * 100), MediaPart("image", "image/png", data="AAAA")))
+    tools = (Tool("function", "f", "does things", {"type": "object"}),)
+    answer = Message("assistant", (ToolCallPart("1", "f", '{"a":1}'),))
+    result = Message("tool", (ToolResultPart("1", (TextPart("done"),)),))
+    one = usage.estimate_request(ChatRequest("openai-chat", "m", (message,)))
+    all_of_it = usage.estimate_request(ChatRequest("openai-chat", "m", (message, answer, result), tools))
+    assert usage.IMAGE_TOKENS + 100 < one < usage.IMAGE_TOKENS + 200
+    assert one + 10 < all_of_it < one + 80

@@ -1,0 +1,72 @@
+"""The ear of the pass-through lane hears what the full parser reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from omni_connector.chat import Finish, fold
+from omni_connector.errors import Kind
+from omni_connector.wire.anthropic_messages import Listener, ResponseParser
+from tests.wire.anthropic_reading import ORIGIN, read, transcript
+
+
+def listen(chunks: list[bytes]) -> Listener:
+    listener = Listener()
+    for chunk in chunks:
+        listener.feed(chunk)
+    return listener
+
+
+@pytest.mark.parametrize(("name", "characters"), [("thinking_tool", 88), ("server_tool", 36), ("loose_host", 14 + 9)])
+def test_it_agrees_with_the_parser_however_the_bytes_are_cut(name: str, characters: int) -> None:
+    data = transcript(name)
+    response = read([data])
+    for chunks in ([data], [data[place : place + 1] for place in range(len(data))], [data[place : place + 50] for place in range(0, len(data), 50)]):
+        listener = listen(chunks)
+        assert listener.usage == response.usage
+        assert listener.finish is response.choices[0].finish
+        assert listener.ended
+        assert listener.first_output
+        assert listener.error is None
+        assert listener.output_chars == characters
+
+
+def test_what_is_known_when() -> None:
+    data = transcript("thinking_tool")
+    listener = Listener()
+    before, after = data.split(b"event: ping")
+    listener.feed(before)
+    assert listener.usage is not None
+    assert (listener.usage.input, listener.first_output, listener.output_chars) == (412, False, 0)
+    body, end = after.rsplit(b"event: message_stop", 1)
+    listener.feed(b"event: ping" + body)
+    assert (listener.finish, listener.ended) == (Finish.TOOL_CALLS, False)
+    listener.feed(b"event: message_stop" + end)
+    assert listener.ended
+
+
+def test_an_error_is_heard() -> None:
+    listener = listen([transcript("overloaded")])
+    assert listener.error is not None
+    assert (listener.error.kind, listener.ended, listener.finish) == (Kind.UPSTREAM_OVERLOADED, False, None)
+
+
+def test_a_last_line_without_its_end_counts() -> None:
+    assert listen([b'data: {"type":"mess', b'age_stop"}']).ended
+    assert not listen([b'data: {"text":"message_stop"']).ended
+
+
+def test_whole_answers() -> None:
+    body = {
+        "content": [{"type": "text", "text": "four"}, {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}],
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 3, "output_tokens": 4},
+    }
+    listener = Listener()
+    listener.whole(body)
+    assert listener.usage == fold(ResponseParser(ORIGIN).whole(body)).usage
+    assert (listener.finish, listener.ended, listener.output_chars, listener.first_output) == (Finish.TOOL_CALLS, True, 11, True)
+    failed = Listener()
+    failed.whole({"type": "error", "error": {"type": "api_error", "message": "x"}})
+    assert failed.error is not None
+    assert not failed.ended
