@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import base64
-import multiprocessing
 import os
 import re
 import stat
 import string
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,9 +169,9 @@ def create(home: Path) -> tuple[str, str]:
     return secrets.load_or_create_master(home, {}).current, secrets.load_or_create_admin_key(home, {})
 
 
-def test_processes_that_start_together_get_one_key(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        assert len(set(pool.map(create, [tmp_path] * 8, chunksize=1))) == 1
+def test_those_who_start_together_get_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:  # what decides is the file system, which does not care who calls
+        assert len(set(pool.map(create, [tmp_path] * 16))) == 1
     assert sorted(os.listdir(tmp_path)) == ["admin.key", "master.key"]
 
 
@@ -283,6 +283,6 @@ def test_what_follows_a_known_beginning_is_hidden(body: str, beginning: str, aro
 def test_hostile_text_takes_no_hostile_time(piece: str) -> None:
     """Upstream errors are redacted too, and anybody may have written them: the work must grow with the length only.
 
-    A backtracking pattern would need minutes here, so that no clock is looked at.
+    A backtracking pattern would need most of a minute here, so that no clock is looked at.
     """
-    redact(piece * (300_000 // len(piece)))
+    redact(piece * (100_000 // len(piece)))

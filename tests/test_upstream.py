@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -111,13 +112,8 @@ async def test_nobody_there_and_too_slow() -> None:
         await upstream.fetch(UpstreamRequest("GET", "http://nowhere.invalid/", {}), 5)
     assert nameless.value.kind is Kind.UPSTREAM_UNREACHABLE
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-        await writer.wait_closed()
-
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
+    silent = socket.create_server(("127.0.0.1", 0))  # connects, and nobody ever answers
+    port = silent.getsockname()[1]
     with pytest.raises(GatewayError) as slow:
         await upstream.fetch(UpstreamRequest("GET", f"http://127.0.0.1:{port}/", {}), 0.05)
     assert slow.value.kind is Kind.UPSTREAM_TIMEOUT

@@ -25,7 +25,10 @@ ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WATCH_POLICY = "window.__violations = []; addEventListener('securitypolicyviolation', e => __violations.push(e.violatedDirective + ' ' + e.blockedURI));"
+WATCH_POLICY = """
+window.__violations = [];
+addEventListener("securitypolicyviolation", (event) => __violations.push(event.violatedDirective + " " + event.blockedURI));
+"""
 
 
 class Mock:

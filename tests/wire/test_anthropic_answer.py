@@ -116,7 +116,9 @@ def test_parts_in_any_interleaving_come_one_after_the_other(data: st.DataObject)
     for index, kind in enumerate(kinds):
         pieces = data.draw(st.lists(st.text("ab🌊", max_size=3), max_size=3))
         queues.append([PartStart(index, kind, f"id{index}", "f"), *(Delta(index, piece) for piece in pieces), PartEnd(index)])  # type: ignore[arg-type]
-    expected = [(kind, "".join(event.text for event in queue if isinstance(event, Delta))) for kind, queue in zip(kinds, queues, strict=True)]
+    expected = [
+        (kind, "".join(event.text for event in queue if isinstance(event, Delta))) for kind, queue in zip(kinds, queues, strict=True)
+    ]
     mixed: list[Event] = [Started("x", "m")]
     while any(queues):
         mixed.append(data.draw(st.sampled_from([queue for queue in queues if queue])).pop(0))

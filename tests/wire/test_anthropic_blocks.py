@@ -114,5 +114,5 @@ def test_mistakes_name_the_field_the_reason_and_the_fix(block: Any, param: str) 
 
 def test_content_is_text_or_a_list() -> None:
     assert parse_content("hi", "system") == (TextPart("hi"),)
-    with pytest.raises(GatewayError, match="messages.0.content: must be a string or a list"):
+    with pytest.raises(GatewayError, match=r"messages\.0\.content: must be a string or a list"):
         parse_content({"type": "text"}, "messages.0.content")

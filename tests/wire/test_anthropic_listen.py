@@ -17,11 +17,15 @@ def listen(chunks: list[bytes]) -> Listener:
     return listener
 
 
-@pytest.mark.parametrize(("name", "characters"), [("thinking_tool", 88), ("server_tool", 36), ("loose_host", 14 + 9)])
+@pytest.mark.parametrize(("name", "characters"), [("thinking_tool", 25 + 41 + 23), ("server_tool", 36), ("loose_host", 14 + 9)])
 def test_it_agrees_with_the_parser_however_the_bytes_are_cut(name: str, characters: int) -> None:
     data = transcript(name)
     response = read([data])
-    for chunks in ([data], [data[place : place + 1] for place in range(len(data))], [data[place : place + 50] for place in range(0, len(data), 50)]):
+    for chunks in (
+        [data],
+        [data[place : place + 1] for place in range(len(data))],
+        [data[place : place + 50] for place in range(0, len(data), 50)],
+    ):
         listener = listen(chunks)
         assert listener.usage == response.usage
         assert listener.finish is response.choices[0].finish
@@ -70,3 +74,7 @@ def test_whole_answers() -> None:
     failed.whole({"type": "error", "error": {"type": "api_error", "message": "x"}})
     assert failed.error is not None
     assert not failed.ended
+    torn = Listener()
+    torn.whole(b"<html>")
+    assert torn.error is not None
+    assert torn.error.kind is Kind.UPSTREAM_FAILED

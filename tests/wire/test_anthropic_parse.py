@@ -32,12 +32,21 @@ def test_claude_code_dialect() -> None:
                 *HELLO,
                 {"role": "system", "content": "Today is Monday."},
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"p": "a"}}]},
-                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "…"}, {"type": "text", "text": "go"}]},
+                {
+                    "role": "user",
+                    "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "…"}, {"type": "text", "text": "go"}],
+                },
             ],
             "tools": [
                 {"name": "Read", "description": "d", "input_schema": {"$schema": "s", "type": "object"}, "defer_loading": True},
                 {"type": "web_search_20260318", "name": "web_search"},
-                {"type": "custom", "name": "Bash", "input_schema": {"type": "object"}, "strict": True, "cache_control": {"type": "ephemeral"}},
+                {
+                    "type": "custom",
+                    "name": "Bash",
+                    "input_schema": {"type": "object"},
+                    "strict": True,
+                    "cache_control": {"type": "ephemeral"},
+                },
             ],
             "thinking": {"type": "adaptive", "display": "omitted"},
             "output_config": {"effort": "high", "task_budget": 9},

@@ -123,7 +123,12 @@ BUDGET = {"type": "enabled", "budget_tokens": 8192}
         (Thinking(effort="minimal"), (), {"thinking": {"type": "enabled", "budget_tokens": 1024}}, ()),
         (Thinking(effort="high"), ("adaptive_thinking",), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}, ()),
         (Thinking(effort="minimal"), ("adaptive_thinking",), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, ()),
-        (Thinking(effort="low"), ("effort",), {"thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"effort": "low"}}, ()),
+        (
+            Thinking(effort="low"),
+            ("effort",),
+            {"thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"effort": "low"}},
+            (),
+        ),
         (Thinking(budget=8192), ("adaptive_thinking",), {"thinking": BUDGET}, ()),
         (
             Thinking(budget=8192, show="auto"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from omni_connector.chat import (
@@ -170,6 +172,7 @@ def test_a_whole_answer_takes_the_same_path() -> None:
     events = ResponseParser(ORIGIN).whole(body)
     assert events[0] == Started("msg_1", "m")
     assert Annotation(2, NAME, CITATION) in events
+    assert ResponseParser(ORIGIN).whole(json.dumps(body).encode()) == events
     assert fold(events) == ChatResponse(
         "msg_1",
         "m",
@@ -191,7 +194,9 @@ def test_a_whole_answer_takes_the_same_path() -> None:
     )
 
 
-@pytest.mark.parametrize("body", [{}, {"type": "error", "error": {"type": "api_error", "message": "x"}}, {"content": "x"}, {"error": "busy"}])
+@pytest.mark.parametrize(
+    "body", [{}, {"type": "error", "error": {"type": "api_error", "message": "x"}}, {"content": "x"}, {"error": "busy"}]
+)
 def test_a_body_that_is_no_message_is_a_failure(body: dict[str, object]) -> None:
     (event,) = ResponseParser(ORIGIN).whole(body)
     assert isinstance(event, Failed)
@@ -203,7 +208,9 @@ def test_free_text_tools_get_their_text_back() -> None:
     parser = ResponseParser(Origin("anthropic", "m"), request)
     start = b'data: {"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"apply","input":{}}}\n\n'
     piece = b'data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"%s"}}\n\n'
-    events = parser.feed(start + piece % b'{\\"input\\": \\"*** Be' + piece % b'gin\\\\n\\"}' + b'data: {"type":"content_block_stop","index":0}\n\n')
+    events = parser.feed(
+        start + piece % b'{\\"input\\": \\"*** Be' + piece % b'gin\\\\n\\"}' + b'data: {"type":"content_block_stop","index":0}\n\n'
+    )
     assert events == [PartStart(0, "tool_call", "t", "apply", True), Delta(0, "*** Begin\n"), PartEnd(0)]
     call = {"type": "tool_use", "id": "t", "name": "apply", "input": {"other": 1}}
     kept = fold(ResponseParser(ORIGIN, request).whole({"content": [call], "stop_reason": "tool_use"}))

@@ -1,0 +1,77 @@
+import pytest
+
+from omni_connector.admin import Admin
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.store import requests
+from tests.admin.conftest import NOW, House
+
+DAY = 86_400_000
+
+
+async def book(house: House, number: int, **closed: object) -> str:
+    """One request, opened and settled, `number` seconds after the start of the tests' time."""
+    name, at = f"req_{number:04}", NOW + number * 1000
+    opened = {"id": name, "started_at": at, "process_id": "p", "model_requested": "auto", "wire": "openai-chat"}
+    row = {"id": name, "settled_at": at + 50, "outcome": "ok", "http_status": 200, "account_label": "work", "account_id": "acc_1", **closed}
+    await house.db.tx(lambda conn: requests.insert_open(conn, [opened]))
+    await house.db.tx(lambda conn: requests.settle(conn, [row]))
+    return name
+
+
+async def test_pages_follow_each_other_without_gap_or_repeat(house: House, admin: Admin) -> None:
+    names = [await book(house, n) for n in range(5)]
+    seen, before = [], ""
+    for _ in range(3):
+        page = await admin.requests({"limit": "2", "before": before})
+        seen += [row["id"] for row in page["requests"]]
+        before = page["next"]
+    assert seen == names[::-1]
+    assert before is None
+
+
+async def test_filters(house: House, admin: Admin) -> None:
+    await book(house, 1, model="gpt-5")
+    failed = await book(house, 2, outcome="failed", http_status=429, flag="ACCOUNT_LIMIT", error_kind="x", error_message="slow down")
+    for query in ({"status": "failed"}, {"status": "429"}, {"flag": "ACCOUNT_LIMIT"}, {"text": "SLOW"}):
+        assert [row["id"] for row in (await admin.requests(query))["requests"]] == [failed]
+    assert (await admin.requests({"account": "work", "protocol": "openai-chat"}))["requests"][0]["id"] == failed
+    assert (await admin.requests({"status": "open"}))["requests"] == []
+
+
+@pytest.mark.parametrize(("query", "param"), [({"status": "bad"}, "status"), ({"limit": "0"}, "limit"), ({"statsu": "ok"}, "statsu")])
+async def test_a_filter_that_means_nothing_is_refused(admin: Admin, query: dict[str, str], param: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await admin.requests(query)
+    assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, param)
+
+
+async def test_one_request(house: House, admin: Admin) -> None:
+    name = await book(house, 1, cost_nano=1_230_000, price_source="override", input=10)
+    row = await admin.request(name)
+    assert (row["cost"], row["usage"]["input"]) == ({"usd": "0.001230", "source": "override"}, 10)
+    with pytest.raises(GatewayError) as caught:
+        await admin.request("req_none")
+    assert caught.value.kind is Kind.NOT_FOUND
+
+
+async def test_usage_adds_up_and_says_what_has_no_price(house: House, admin: Admin) -> None:
+    house.now = NOW + DAY
+    await book(house, 1, cost_nano=1_000_000_001, input=10, output=5, model="a")
+    await book(house, 2, cost_nano=2, input=1, model="a")
+    await book(house, 3, cost_nano=None, input=7, output=1, model="b", outcome="failed")
+    answer = await admin.usage({"group": "model", "from": "2d"})
+    assert [(r["name"], r["requests"], r["failed"], r["cost_usd"], r["unpriced"]) for r in answer["rows"]] == [
+        ("a", 2, 0, "1.000000003", 0),
+        ("b", 1, 1, None, 1),
+    ]
+    total = answer["total"]
+    assert (total["requests"], total["input"], total["cost_usd"], total["unpriced"]) == (3, 18, "1.000000003", 1)
+    assert (await admin.usage({"to": str(NOW)}))["rows"] == []
+    assert len((await admin.usage({"group": "day"}))["rows"]) == 1
+
+
+@pytest.mark.parametrize(("query", "param"), [({"group": "colour"}, "group"), ({"from": "x"}, "from"), ({"from": "1d", "to": "2d"}, "from")])
+async def test_a_report_that_makes_no_sense_is_refused(admin: Admin, query: dict[str, str], param: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await admin.usage(query)
+    assert caught.value.param == param

@@ -1,0 +1,35 @@
+import pytest
+
+from omni_connector import providers
+from omni_connector.admin import Admin, TestResult
+from omni_connector.errors import GatewayError, Kind
+from tests.admin.conftest import House
+
+
+async def test_every_provider_is_listed_with_its_accounts_and_their_health(admin: Admin) -> None:  # C-67, C-68
+    assert [p["id"] for p in (await admin.providers())["providers"]] == list(providers.PROVIDERS)
+    account = await admin.add_account({"provider": "demo"})
+    await admin.disable((await admin.add_account({"provider": "demo"}))["id"])
+    demo = await admin.provider("demo")
+    assert demo["demo"] is True
+    assert demo["accounts"][0] == account["id"]
+    assert (demo["health"]["ready"], demo["health"]["disabled"], demo["health"]["cooling"]) == (1, 1, 0)
+    assert [a["label"] for a in demo["account_list"]] == ["demo", "demo-2"]
+
+
+async def test_an_unknown_provider_names_near_ones(admin: Admin) -> None:
+    with pytest.raises(GatewayError, match="openai") as caught:
+        await admin.provider("opnai")
+    assert caught.value.kind is Kind.NOT_FOUND
+
+
+async def test_models_of_accounts_that_are_on_with_known_prices_only(house: House, admin: Admin) -> None:
+    house.says = TestResult(True, 200, "fine", ("gpt-4o", "never-heard-of"))
+    await admin.add_account({"provider": "openai", "api_key": "sk-abcdefgh12345678", "model_map": {"quick": "gpt-4o"}})
+    await admin.disable((await admin.add_account({"provider": "demo"}))["id"])
+    models = {m["id"]: m for m in (await admin.provider_models())["models"]}
+    assert list(models) == ["gpt-4o", "never-heard-of", "quick"]
+    assert models["gpt-4o"]["accounts"] == ["openai"]
+    assert models["gpt-4o"]["input_usd_per_mtok"] == models["quick"]["input_usd_per_mtok"] == "2.5"
+    assert models["never-heard-of"]["input_usd_per_mtok"] is None
+    assert (await admin.provider_models("demo"))["models"] == []

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+from omni_connector.cli.logs import LOG_FILE, request_line, tail
+from tests.cli.conftest import Cli
+
+
+def log(home: Path, text: str) -> Path:
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    path = home / "logs" / LOG_FILE
+    path.write_text(text)
+    return path
+
+
+def test_the_last_lines(cli: Cli, omni_home: Path) -> None:
+    assert cli("logs").code == 1
+    log(omni_home, "".join(f"line {n}\n" for n in range(30)))
+    assert cli("logs", "-n", "2").out == "line 28\nline 29\n"
+    assert cli("logs", "-n", "1", "--json").json["lines"] == ["line 29"]
+
+
+def test_following_goes_on_after_the_log_is_rotated(tmp_path: Path) -> None:
+    path = log(tmp_path, "old\n")
+    steps = [
+        lambda: path.open("a").write("half"),
+        lambda: path.open("a").write(" a line\n"),
+        lambda: (path.rename(tmp_path / "log.1"), path.write_text("new file\n")),
+    ]
+    kept = []
+
+    def pause(_: float) -> None:
+        kept.append(steps.pop(0)())
+
+    with path.open() as file:
+        file.read()
+        lines = tail(file, path, pause)
+        assert next(lines) == "half a line"
+        assert next(lines) == "new file"
+        lines.close()
+
+
+def test_a_failed_request_says_why_and_cannot_steer_the_terminal() -> None:
+    row = {
+        "at": 0,
+        "state": "settled",
+        "key": {"name": None},
+        "protocol": "openai-chat",
+        "model_requested": "x\x1b[2J",
+        "model": None,
+        "account": {"label": None},
+        "duration_ms": 12,
+        "http_status": 503,
+        "flag": "NO_ACCOUNT",
+        "error": {"message": "No connected account"},
+    }
+    line = request_line(row)
+    assert line.endswith("x [2J → – 0.0 s 503 NO_ACCOUNT No connected account")
+    assert request_line({**row, "state": "open", "duration_ms": None}).endswith("→ – …")

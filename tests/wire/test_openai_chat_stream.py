@@ -1,0 +1,368 @@
+"""An upstream's answer → events: real-world oddities, each in a transcript or a chunk of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from omni_connector.chat import (
+    Annotation,
+    Choice,
+    Delta,
+    Ended,
+    Failed,
+    Finish,
+    ForeignPart,
+    Opaque,
+    PartStart,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    Usage,
+    fold,
+)
+from omni_connector.errors import Kind
+from omni_connector.wire.openai_chat import NAME, ResponseParser
+from omni_connector.wire.openai_chat_words import DETAIL, EXTRA_CONTENT, to_usage
+from tests.wire.openai_chat_reading import ORIGIN, check_events, folded, parse, read, request, transcript
+
+
+def only(response_chunks: list[bytes] | bytes, asked: Any = None) -> Choice:
+    (choice,) = read([response_chunks] if isinstance(response_chunks, bytes) else response_chunks, asked).choices
+    return choice
+
+
+def sse_of(*deltas: dict[str, Any], finish: str | None = "stop", done: bool = True) -> bytes:
+    bodies = [{"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    if finish is not None:
+        bodies.append({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    return b"".join(b"data: " + json.dumps(body).encode() + b"\n\n" for body in bodies) + (b"data: [DONE]\n\n" if done else b"")
+
+
+def whole(message: dict[str, Any], finish: str | None = "stop", **more: Any) -> Choice:
+    body = {"id": "c", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": finish}], **more}
+    events = ResponseParser(ORIGIN).whole(body)
+    check_events(events)
+    (choice,) = fold(events).choices
+    return choice
+
+
+# ---------------------------------------------------------------- Transcripts
+
+
+def test_a_proper_stream() -> None:  # C-08, C-09
+    response = read([transcript("proper")])
+    assert (response.id, response.model, response.created) == ("chatcmpl-1", "vendor-model-0901", 1760000001)
+    assert response.extra == {"system_fingerprint": "fp_1"}
+    (choice,) = response.choices
+    assert choice.parts == (
+        TextPart("Let me look – ☀."),
+        ToolCallPart("call_a", "sky", '{"town":"Łódź"}'),
+        ToolCallPart("call_b", "clock", "{}"),
+    )
+    assert choice.finish is Finish.TOOL_CALLS
+    usage = response.usage
+    assert usage is not None
+    assert (usage.input, usage.cache_read, usage.output, usage.reasoning, usage.total) == (20, 30, 20, 4, 70)
+
+
+def test_a_loose_host() -> None:
+    """CR LF, comments, no index, null and "" contents, role and usage in every chunk, index 0 for two calls, arguments as an
+    object, id with every fragment, finish "stop" beside calls, no blank line at the end and no [DONE]."""
+    response = read([transcript("loose_host")])
+    (choice,) = response.choices
+    assert choice.parts == (
+        ReasoningPart("Two calls."),
+        ToolCallPart("t1", "sky", '{"town":"Ulm"}'),
+        ToolCallPart("t2", "clock", '{"zone":"CET"}'),
+    )
+    assert (choice.finish, choice.raw_finish) == (Finish.TOOL_CALLS, "stop")
+    assert response.usage is not None
+    assert (response.usage.input, response.usage.cache_read, response.usage.output) == (2, 3, 9)
+    assert response.created == 1760000002
+
+
+def test_interleaved_calls_come_out_in_a_row() -> None:
+    events = parse([transcript("interleaved_calls")])
+    check_events(events)
+    assert fold(events).choices[0].parts == (ToolCallPart("a", "one", '{"n":1}'), ToolCallPart("b", "two", '{"n":2}'))
+    first = [event for event in events if isinstance(event, Delta) and event.index == 0]
+    assert [event.text for event in first] == ['{"n":', "1}"], "the first call is not held back"
+
+
+def test_reasoning_details_are_merged_and_kept_for_replay() -> None:
+    first, text, second = only(transcript("reasoning_details")).parts
+    assert text == TextPart("Done.")
+    assert isinstance(first, ReasoningPart)
+    assert isinstance(second, ReasoningPart)
+    assert (first.text, second.text) == ("Thinking.", "")
+    assert [(opaque.kind, opaque.origin) for opaque in (*first.opaque, *second.opaque)] == [(DETAIL, ORIGIN)] * 2
+    assert json.loads(first.opaque[0].value) == {
+        "type": "reasoning.text",
+        "text": "Thinking.",
+        "signature": "c2ln",
+        "format": "anthropic-claude-v1",
+        "index": 0,
+    }
+    assert json.loads(second.opaque[0].value)["data"] == "ZW5j"
+
+
+def test_an_error_in_the_middle() -> None:
+    events = parse([transcript("error_midway")])
+    failed = events[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.kind is Kind.UPSTREAM_FAILED
+    assert failed.error.message == "Upstream went away"
+    assert not any(isinstance(event, Ended) for event in events)
+
+
+def test_half_an_emoji_becomes_whole() -> None:
+    assert only(transcript("emoji_cut")).parts == (TextPart("Hi 😀 and \ufffd alone end \ufffd"),)
+
+
+@pytest.mark.parametrize("name", ["proper", "loose_host", "interleaved_calls", "reasoning_details", "error_midway", "emoji_cut"])
+def test_cutting_anywhere_changes_nothing(name: str) -> None:
+    data = transcript(name)
+    expected = folded(parse([data]))
+    for at in range(len(data)):
+        found = folded(parse([data[:at], data[at:]]))
+        if expected.error is None:
+            assert found.response() == expected.response(), at
+            assert found.ended
+        else:
+            assert found.error is not None
+            assert found.error.message == expected.error.message
+
+
+# ---------------------------------------------------------------- How it ends
+
+
+def test_a_stream_that_just_stops_is_cut() -> None:
+    data = sse_of({"content": "Half"}, finish=None, done=False)
+    assert not any(isinstance(event, Ended) for event in parse([data]))
+
+
+def test_done_without_a_finish_reason_is_an_end() -> None:
+    assert only(sse_of({"content": "x"}, finish=None)).finish is Finish.STOP
+    call = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}
+    assert only(sse_of(call, finish=None)).finish is Finish.TOOL_CALLS
+
+
+@pytest.mark.parametrize("data", [b"data: [DONE]\n\n", b'data: {"choices":[],"usage":null}\n\ndata: [DONE]\n\n'])
+def test_an_end_without_an_answer_is_a_failure(data: bytes) -> None:
+    (event,) = [event for event in parse([data]) if isinstance(event, Failed)]
+    assert event.error.kind is Kind.UPSTREAM_FAILED
+
+
+def test_broken_json_is_a_failure_and_noise_is_not() -> None:
+    (failed,) = parse([b'data: {"id": "x", "choices": [{\n\n'])
+    assert isinstance(failed, Failed)
+    assert only(b"data: keep-alive\n\ndata:\n\n" + sse_of({"content": "x"})).parts == (TextPart("x"),)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("stop", Finish.STOP),
+        ("eos", Finish.STOP),
+        ("length", Finish.LENGTH),
+        ("content_filter", Finish.FILTER),
+        ("sensitive", Finish.FILTER),
+        ("model_context_window_exceeded", Finish.CONTEXT),
+        ("function_call", Finish.TOOL_CALLS),
+        ("tool_call", Finish.TOOL_CALLS),
+        ("something_new", Finish.OTHER),
+    ],
+)
+def test_finish_reasons(word: str, reason: Finish) -> None:
+    streamed = only(sse_of({"content": "x"}, finish=word))
+    assert (streamed.finish, streamed.raw_finish) == (reason, word)
+    assert whole({"content": "x"}, word).finish is reason
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("error", Kind.UPSTREAM_FAILED),
+        ("network_error", Kind.UPSTREAM_FAILED),
+        ("insufficient_system_resource", Kind.UPSTREAM_OVERLOADED),
+    ],
+)
+def test_finish_reasons_that_are_failures(word: str, kind: Kind) -> None:
+    for events in (
+        parse([sse_of({"content": "x"}, finish=word)]),
+        ResponseParser(ORIGIN).whole({"choices": [{"message": {"content": "x"}, "finish_reason": word}]}),
+    ):
+        error = folded(events).error
+        assert error is not None
+        assert error.kind is kind
+        assert not folded(events).ended
+
+
+def test_the_stop_string_that_was_hit() -> None:
+    data = sse_of({"content": "x"}, finish=None, done=False)
+    data += b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop","stop_reason":"###"}]}\n\n'
+    choice = only(data, request(stop=["###"]))
+    assert (choice.finish, choice.stop_sequence) == (Finish.STOP_SEQUENCE, "###")
+    assert only(data).finish is Finish.STOP
+
+
+# ---------------------------------------------------------------- Tool calls
+
+
+def test_calls_without_index_id_or_type() -> None:
+    one = {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}, {"function": {"name": "g", "arguments": None}}]}
+    first, second = only(sse_of(one)).parts
+    assert isinstance(first, ToolCallPart)
+    assert isinstance(second, ToolCallPart)
+    assert (first.name, first.arguments, second.name, second.arguments) == ("f", "{}", "g", "")
+    assert first.id.startswith("call_")
+    assert second.id.startswith("call_")
+    assert first.id != second.id
+
+
+def test_two_whole_calls_under_index_0_without_ids() -> None:
+    data = sse_of(
+        {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": '{"a":1}'}}]},
+        {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": '{"a":2}'}}]},
+    )
+    assert [part.arguments for part in only(data).parts if isinstance(part, ToolCallPart)] == ['{"a":1}', '{"a":2}']
+
+
+def test_a_fragment_that_repeats_the_name_stays_in_its_call() -> None:
+    data = sse_of(
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a"'}}]},
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": ":1}"}}]},
+        {"tool_calls": [{"index": 0, "id": "", "function": {"name": "", "arguments": ""}}]},
+    )
+    assert only(data).parts == (ToolCallPart("a", "f", '{"a":1}'),)
+
+
+def test_custom_and_legacy_calls() -> None:
+    custom = {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "run", "input": ""}}]}
+    more = {"tool_calls": [{"index": 0, "custom": {"input": "ls -l"}}]}
+    assert only(sse_of(custom, more, finish="tool_calls")).parts == (ToolCallPart("a", "run", "ls -l", custom=True),)
+    legacy = ({"function_call": {"name": "f", "arguments": ""}}, {"function_call": {"arguments": "{}"}})
+    (part,) = only(sse_of(*legacy, finish="function_call")).parts
+    assert isinstance(part, ToolCallPart)
+    assert (part.name, part.arguments) == ("f", "{}")
+
+
+def test_a_function_that_stands_in_for_a_custom_tool() -> None:
+    asked = request(tools=[{"type": "custom", "custom": {"name": "run"}}])
+    data = sse_of(
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "run", "arguments": '{"input": "l'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": 's \\"x\\""}'}}]},
+    )
+    assert only(data, asked).parts == (ToolCallPart("a", "run", 'ls "x"', custom=True),)
+
+
+def test_googles_thought_signature_on_a_call() -> None:
+    google = {"google": {"thought_signature": "c2ln"}}
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": google}
+    (part,) = whole({"content": None, "tool_calls": [call]}, "tool_calls").parts
+    assert part == ToolCallPart("a", "f", "{}", opaque=(Opaque(EXTRA_CONTENT, json.dumps(google, separators=(",", ":")), ORIGIN),))
+
+
+# ---------------------------------------------------------------- Contents
+
+
+def test_contents_of_other_shapes() -> None:
+    mistral = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
+    assert whole({"content": mistral}).parts == (ReasoningPart("Hm."), TextPart("Yes."))
+    assert whole({"content": {"title": "é"}}).parts == (TextPart('{"title":"é"}'),)
+    assert whole({"content": None}).parts == ()
+    assert whole({"content": "", "refusal": "No."}).parts == (RefusalPart("No."),)
+    assert whole({"content": "a", "reasoning": "same", "reasoning_content": "same"}).parts == (ReasoningPart("same"), TextPart("a"))
+    images = {"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]}
+    assert whole({"content": None, **images}).parts == (ForeignPart(NAME, images),)
+
+
+def test_citations() -> None:
+    note = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 1}}
+    events = parse([sse_of({"content": "x"}, {"annotations": [note]})])
+    check_events(events)
+    assert Annotation(0, NAME, note) in events
+    assert whole({"content": "x", "annotations": [note]}).parts == (TextPart("x", citations=(note,)),)
+
+
+def test_several_choices_and_logprobs() -> None:  # C-08
+    def chunk(number: int, text: str, finish: str | None = None) -> bytes:
+        logprobs = {"content": [{"token": text}]} if text else None
+        choice = {"index": number, "delta": {"content": text}, "logprobs": logprobs, "finish_reason": finish}
+        return b"data: " + json.dumps({"id": "c", "choices": [choice]}).encode() + b"\n\n"
+
+    data = chunk(0, "a") + chunk(1, "b") + chunk(0, "c") + chunk(1, "", "length") + chunk(0, "", "stop") + b"data: [DONE]\n\n"
+    one, two = fold(parse([data])).choices
+    assert (one.parts, one.finish) == ((TextPart("ac"),), Finish.STOP)
+    assert (two.parts, two.finish) == ((TextPart("b"),), Finish.LENGTH)
+    assert one.extra["logprobs"] == {"content": [{"token": "a"}, {"token": "c"}]}
+
+
+def test_azure_opens_with_an_empty_chunk() -> None:
+    opening = b'data: {"choices":[],"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}\n\n'
+    response = read([opening + sse_of({"content": "x"})])
+    assert (response.id, response.model) == ("c", "m")
+    assert response.extra == {"prompt_filter_results": [{"prompt_index": 0}]}
+
+
+@pytest.mark.parametrize("body", [{"choices": []}, {}, [], None, "x", b"<html>", {"error": {"message": "no", "code": 503}}])
+def test_a_whole_answer_without_an_answer_fails(body: Any) -> None:
+    (event,) = ResponseParser(ORIGIN).whole(body)
+    assert isinstance(event, Failed)
+    assert event.error.kind in {Kind.UPSTREAM_FAILED, Kind.UPSTREAM_OVERLOADED}
+
+
+def test_parts_of_a_whole_answer_open_in_order() -> None:
+    events = ResponseParser(ORIGIN).whole(
+        {"choices": [{"message": {"content": "t", "reasoning_content": "r", "tool_calls": [{"id": "a", "function": {"name": "f"}}]}}]}
+    )
+    assert [event.kind for event in events if isinstance(event, PartStart)] == ["reasoning", "text", "tool_call"]
+
+
+# ---------------------------------------------------------------- Usage
+
+
+@pytest.mark.parametrize(
+    ("raw", "input_", "read_", "written", "output", "reasoning"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}, 9, None, None, 3, None),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}, 5, 4, None, 3, None),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2}}, 3, 4, 2, 3, None),
+        ({"prompt_tokens": 434, "completion_tokens": 5, "prompt_cache_hit_tokens": 384, "prompt_cache_miss_tokens": 50}, 50, 384, None, 5, None),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "cached_tokens": 4, "prompt_tokens_details": {"cached_tokens": 0}}, 5, 4, None, 3, None),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 2}}, 9, None, None, 3, 2),
+        # xAI: reasoning beside completion; Vercel: likewise, and not in the total; Google: not named at all.
+        (
+            {"prompt_tokens": 493, "completion_tokens": 35, "total_tokens": 582, "completion_tokens_details": {"reasoning_tokens": 54}},
+            *(493, None, None, 89, 54),
+        ),
+        (
+            {"prompt_tokens": 40, "completion_tokens": 14, "total_tokens": 54, "completion_tokens_details": {"reasoning_tokens": 43}},
+            *(40, None, None, 57, 43),
+        ),
+        ({"prompt_tokens": 66, "completion_tokens": 6, "total_tokens": 100}, 66, None, None, 34, None),
+        # Mistral: audio beside the prompt.
+        (
+            {"prompt_tokens": 11, "completion_tokens": 15, "total_tokens": 401, "prompt_tokens_details": {"audio_tokens": 375, "cached_tokens": 9}},
+            *(377, 9, None, 15, None),
+        ),
+        # A cached count beyond the prompt cannot be true.
+        ({"prompt_tokens": 347, "completion_tokens": 18, "total_tokens": 365, "prompt_tokens_details": {"cached_tokens": 403}}, 0, 347, None, 18, None),
+        ({"prompt_tokens": 36, "total_tokens": 60}, 36, None, None, 24, None),
+        ({"prompt_tokens": 9.0, "completion_tokens": "x", "prompt_tokens_details": None}, 9, None, None, None, None),
+    ],
+)  # fmt: skip
+def test_usage_becomes_exclusive(
+    raw: Any, input_: int | None, read_: int | None, written: int | None, output: int | None, reasoning: int | None
+) -> None:
+    usage = to_usage(raw)
+    assert usage == Usage(input_, read_, written, output, reasoning, raw)
+
+
+@pytest.mark.parametrize("raw", [None, {}, [], "x", {"prompt_tokens": -1}, {"prompt_tokens": True}])
+def test_no_usage(raw: Any) -> None:
+    assert to_usage(raw) is None
