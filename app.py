@@ -497,7 +497,9 @@ class ClientApi:
             await asyncio.wait(self._running, timeout=grace)
         for task in tuple(self._running):
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        # Rows are handed over at once; a task whose client no longer reads would wait for it for ever.
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
 
 
 class ClientGoneError(Exception):
@@ -990,8 +992,13 @@ async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.soc
         await stopping.wait()
         gateway.live.close()
         await client_api.drain(gateway.settings.drain_s)
+        # From Python 3.12 on Hypercorn waits for every connection, also for one whose client never reads its answer.
+        loop.call_later(config.graceful_timeout + 1, serving.cancel)
 
-    await hypercorn_serve(app, config, shutdown_trigger=stopped)
+    serving = asyncio.create_task(hypercorn_serve(app, config, shutdown_trigger=stopped))
+    await asyncio.wait({serving})
+    if not serving.cancelled():
+        serving.result()
 
 
 def set_up_logging(home: Path, level: str) -> None:

@@ -262,7 +262,7 @@ def prune(releases, keep, *kept):
 
 
 def server(home):
-    """The address of the running server of this OMNI_HOME, or nothing."""
+    """The address to show for the running server of this OMNI_HOME, or nothing."""
     try:
         told = json.loads(pathlib.Path(home, "server.json").read_text())
         os.kill(int(told["pid"]), 0)
@@ -274,7 +274,7 @@ def server(home):
     )
     try:
         with plain.open(told["url"].rstrip("/") + "/health", timeout=2) as answer:
-            return told["url"] if answer.status == 200 else None
+            return told.get("base_url", told["url"]) if answer.status == 200 else None
     except OSError:
         return None
 
@@ -401,15 +401,16 @@ logged() {
   return "$code"
 }
 
-# A private environment with pip in it. Debian ships Python without ensurepip: then the system's pip, or uv, fills it.
+# A private environment, and VENV_PIP, the pip that fills it. The Python's own pip does so from outside, which is quickest and leaves no
+# pip behind. Where it has none, ensurepip puts one inside; Debian's Python may lack both, and then uv does.
 make_venv() {
   local venv=$1
-  if "$PYTHON" -I -c 'import ensurepip' 2>/dev/null; then
-    logged 0 "$PYTHON" -I -m venv "$venv" && VENV_PIP=("$venv/bin/python" -I -m pip) && return
+  if "$PYTHON" -I -m pip --python "$PYTHON" --version >/dev/null 2>&1; then
+    logged 0 "$PYTHON" -I -m venv --without-pip "$venv" && VENV_PIP=("$PYTHON" -I -m pip --python "$venv/bin/python") && return
     rm -rf "$venv"
   fi
-  if "$PYTHON" -I -m pip --version >/dev/null 2>&1; then
-    logged 0 "$PYTHON" -I -m venv --without-pip "$venv" && VENV_PIP=("$PYTHON" -I -m pip --python "$venv/bin/python") && return
+  if "$PYTHON" -I -c 'import ensurepip' 2>/dev/null; then
+    logged 0 "$PYTHON" -I -m venv "$venv" && VENV_PIP=("$venv/bin/python" -I -m pip) && return
     rm -rf "$venv"
   fi
   if command -v uv >/dev/null 2>&1; then

@@ -104,7 +104,7 @@ class Translated:
     def __init__(self, source: str, target: str, model: str, request: ChatRequest, origin: Origin) -> None:
         self._target: ModuleType = FORMATS[target]
         self._parser = FORMATS[source].ResponseParser(origin, request)
-        self._renderer = self._target.ResponseRenderer(model, request)
+        self._renderer = self._target.ResponseRenderer(model, request, origin=origin)
         self._model = model
         self._request = request
         self._meter = Meter()

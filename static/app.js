@@ -135,6 +135,10 @@ function App() {
     <${Toasts} />`;
 }
 
+window.addEventListener("hashchange", () => {
+  if (dialog.value && (dialog.value.kind === "help" || dialog.value.kind === "confirm")) closeDialog(); // Forms stay: "back" must not eat what was typed.
+});
+
 // ------------------------------------------------------------------ keyboard
 let waitingForG = 0;
 

@@ -7,6 +7,7 @@ const SAY_RECONNECTING_AFTER_MS = 5000;
 const CLOSE_HIDDEN_AFTER_MS = 20000; // Browsers allow six connections per host: sleeping tabs must not hold them.
 const HIDDEN_POLL_MS = 60000; // Keeps the number in the favicon honest while the stream is closed.
 const KEPT_REQUESTS = 200;
+const REFRESH_ACCOUNTS_MS = 2500;
 
 export const ready = signal(false);
 export const accounts = signal([]);
@@ -38,6 +39,8 @@ let sayTimer = 0;
 let hiddenTimer = 0;
 let frame = 0;
 let queue = [];
+let refreshTimer = 0;
+let outdated = false; // Requests moved since the server last described the accounts: load, beats and "last used" are old.
 
 export function start() {
   document.addEventListener("visibilitychange", onVisibility);
@@ -95,14 +98,28 @@ function flush() {
   batch(() => {
     for (const [name, data] of events) {
       APPLY[name](data);
-      if (name === "request") rows.set(data.id, data);
+      if (name === "request") rows.set(data.id, tidy(data));
     }
     heardAt.value = Date.now();
     if (rows.size) {
       requests.value = mergeRows(requests.value, rows).slice(0, KEPT_REQUESTS);
       arrivals.value = { n: arrivals.value.n + 1, rows: [...rows.values()] };
+      outdated = true;
+      if (!refreshTimer) refreshTimer = setTimeout(refreshAccounts, REFRESH_ACCOUNTS_MS);
     }
   });
+}
+
+/** Account deltas come when a state changes; what every request moves is fetched, at most once in a while. */
+async function refreshAccounts() {
+  refreshTimer = 0;
+  if (!outdated || document.hidden || link.value !== "live") return;
+  outdated = false;
+  try {
+    accounts.value = (await get("/api/accounts")).accounts;
+  } catch {
+    outdated = true; // The next request row, or the next snapshot, tries again.
+  }
 }
 
 const APPLY = {
@@ -112,7 +129,7 @@ const APPLY = {
     sayTimer = 0;
     accounts.value = data.accounts || [];
     keys.value = data.keys || [];
-    requests.value = data.requests || [];
+    requests.value = tidyRows(data.requests || []);
     providers.value = data.providers || [];
     system.value = data.system || null;
     link.value = "live";
@@ -128,6 +145,12 @@ const APPLY = {
   system: (data) => (system.value = data),
   version: (data) => checkVersion(typeof data === "string" ? data : data.version),
 };
+
+/** Rows name nobody as {id: null}: null is handier everywhere else. */
+function tidy(row) {
+  return { ...row, account: row.account && row.account.id ? row.account : null, key: row.key && row.key.id ? row.key : null };
+}
+export const tidyRows = (rows) => rows.map(tidy);
 
 function upsert(list, item) {
   const at = list.findIndex((other) => other.id === item.id);

@@ -27,6 +27,7 @@ print("".join(part.text for part in answer.content if part.type == "text"))`],
     ["claude-code", "Claude Code", `export ANTHROPIC_BASE_URL="${base}"
 export ANTHROPIC_AUTH_TOKEN="${key}"
 export ANTHROPIC_MODEL="auto"
+export ANTHROPIC_DEFAULT_HAIKU_MODEL="auto"
 claude`, "Works in the terminal you paste it into. Nothing is written to your files."],
     ["agent", "Tell your agent", `Please connect [the tool I use, for example opencode or Cursor] to omni-connector,
 the AI gateway that runs on this machine.

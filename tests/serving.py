@@ -77,9 +77,9 @@ class FakeUpstream:
     async def start(self) -> None:
         application = web.Application(client_max_size=512 << 20)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, handler_cancellation=True)
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
@@ -150,7 +150,7 @@ class Rig:
         from hypercorn.config import Config
 
         config = Config()
-        config.bind = [f"fd://{listener.fileno()}"]
+        config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it: two owners would close a stranger later
         config.accesslog = config.errorlog = None
         config.graceful_timeout = 0.2
         client_api = self.app.asgi_app

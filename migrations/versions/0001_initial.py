@@ -160,7 +160,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_requests_open",
         "requests",
-        ["process_id"],
+        ["id"],
         unique=False,
         sqlite_where=sa.text("state = 'open'"),
         postgresql_where=sa.text("state = 'open'"),

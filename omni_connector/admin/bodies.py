@@ -150,13 +150,13 @@ def read_query(query: Mapping[str, str], kind: type[T]) -> T:
 
 
 def storable(body: object) -> None:
-    """Refuses what no database or JSON answer can hold: half an emoji, numbers past 64 bits, bottomless nesting."""
+    """Refuses what no database or JSON answer can hold: half an emoji, bottomless nesting."""
     try:
         msgspec.json.encode(body)
     except UnicodeEncodeError:
         raise bad_request("The body holds half of a surrogate pair, which is not text.") from None
-    except (OverflowError, RecursionError):
-        raise bad_request("The body holds a number beyond 64 bits or is nested too deeply.") from None
+    except RecursionError:
+        raise bad_request("The body is nested too deeply.") from None
 
 
 def _explained(text: str) -> GatewayError:

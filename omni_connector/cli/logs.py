@@ -44,32 +44,39 @@ def logs(follow: bool, lines: int, requests: bool, as_json: bool) -> None:
         if as_json and not follow:
             show({"file": str(path), "lines": last}, True, lambda _: None)
             return
-        for line in last:
+        read_to = file.tell()
+    for line in last:
+        _say_line(line, as_json)
+    if follow:
+        for line in tail(path, read_to):
             _say_line(line, as_json)
-        if follow:
-            for line in tail(file, path):
-                _say_line(line, as_json)
 
 
 def _say_line(line: str, as_json: bool) -> None:
     say(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
 
 
-def tail(file: TextIO, path: Path, pause: Callable[[float], None] = time.sleep) -> Iterator[str]:
-    """Lines as they are written, for ever; goes on with the new file when the log is rotated."""
+def tail(path: Path, read_to: int, pause: Callable[[float], None] = time.sleep) -> Iterator[str]:
+    """Lines written after `read_to`, for ever; goes on with the new file when the log is rotated."""
+    while True:
+        with path.open("r", encoding="utf-8", errors="replace") as file:
+            file.seek(read_to)
+            yield from _until_rotated(file, path, pause)
+        read_to = 0
+
+
+def _until_rotated(file: TextIO, path: Path, pause: Callable[[float], None]) -> Iterator[str]:
     held = ""
     while True:
         piece = file.readline()
-        if piece:
-            held += piece
-            if held.endswith("\n"):
-                yield held.rstrip("\n")
-                held = ""
-            continue
-        pause(POLL_S)
-        if _rotated(file, path):
-            file = path.open("r", encoding="utf-8", errors="replace")
+        held += piece
+        if held.endswith("\n"):
+            yield held.rstrip("\n")
             held = ""
+        elif not piece:
+            pause(POLL_S)
+            if _rotated(file, path):
+                return
 
 
 def _rotated(file: TextIO, path: Path) -> bool:

@@ -67,7 +67,10 @@ class Database:
             reader = _sqlite(parsed, "BEGIN", (*PRAGMAS, "PRAGMA query_only=ON"), pool_size=READERS)
             writer = _sqlite(parsed, "BEGIN IMMEDIATE", PRAGMAS, pool_size=1)
             return cls(parsed, reader, writer, path)
-        engine = create_async_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        try:
+            engine = create_async_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise DatabaseError("PostgreSQL needs the extra `postgres` of omni-connector (the package asyncpg), not installed.") from error
         # One consistent picture needs a level above the default, which takes a new one for each statement.
         database = cls(parsed, engine.execution_options(isolation_level="REPEATABLE READ"), engine, None)
         try:

@@ -156,7 +156,7 @@ requests = sa.Table(
     sa.Index("ix_requests_account_id_id", "account_id", "id"),
     sa.Index("ix_requests_key_id_id", "key_id", "id"),
     sa.Index("ix_requests_model_id", "model", "id"),
-    sa.Index("ix_requests_open", "process_id", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'")),
+    sa.Index("ix_requests_open", "id", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'")),
 )
 
 jobs = sa.Table(

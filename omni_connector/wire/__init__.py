@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from omni_connector.wire import anthropic_messages, openai_chat
+import omni_connector.wire.anthropic_messages as anthropic_messages
+import omni_connector.wire.openai_chat as openai_chat
 
 FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (openai_chat, anthropic_messages)}

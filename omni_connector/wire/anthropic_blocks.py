@@ -16,7 +16,7 @@ from omni_connector.wire.anthropic_words import NAME, REDACTED, SIGNATURE, from_
 
 def wrong(path: str, problem: str, fix: str) -> GatewayError:
     """A caller's mistake in the dialect's manner: the field first, then the reason and the fix."""
-    return bad_request(f"{path}: {problem}. {fix}", path)
+    return bad_request(f"{path}: {problem}. {fix}.", path)
 
 
 def kind_of(value: Any) -> str:

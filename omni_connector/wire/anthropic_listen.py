@@ -18,6 +18,11 @@ _HEAD = 64
 """Bytes of a data line in which a host that writes `type` first names the event."""
 
 
+_SILENT = ("content_block_start", "content_block_stop", "ping")
+_SHORT = 200
+"""A message_stop event is shorter."""
+
+
 class _Delta(msgspec.Struct):
     text: str = ""
     thinking: str = ""
@@ -61,13 +66,19 @@ class Listener:
                     self._line(line)
         if end < len(chunk):
             self._pieces.append(chunk[end:])
-            if not self.ended and b"message_stop" in chunk[-40:]:
-                # A last line without its end: hosts that hang up right after it.
-                line = b"".join(self._pieces)
-                if line[:5] == b"data:":
-                    self._event(line)
+            if chunk[-1:] == b"}":
+                self._unfinished()
 
-    def whole(self, body: Json) -> None:
+    def _unfinished(self) -> None:
+        """Some hosts hang up right after the last brace: a message_stop counts without the end of its line."""
+        line = b"".join(self._pieces)
+        self._pieces = [line]
+        if len(line) < _SHORT and line[:5] == b"data:" and b'"message_stop"' in line:
+            self._event(line)
+
+    def whole(self, body: Json | bytes) -> None:
+        """The same from a whole answer, as bytes or decoded JSON."""
+        body = loads_object(body) or {} if isinstance(body, bytes) else body
         content = body.get("content") if isinstance(body, dict) else None
         if not isinstance(content, list) or isinstance(body.get("error"), dict):
             self.error = error_in_answer(body)
@@ -116,7 +127,7 @@ class Listener:
             self._end()
         elif kind == "content_block_delta":
             self._delta(line)
-        elif kind == "error" or isinstance(data.get("error"), dict):
+        elif kind not in _SILENT and (kind == "error" or isinstance(data.get("error"), dict)):
             self.error = error_in_answer(data)
 
     def _use(self, raw: Any) -> None:

@@ -99,9 +99,10 @@ class ResponseParser:
             self._server_event(event, out)
         return out
 
-    def whole(self, body: Json) -> list[Event]:
-        """A whole answer → the events its stream would have had."""
+    def whole(self, body: Json | bytes) -> list[Event]:
+        """A whole answer, as bytes or decoded JSON → the events its stream would have had."""
         out: list[Event] = []
+        body = loads_object(body) or {} if isinstance(body, bytes) else body
         if not isinstance(body, dict) or isinstance(body.get("error"), dict) or not isinstance(body.get("content"), list):
             self._fail(error_in_answer(body), out)
             return out
@@ -216,8 +217,9 @@ class ResponseParser:
         delta, number = data.get("delta"), _index(data)
         if not isinstance(delta, dict):
             return
-        if number not in self._blocks and delta.get("type") in _IMPLIED:
-            self._open(number, {"type": _IMPLIED[delta["type"]]}, out)
+        implied = _IMPLIED.get(_str(delta.get("type")))
+        if number not in self._blocks and implied is not None:
+            self._open(number, {"type": implied}, out)
         block = self._blocks.get(number)
         if block is None:
             return

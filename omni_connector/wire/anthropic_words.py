@@ -47,7 +47,7 @@ STOP_REASON: Mapping[Finish, str] = {
     Finish.OTHER: "end_turn",
 }
 
-CITATIONS = frozenset({"char_location", "page_location", "content_block_location", "web_search_result_location", "search_result_location"})
+CITATIONS = ("char_location", "page_location", "content_block_location", "web_search_result_location", "search_result_location")
 """Types of citations that belong to this format; those of other formats have no place in it."""
 
 EFFORT_BUDGET: Mapping[str, int] = {

@@ -29,6 +29,7 @@ from omni_connector.chat import (
     MediaPart,
     Opaque,
     OpaqueDelta,
+    Origin,
     PartEnd,
     PartStart,
     ReasoningPart,
@@ -109,7 +110,15 @@ class ResponseRenderer:
     """Events in, bytes out. `model` is the name the client asked for; `now` gives Unix seconds where the provider's
     answer has no creation time."""
 
-    def __init__(self, model: str, request: ChatRequest | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        model: str,
+        request: ChatRequest | None = None,
+        now: Callable[[], float] = time.time,
+        *,
+        origin: Origin | None = None,
+    ) -> None:
+        """`origin` is taken for the sake of one signature in all formats: thoughts without proof need no seal here."""
         self._model = model
         self._include_usage = request is not None and request.include_usage
         self._legacy = is_legacy(request)

@@ -184,29 +184,29 @@ class History:
         in_loop = number > self._loop_start
         demanded = "reasoning_replay_always" in self._features or ("reasoning_replay_in_tool_loop" in self._features and in_loop)
         entries = [entry for part in thoughts for entry in self._entries(part)]
-        field = "reasoning_content" if demanded else self._replay_field(thoughts)
+        names = ["reasoning_content"] if demanded else self._replay_names(thoughts)
         kept = [part.text for part in thoughts if demanded or self._is_ours(part)]
-        replayed = any("field" in part.extra for part in thoughts)
+        replayed = any("fields" in part.extra for part in thoughts)
         text = "".join(kept)
-        if field is not None and text and (replayed or not entries):
-            body[field] = text
+        if text and (replayed or not entries):
+            body.update(dict.fromkeys(names, text))
         elif demanded and calls and not text and not self._thinking_off:
             # Kimi refuses a call without this field; nothing is known, so nothing is claimed.
             body["reasoning_content"] = ""
         if entries:
             body["reasoning_details"] = entries
-        elif (field is None or len(kept) < len(thoughts)) and any(part.text for part in thoughts):
+        elif (not names or len(kept) < len(thoughts)) and any(part.text for part in thoughts):
             self._drop("messages[].reasoning")
 
-    def _replay_field(self, thoughts: Sequence[ReasoningPart]) -> str | None:
-        """The name under which a chat client's own replay goes back, None where the provider would refuse or ignore it."""
+    def _replay_names(self, thoughts: Sequence[ReasoningPart]) -> list[str]:
+        """The fields in which a chat client's own replay goes back, none where the provider would refuse or ignore it."""
         if not self._own:
-            return None
+            return []
         if "reasoning_details" in self._features:
-            return "reasoning"
+            return ["reasoning"]
         if _REASONING_WORDS & self._features:
-            return None
-        return next((str(part.extra["field"]) for part in thoughts if "field" in part.extra), "reasoning_content")
+            return []
+        return next((part.extra["fields"] for part in thoughts if "fields" in part.extra), ["reasoning_content"])
 
     def _is_ours(self, part: ReasoningPart) -> bool:
         """False for the thoughts of a model elsewhere, known by the proof that only it can read."""

@@ -13,13 +13,11 @@ from omni_connector.chat import Finish, Json, Usage
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
 from omni_connector.wire.openai_chat_errors import error_in
-from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, finish_of, loads, to_usage
+from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, dumps, finish_of, loads, to_usage
 
-_TEXT_KEYS = (b'"content":"', b'"reasoning_content":"', b'"reasoning":"', b'"arguments":"', b'"refusal":"', b'"input":"')
-_SPACED_KEYS = tuple(key.replace(b":", b": ") for key in _TEXT_KEYS)
-_SPACED = re.compile(rb'"choices"\s*: ')
+_TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|refusal|input)"\s*:\s*"')
 _CALLS = re.compile(rb'"(?:tool_calls"\s*:\s*\[\s*\{|function_call"\s*:\s*\{)')
-_TELLING = ((b'"finish_reason"', b'"finish_reason":null', b'"finish_reason": null'), (b'"usage"', b'"usage":null', b'"usage": null'))
+_NULL = re.compile(rb'"finish_reason"\s*:\s*null')
 _BACKSLASH = 0x5C
 
 
@@ -28,7 +26,7 @@ class Listener:
     [DONE], so the relay can settle before it forwards those bytes. Call `close` at the end of the bytes: an upstream
     that gave its finish reason and omits [DONE] has ended then."""
 
-    __slots__ = ("_calls", "_decoder", "_heard", "_keys", "_rest", "ended", "error", "finish", "first_output", "output_chars", "usage")
+    __slots__ = ("_calls", "_decoder", "_heard", "_null", "_rest", "ended", "error", "finish", "first_output", "output_chars", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -39,7 +37,7 @@ class Listener:
         self.output_chars = 0
         self._rest = b""
         self._decoder: sse.Decoder | None = None
-        self._keys: tuple[bytes, ...] = ()
+        self._null = b""
         self._calls = False
         self._heard = False
 
@@ -116,17 +114,23 @@ class Listener:
             if self.finish is None and self._heard:
                 self.finish = finish_of(None, self._calls)
             return
-        if not self._keys and b'"choices"' in data:
+        if not self._heard and b'"choices"' in data:
             self._heard = True
-            self._keys = _SPACED_KEYS if _SPACED.search(data) else _TEXT_KEYS
-        for key in self._keys:
-            at = data.find(key)
-            while at >= 0:
-                at = self._count(data, at + len(key))
-                at = data.find(key, at)
+            # How this host spells a null finish reason, so that the usual chunk is known without a pattern.
+            null = _NULL.search(data)
+            self._null = null[0] if null else b'"finish_reason":null'
+        at = max(0, data.find(b'"delta"'))
+        found = _TEXT.search(data, at)
+        while found is not None:
+            found = _TEXT.search(data, self._count(data, found.end()))
         if not self._calls and (b'"tool_calls"' in data or b'"function_call"' in data) and _CALLS.search(data):
             self._calls = self.first_output = True
-        if event == "error" or b'"error"' in data or any(_tells(data, *names) for names in _TELLING):
+        if (
+            data.count(b'"finish_reason"') != data.count(self._null)
+            or (b'"usage"' in data and b'"usage":null' not in data)
+            or b'"error"' in data
+            or event == "error"
+        ):
             self._decode(data, event)
 
     def _count(self, data: bytes, start: int) -> int:
@@ -175,8 +179,9 @@ class Listener:
 
     def _count_message(self, message: Json) -> None:
         for key in ("content", "reasoning_content", "reasoning", "refusal"):
-            if isinstance(message.get(key), str):
-                self.output_chars += len(message[key])
+            value = message.get(key)
+            if value:
+                self.output_chars += len(value if isinstance(value, str) else dumps(value))
         calls = message.get("tool_calls")
         calls = calls if isinstance(calls, list) else []
         if isinstance(message.get("function_call"), dict):
@@ -186,11 +191,6 @@ class Listener:
             inner = (call.get("function") or call.get("custom")) if isinstance(call, dict) else None
             text = (inner.get("arguments") or inner.get("input")) if isinstance(inner, dict) else None
             self.output_chars += len(text) if isinstance(text, str) else 0
-
-
-def _tells(data: bytes, key: bytes, null: bytes, spaced: bytes) -> bool:
-    """Whether the key is there with a value other than null."""
-    return key in data and data.count(key) != data.count(null) + data.count(spaced)
 
 
 def _escaped(data: bytes, quote: int) -> bool:

@@ -167,7 +167,7 @@ def _arguments(fields: Fields, key: str) -> str:
 def _reasoning(fields: Fields) -> tuple[list[ReasoningPart], dict[str, list[Opaque]]]:
     """Thoughts in a replayed message: sealed entries as they were, else one part of text and the provider's own entries.
 
-    Which of the two names for the text was used is kept (`extra["field"]`), since servers take only the one they gave.
+    Under which names the text came is kept (`extra["fields"]`), since servers take only the one they gave.
     """
     entries = fields.items("reasoning_details") or []
     for number, entry in enumerate(entries):
@@ -181,7 +181,8 @@ def _reasoning(fields: Fields) -> tuple[list[ReasoningPart], dict[str, list[Opaq
     text = content or plain or "".join(map(text_of, own))
     if not text and not opaque:
         return [], by_call
-    extra = {"field": "reasoning"} if plain and not content else {}
+    names = [name for name, given in (("reasoning_content", content), ("reasoning", plain)) if given]
+    extra: Json = {} if names in ([], ["reasoning_content"]) else {"fields": names}
     return [ReasoningPart(text, opaque, extra)], by_call
 
 

@@ -67,7 +67,8 @@ class ResponseParser:
             self._fail(GatewayError(Kind.UPSTREAM_FAILED, "The provider answered without a choice."))
         else:
             self._chunk(value)
-            self._finish()
+            if not self._over:
+                self._finish()
         return self._drain()
 
     def _drain(self) -> list[Event]:

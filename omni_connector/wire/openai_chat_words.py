@@ -23,7 +23,7 @@ from omni_connector.wire.fields import integer
 
 NAME = "openai-chat"
 PATH = "/chat/completions"
-KEEPALIVE = b": keepalive\n\n"
+KEEPALIVE = b": keepalive\n"
 DONE = b"[DONE]"
 
 FINISH: Mapping[str, Finish] = {

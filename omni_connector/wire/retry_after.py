@@ -96,10 +96,10 @@ def _reset(text: str, now: float) -> float | None:
     number = _number(text)
     if number is None:
         return go_duration(text)
-    if number > _EPOCH * 1000:
-        return max(0.0, number / 1000 - now)
     if number > _EPOCH:
-        return max(0.0, number - now)
+        # A date that is over already says nothing about how long to wait.
+        wait = (number / 1000 if number > _EPOCH * 1000 else number) - now
+        return wait if wait > 0 else None
     return max(0.0, number)
 
 

@@ -2,17 +2,21 @@
 import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
 import { get, query } from "../api.js";
 import { clock, exact, num, plural } from "../format.js";
-import { accounts, arrivals, keys, mergeRows, providers, requests, resync } from "../live.js";
+import { accounts, arrivals, keys, mergeRows, providers, requests, resync, tidyRows } from "../live.js";
 import { Ago, Button, Cost, Empty, html, Icon, Ms, oops, requestWords, Skeleton, Status } from "../ui.js";
-import { replaceParams } from "../route.js";
+import { replaceParams, route as current } from "../route.js";
 import { providerName } from "./accounts.js";
 
 const PAGE = 50;
+const SETTLE_MS = 180;
 const FILTERS = ["status", "provider", "model", "account", "key", "text", "protocol", "flag"];
 const STATUSES = [["", "Any status"], ["ok", "Answered"], ["failed", "Failed"], ["open", "In flight"], ["429", "429"], ["401", "401"], ["500", "500"], ["503", "503"]];
 
 export const prompt = (usage) => (usage ? (usage.input || 0) + (usage.cache_read || 0) + (usage.cache_write || 0) : 0);
 export const counted = (row) => row.usage && row.usage.source && row.usage.source !== "none" && (row.usage.input !== null || row.usage.output !== null);
+
+/** Failed before anything was counted: there is no cost to know. */
+export const unspent = (row) => row.outcome !== "ok" && !counted(row) && (!row.cost || row.cost.usd === null);
 
 function Tokens({ row }) {
   if (!counted(row)) return html`<span class="t4">–</span>`;
@@ -47,7 +51,7 @@ export function RequestTable({ rows, fresh }) {
       <td class="num p3 t2"><${Ms} value=${row.first_token_ms} /></td>
       <td class="num"><${Ms} value=${row.duration_ms} /></td>
       <td class="num p3 t2"><${Tokens} row=${row} /></td>
-      <td class="num p2">${row.state === "open" ? html`<span class="t4">–</span>` : html`<${Cost} cost=${row.cost} />`}</td>
+      <td class="num p2">${row.state === "open" || unspent(row) ? html`<span class="t4">–</span>` : html`<${Cost} cost=${row.cost} />`}</td>
     </tr>`)}</tbody></table></div>`;
 }
 
@@ -68,6 +72,24 @@ export function passes(row, f) {
   return hay.filter(Boolean).join("\n").toLowerCase().includes(f.text.toLowerCase());
 }
 
+/** Typed text is kept here until it settles in the address, so that live rows arriving meanwhile cannot take letters away. */
+function SearchBox({ text, onSettle }) {
+  const [typed, setTyped] = useState(text);
+  const settled = useRef(text);
+  const timer = useRef(0);
+  useEffect(() => {
+    if (text !== settled.current) setTyped(text);
+    settled.current = text;
+  }, [text]);
+  const type = (event) => {
+    const value = event.currentTarget.value;
+    setTyped(value);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => { settled.current = value; onSettle(value); }, SETTLE_MS);
+  };
+  return html`<label class="search"><${Icon} name="search" size=${14} /><span class="sr">Search in activity</span><input type="search" class="input small" data-filter placeholder="Search" value=${typed} onInput=${type} /><kbd>/</kbd></label>`;
+}
+
 function Filters({ filters, set, clear }) {
   const pick = (name, label, options) => html`<select class="input small ${filters[name] ? "on" : ""}" aria-label=${label} value=${filters[name] || ""} onChange=${(event) => set(name, event.currentTarget.value)}>
     ${options.map(([value, text]) => html`<option key=${value} value=${value} selected=${value === (filters[name] || "")}>${text}</option>`)}</select>`;
@@ -75,7 +97,7 @@ function Filters({ filters, set, clear }) {
   const models = new Set([...accounts.value.flatMap((account) => (account.models && account.models.length ? account.models : account.discovered) || []), ...requests.value.map((row) => row.model)].filter(Boolean));
   const extra = filters.status && !STATUSES.some(([value]) => value === filters.status) ? [[filters.status, filters.status]] : [];
   return html`<div class="filters" role="search">
-    <label class="search"><${Icon} name="search" size=${14} /><span class="sr">Search in activity</span><input type="search" class="input small" data-filter placeholder="Search" value=${filters.text || ""} onInput=${(event) => set("text", event.currentTarget.value)} /><kbd>/</kbd></label>
+    <${SearchBox} text=${filters.text} onSettle=${(value) => set("text", value)} />
     ${pick("status", "Status", [...STATUSES, ...extra])}
     ${pick("provider", "Provider", [["", "Any provider"], ...providers.value.filter((provider) => connected.has(provider.id) || provider.id === filters.provider).map((provider) => [provider.id, provider.label])])}
     ${pick("account", "Account", [["", "Any account"], ...accounts.value.map((account) => [account.id, account.label])])}
@@ -94,12 +116,11 @@ export function Activity({ route }) {
   const [older, setOlder] = useState(false);
   const [fresh, setFresh] = useState(new Set());
   const hovered = useRef(false);
-  const typing = useRef(0);
 
   useEffect(() => {
     const stop = new AbortController();
     get("/api/requests" + query({ ...filters, limit: PAGE }), { signal: stop.signal }).then((page) => {
-      setRows(page.requests);
+      setRows(tidyRows(page.requests));
       setHeld([]);
       setNext(page.next);
     }).catch((error) => { if (error.name !== "AbortError") { oops(error); setRows((list) => list || []); } });
@@ -134,19 +155,14 @@ export function Activity({ route }) {
     setOlder(true);
     try {
       const page = await get("/api/requests" + query({ ...filters, limit: PAGE, before: next }));
-      setRows((list) => [...list, ...page.requests.filter((row) => !list.some((other) => other.id === row.id))]);
+      setRows((list) => [...list, ...tidyRows(page.requests).filter((row) => !list.some((other) => other.id === row.id))]);
       setNext(page.next);
     } catch (error) {
       oops(error);
     }
     setOlder(false);
   };
-  const set = (name, value) => {
-    clearTimeout(typing.current);
-    const apply = () => replaceParams({ ...filters, [name]: value });
-    if (name === "text") typing.current = setTimeout(apply, 180);
-    else apply();
-  };
+  const set = (name, value) => replaceParams({ ...current.value.params, [name]: value });
 
   const filtered = FILTERS.some((name) => filters[name]);
   return html`<div class="page">

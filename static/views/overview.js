@@ -3,7 +3,7 @@ import { useEffect, useState } from "../vendor/hooks.mjs";
 import { computed, signal } from "../vendor/signals.mjs";
 import { get, query } from "../api.js";
 import { midnight, ms, num, plural, span, usd } from "../format.js";
-import { arrivals, keys, link, now, open, ready, requests, resync, shownAccounts, system } from "../live.js";
+import { arrivals, keys, link, now, open, ready, requests, resync, shownAccounts } from "../live.js";
 import { Button, Copy, Dot, html, Icon, Ms, oops, Skeleton, Snippets, toast } from "../ui.js";
 import { snippets } from "../snippets.js";
 import { AccountTable, clearCooldown, connect, edit, saveAccount, setEnabled, test } from "./accounts.js";
@@ -80,13 +80,13 @@ function Now() {
   }, [arrivals.value]);
   const t = today.value;
   const flying = shownAccounts.value.reduce((sum, account) => sum + (account.in_flight || 0), 0);
-  const inFlight = system.value && typeof system.value.in_flight === "number" ? Math.max(flying, system.value.in_flight) : flying;
+  const inFlight = Math.max(flying, requests.value.filter((row) => row.state === "open").length);
   const read = t ? (t.input || 0) + (t.cache_read || 0) + (t.cache_write || 0) : null;
   const stat = (label, value, note, title) => html`<div class="stat" title=${title || null}><dt>${label}</dt><dd>${value}</dd><dd class="stat-note">${note || "\u00a0"}</dd></div>`;
   return html`<dl class="stats">
     ${stat("In flight", html`<span class=${inFlight ? "accent" : ""}>${inFlight}</span>`, inFlight ? "right now" : "idle")}
     ${stat("Requests today", t ? num(t.requests) : "–", t && t.failed ? html`<span class="bad">${num(t.failed)} failed</span>` : t && t.requests ? "none failed" : "")}
-    ${stat("Cost today", t ? usd(t.cost_usd ?? "0") : "–", t && t.unpriced ? `${num(t.unpriced)} of unknown price` : "", t && t.cost_usd ? "$" + t.cost_usd : "")}
+    ${stat("Cost today", t ? usd(t.cost_usd) : "–", t && t.unpriced ? `${num(t.unpriced)} of unknown price` : "", t && t.cost_usd ? "$" + t.cost_usd : "")}
     ${stat("Tokens today", t ? html`${num(read)}<small> in</small> ${num(t.output || 0)}<small> out</small>` : "–", t && t.cache_read ? `${Math.round((100 * t.cache_read) / Math.max(1, read))}% from cache` : "")}
     ${stat("First token", ms(medianFirst()), "median of the last 50")}
   </dl>`;
@@ -182,6 +182,11 @@ export function Overview() {
   useEffect(() => {
     if (ready.value && !requests.value.length) sawEmpty.value = true;
   }, [ready.value]);
+  useEffect(() => () => {
+    if (!requests.value.length) return; // The first run is over once the page is left after the first request; so is the key's one showing.
+    sawEmpty.value = false;
+    fresh.value = null;
+  }, []);
   if (!ready.value) return html`<div class="page"><${Offline} /><${Skeleton} rows=${8} /></div>`;
   const hide = () => {
     localStorage.setItem(HIDE, "1");

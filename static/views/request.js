@@ -2,12 +2,12 @@
 import { useEffect, useState } from "../vendor/hooks.mjs";
 import { get } from "../api.js";
 import { absolute, exact, ms, plural } from "../format.js";
-import { arrivals, resync } from "../live.js";
+import { arrivals, resync, tidyRows } from "../live.js";
 import { Button, Copy, Cost, Dot, Empty, html, Icon, requestWords, Skeleton, Status } from "../ui.js";
 import { go } from "../route.js";
 import { baseUrl } from "./keys.js";
 import { providerName } from "./accounts.js";
-import { counted } from "./activity.js";
+import { counted, unspent } from "./activity.js";
 
 const SOURCES = {
   reported: "reported by the provider",
@@ -75,8 +75,8 @@ function Usage({ row }) {
   const rows = [["Input", u.input], ["From cache", u.cache_read], ["Into cache", u.cache_write], ["Output", u.output], ["of it reasoning", u.reasoning]];
   return html`<section class="section"><div class="section-head"><h2>Tokens and cost</h2></div><div class="sheet pad">
     ${counted(row) ? html`<dl class="facts">${rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="num">${exact(value)}</dd></div>`)}</dl>` : html`<p class="t3">${row.state === "open" ? "Counted when the answer is complete." : "No tokens are known."}</p>`}
-    <dl class="facts sum"><div><dt>Cost</dt><dd class="num strong">${row.state === "open" ? "–" : html`<${Cost} cost=${row.cost} />`}</dd></div></dl>
-    <p class="note">Tokens: ${SOURCES[u.source] || u.source || "not known"}. ${row.cost && row.cost.usd !== null && row.cost.usd !== undefined ? `Price: ${row.cost.source || "unknown source"}${Number(row.cost.usd) ? ` ($${row.cost.usd})` : ""}.` : row.state === "open" ? "" : "No price is known for this model."}</p></div></section>`;
+    <dl class="facts sum"><div><dt>Cost</dt><dd class="num strong">${row.state === "open" || unspent(row) ? "–" : html`<${Cost} cost=${row.cost} />`}</dd></div></dl>
+    <p class="note">Tokens: ${SOURCES[u.source] || u.source || "not known"}. ${row.cost && row.cost.usd !== null && row.cost.usd !== undefined ? `Price: ${row.cost.source || "unknown source"}${Number(row.cost.usd) ? ` ($${row.cost.usd})` : ""}.` : row.state === "open" ? "" : unspent(row) ? "Nothing was counted, so nothing is charged here." : "No price is known for this model."}</p></div></section>`;
 }
 
 export function Request({ route }) {
@@ -86,7 +86,7 @@ export function Request({ route }) {
   useEffect(() => {
     const stop = new AbortController();
     setMissing("");
-    get("/api/requests/" + encodeURIComponent(route.id), { signal: stop.signal }).then((data) => setRow(data.request || data)).catch((error) => error.name !== "AbortError" && setMissing(error.message));
+    get("/api/requests/" + encodeURIComponent(route.id), { signal: stop.signal }).then((data) => setRow(tidyRows([data])[0])).catch((error) => error.name !== "AbortError" && setMissing(error.message));
     return () => stop.abort();
   }, [route.id, resync.value]);
   useEffect(() => {

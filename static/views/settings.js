@@ -13,6 +13,8 @@ const GROUPS = [
   ["Other", /./],
 ];
 
+const MASKED = /^[•*]{3,}$/;
+
 const asText = (value) => (Array.isArray(value) ? value.join(", ") : value === null || value === undefined ? "" : String(value));
 
 function parse(kind, text) {
@@ -24,16 +26,22 @@ function parse(kind, text) {
   return { value: text };
 }
 
-function Setting({ item, draft, error, onChange }) {
+function Setting({ item, draft, error, onChange, onReset }) {
   const id = "set-" + item.name;
-  const fixed = item.source === "environment" || item.source === "env";
-  const shown = draft !== undefined ? draft : item.secret ? "" : asText(item.value);
+  const fixed = item.source === "environment" || item.stored === false;
+  const secret = item.secret || MASKED.test(item.value);
+  const shown = draft !== undefined ? draft : secret ? "" : asText(item.value);
   const control = item.kind === "bool"
     ? html`<${Switch} on=${draft !== undefined ? draft : item.value === true || item.value === "true"} label=${item.name} disabled=${fixed} onChange=${onChange} />`
-    : html`<input class="input" id=${id} name=${item.name} value=${shown} disabled=${fixed} spellcheck="false" autocomplete="off" type=${item.secret ? "password" : "text"} inputmode=${item.kind === "int" || item.kind === "float" ? "decimal" : null}
-        placeholder=${item.secret ? (item.value ? "set (kept when left empty)" : "not set") : asText(item.default)} aria-describedby=${id + "-help"} aria-invalid=${error ? "true" : null} onInput=${(event) => onChange(event.currentTarget.value)} />`;
+    : item.choices && item.choices.length
+    ? html`<select class="input" id=${id} name=${item.name} value=${shown} disabled=${fixed} aria-describedby=${id + "-help"} onChange=${(event) => onChange(event.currentTarget.value)}>${item.choices.map((choice) => html`<option key=${choice} value=${choice} selected=${choice === shown}>${choice}</option>`)}</select>`
+    : html`<input class="input" id=${id} name=${item.name} value=${shown} disabled=${fixed} spellcheck="false" autocomplete="off" type=${secret ? "password" : "text"} inputmode=${item.kind === "int" || item.kind === "float" ? "decimal" : null}
+        placeholder=${secret ? (item.value ? "set (kept when left empty)" : "not set") : asText(item.default)} aria-describedby=${id + "-help"} aria-invalid=${error ? "true" : null} onInput=${(event) => onChange(event.currentTarget.value)} />`;
+  const where = item.source === "environment" ? `fixed by ${item.env} in the environment`
+    : fixed ? `default · set ${item.env} in the environment`
+    : item.source === "database" ? html`changed here · <button type="button" class="btn link" onClick=${onReset}>back to ${asText(item.default) || "empty"}</button>` : "default";
   return html`<div class=${"setting" + (draft !== undefined ? " changed" : "")}><div class="setting-text"><label for=${item.kind === "bool" ? null : id} class="mono">${item.name}</label><p class="t3 sm" id=${id + "-help"}>${item.help}</p></div>
-    <div class="setting-control">${control}<div class=${"xs " + (error ? "bad" : "t4")}>${error || (fixed ? `fixed by ${item.env} in the environment` : item.source === "database" ? html`changed here · default ${asText(item.default) || "empty"}` : "default")}</div></div></div>`;
+    <div class="setting-control">${control}<div class=${"xs " + (error ? "bad" : "t4")}>${error || where}</div></div></div>`;
 }
 
 function Config() {
@@ -48,7 +56,7 @@ function Config() {
   if (!config) return html`<${Skeleton} rows=${8} />`;
   const change = (item) => (value) => {
     const next = { ...drafts, [item.name]: value };
-    const before = item.kind === "bool" ? item.value === true || item.value === "true" : item.secret ? "" : asText(item.value);
+    const before = item.kind === "bool" ? item.value === true || item.value === "true" : item.secret || MASKED.test(item.value) ? "" : asText(item.value);
     if (value === before) delete next[item.name];
     setDrafts(next);
     setErrors({ ...errors, [item.name]: undefined });
@@ -75,12 +83,20 @@ function Config() {
     }
     setBusy(false);
   };
+  const reset = async (item) => {
+    try {
+      await post("/api/config", { [item.name]: null });
+      await load();
+    } catch (error) {
+      oops(error);
+    }
+  };
   const count = Object.keys(drafts).length;
   const used = new Set();
   return html`<form class="config" onSubmit=${save}>${GROUPS.map(([title, belongs]) => {
     const members = config.settings.filter((item) => !used.has(item.name) && belongs.test(item.name));
     members.forEach((item) => used.add(item.name));
-    return members.length ? html`<section class="section" key=${title}><div class="section-head"><h2>${title}</h2></div><div class="sheet settings">${members.map((item) => html`<${Setting} key=${item.name} item=${item} draft=${drafts[item.name]} error=${errors[item.name]} onChange=${change(item)} />`)}</div></section>` : null;
+    return members.length ? html`<section class="section" key=${title}><div class="section-head"><h2>${title}</h2></div><div class="sheet settings">${members.map((item) => html`<${Setting} key=${item.name} item=${item} draft=${drafts[item.name]} error=${errors[item.name]} onChange=${change(item)} onReset=${() => reset(item)} />`)}</div></section>` : null;
   })}
     <${Names} title="Aliases" entries=${config.aliases} /><${Names} title="Chains" entries=${config.chains} />
     ${count ? html`<div class="save-bar" role="group" aria-label="Unsaved settings"><span>${plural(count, "change")} not saved</span><span class="grow" /><${Button} kind="ghost" onClick=${() => { setDrafts({}); setErrors({}); }}>Discard<//><${Button} kind="primary" type="submit" busy=${busy}>Save<//></div>` : null}</form>`;

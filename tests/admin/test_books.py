@@ -70,7 +70,9 @@ async def test_usage_adds_up_and_says_what_has_no_price(house: House, admin: Adm
     assert len((await admin.usage({"group": "day"}))["rows"]) == 1
 
 
-@pytest.mark.parametrize(("query", "param"), [({"group": "colour"}, "group"), ({"from": "x"}, "from"), ({"from": "1d", "to": "2d"}, "from")])
+@pytest.mark.parametrize(
+    ("query", "param"), [({"group": "colour"}, "group"), ({"from": "x"}, "from"), ({"from": "1d", "to": "2d"}, "from")]
+)
 async def test_a_report_that_makes_no_sense_is_refused(admin: Admin, query: dict[str, str], param: str) -> None:
     with pytest.raises(GatewayError) as caught:
         await admin.usage(query)

@@ -66,7 +66,9 @@ def test_a_key_on_the_command_line_is_warned_of(capsys: pytest.CaptureFixture[st
     assert "sk-1" not in err
 
 
-@pytest.mark.parametrize(("body", "missing"), [({}, "provider"), ({"provider": "openai"}, "--key-env"), ({"provider": "custom-openai"}, "--base-url")])
+@pytest.mark.parametrize(
+    ("body", "missing"), [({}, "provider"), ({"provider": "openai"}, "--key-env"), ({"provider": "custom-openai"}, "--base-url")]
+)
 def test_without_a_terminal_the_missing_option_is_named(body: dict[str, Any], missing: str) -> None:
     with pytest.raises(click.UsageError, match=missing):
         wizard({"provider": "", **body}, ask_for_missing=False)

@@ -20,22 +20,20 @@ def test_the_last_lines(cli: Cli, omni_home: Path) -> None:
 
 def test_following_goes_on_after_the_log_is_rotated(tmp_path: Path) -> None:
     path = log(tmp_path, "old\n")
-    steps = [
-        lambda: path.open("a").write("half"),
-        lambda: path.open("a").write(" a line\n"),
-        lambda: (path.rename(tmp_path / "log.1"), path.write_text("new file\n")),
-    ]
-    kept = []
 
-    def pause(_: float) -> None:
-        kept.append(steps.pop(0)())
+    def append(text: str) -> None:
+        with path.open("a") as file:
+            file.write(text)
 
-    with path.open() as file:
-        file.read()
-        lines = tail(file, path, pause)
-        assert next(lines) == "half a line"
-        assert next(lines) == "new file"
-        lines.close()
+    def rotate() -> None:
+        path.rename(tmp_path / "log.1")
+        path.write_text("new file\n")
+
+    steps = [lambda: append("half"), lambda: append(" a line\n"), rotate]
+    lines = tail(path, len("old\n"), lambda _: steps.pop(0)())
+    assert next(lines) == "half a line"
+    assert next(lines) == "new file"
+    lines.close()  # type: ignore[attr-defined]
 
 
 def test_a_failed_request_says_why_and_cannot_steer_the_terminal() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGS = [
     "--no-sandbox",
@@ -44,9 +46,13 @@ class Mock:
         return [call for call in self.tell("calls")["calls"] if call["method"] == method]
 
     def send(self, path: str, body: Any, **headers: str) -> Any:
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.load(response)
+        return send(self.url, path, body, **headers)
+
+
+def send(url: str, path: str, body: Any, **headers: str) -> Any:
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +61,26 @@ def mock() -> Iterator[Mock]:
         assert process.stdout is not None
         try:
             yield Mock(process.stdout.readline().strip())
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Iterator[str]:
+    """The address of the real server, started as a user starts it, on an empty home."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OMNI_")} | {"OMNI_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "omni_connector", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            said = ""
+            for line in process.stdout:
+                said += line
+                if found := re.search(r"http://localhost:\d+$", line.strip()):
+                    break
+            else:
+                pytest.fail(f"the server ended before it was ready: {said}")
+            yield found.group()
         finally:
             process.terminate()
 
@@ -73,12 +99,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(mock: Mock, browser: Any) -> Iterator[Any]:
-    """`open_page(scenario, path)` → a page. After the test: no console error, no policy violation, no request left the origin."""
+    """`open_page(scenario, path)` → a page of the mock (or of `url`). Afterwards: no console error, no policy violation, no request elsewhere."""
     faults: list[str] = []
     opened: list[Any] = []
 
-    def open_one(scenario: str, path: str = "", *, errors_expected: bool = False, **options: Any) -> Any:
-        mock.tell("scenario", name=scenario)
+    def open_one(scenario: str, path: str = "", *, url: str = "", errors_expected: bool = False, **options: Any) -> Any:
+        if not url:
+            mock.tell("scenario", name=scenario)
+        base = url or mock.url
         context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce", **options)
         context.set_default_timeout(8000)
         context.add_init_script(WATCH_POLICY)
@@ -88,8 +116,8 @@ def open_page(mock: Mock, browser: Any) -> Iterator[Any]:
         page.on(
             "console", lambda m: faults.append(f"console: {m.text}") if m.type in ("error", "warning") and not errors_expected else None
         )
-        page.on("request", lambda r: None if r.url.startswith((mock.url, "data:")) else faults.append(f"left the origin: {r.url}"))
-        page.goto(f"{mock.url}/#/{path}")
+        page.on("request", lambda r: None if r.url.startswith((base, "data:")) else faults.append(f"left the origin: {r.url}"))
+        page.goto(f"{base}/#/{path}")
         return page
 
     yield open_one

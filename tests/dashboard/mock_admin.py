@@ -353,6 +353,8 @@ async def chat() -> Any:
     state.put_request(row | {"state": "open", "outcome": None, "duration_ms": None})
     await asyncio.sleep(0.15)
     state.put_request(row)
+    beat = {"at": now(), "ok": True, "ms": 1180, "flag": None}
+    state.accounts[used["id"]] = used | {"requests_today": used["requests_today"] + 1, "heartbeat": [*used["heartbeat"], beat]}
     return {
         "id": row["id"],
         "model": "auto",

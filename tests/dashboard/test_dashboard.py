@@ -16,6 +16,8 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
 from playwright.sync_api import expect
 
+from .conftest import send
+
 HOSTILE = '<img src=x onerror="window.__pwned=1"><script>window.__pwned=1</script>'
 BACKGROUND = """() => {
   const pixel = document.createElement("canvas").getContext("2d");
@@ -33,11 +35,11 @@ def create_key(page: Any, name: str) -> str:
     return str(page.get_by_role("dialog").get_by_test_id("fresh-key").inner_text())
 
 
-def test_first_run_from_empty_page_to_live_request(mock: Any, open_page: Any) -> None:  # O-02, O-05, O-06, C-98
-    page = open_page("empty")
+def walk_first_run(page: Any, url: str) -> None:
+    """Empty page → demo account → key, shown once → snippet, copied → the light turns on → the row appears in activity."""
     expect(page.get_by_role("heading", name="One key for every AI account you own")).to_be_visible()
     page.get_by_role("button", name="Try the demo provider").click()
-    expect(page.get_by_role("cell", name="demo demo Demo")).to_be_visible()
+    expect(page.get_by_role("cell", name=re.compile("^demo demo Demo"))).to_be_visible()
 
     key = create_key(page, "laptop")
     assert key.startswith("omni-")
@@ -45,11 +47,11 @@ def test_first_run_from_empty_page_to_live_request(mock: Any, open_page: Any) ->
     expect(dialog.get_by_text("Shown once.")).to_be_visible()
     dialog.get_by_role("button", name="Copy curl snippet").click()
     snippet = page.evaluate("navigator.clipboard.readText()")
-    assert snippet.startswith(f"curl {mock.url}/v1/chat/completions")
+    assert snippet.startswith(f"curl {url}/v1/chat/completions")
     assert f"Authorization: Bearer {key}" in snippet
     for tab, part in [
-        ("OpenAI SDK", f'base_url="{mock.url}/v1"'),
-        ("Anthropic SDK", f'base_url="{mock.url}"'),
+        ("OpenAI SDK", f'base_url="{url}/v1"'),
+        ("Anthropic SDK", f'base_url="{url}"'),
         ("Claude Code", "ANTHROPIC_BASE_URL"),
     ]:
         dialog.get_by_role("tab", name=tab).click()
@@ -61,13 +63,14 @@ def test_first_run_from_empty_page_to_live_request(mock: Any, open_page: Any) ->
 
     expect(page.get_by_text("Waiting for the first request")).to_be_visible()
     body = json.loads(snippet.split("-d '")[1].removesuffix("'"))
-    mock.send("/v1/chat/completions", body, Authorization=f"Bearer {key}")
+    send(url, "/v1/chat/completions", body, Authorization=f"Bearer {key}")
     expect(page.get_by_text("The first request arrived.")).to_be_visible()
+    expect(page.get_by_label("demo: 0 of the last 1 attempts failed")).to_be_visible()
 
     page.keyboard.press("g")
     page.keyboard.press("t")
     expect(page.locator("table.requests tbody tr")).to_have_count(1)
-    mock.send("/v1/chat/completions", body, Authorization=f"Bearer {key}")
+    send(url, "/v1/chat/completions", body, Authorization=f"Bearer {key}")
     expect(page.locator("table.requests tbody tr")).to_have_count(2)
     expect(page.locator("table.requests tbody tr").first).to_contain_text("Answered")
 
@@ -75,6 +78,14 @@ def test_first_run_from_empty_page_to_live_request(mock: Any, open_page: Any) ->
     expect(page.locator("table.requests tbody tr")).to_have_count(2)
     assert key not in page.content()
     assert key not in page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+
+
+def test_first_run_from_empty_page_to_live_request(mock: Any, open_page: Any) -> None:
+    walk_first_run(open_page("empty"), mock.url)
+
+
+def test_first_run_on_the_product(product: str, open_page: Any) -> None:  # O-02, O-03, O-05, O-06, C-98
+    walk_first_run(open_page("", url=product), product)
 
 
 def test_hostile_text_stays_text(open_page: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import random
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from omni_connector.store import settings as rows
 from omni_connector.store.engine import Database, DatabaseError
 from omni_connector.store.tables import settings
 
+HAVE_ASYNCPG = importlib.util.find_spec("asyncpg") is not None
 ENV = {"PYTHONPATH": str(Path(omni_connector.__file__).parent.parent), "PATH": ""}
 
 
@@ -193,3 +195,13 @@ async def test_repr_hides_the_password() -> None:
     engine = create_async_engine("sqlite+aiosqlite://")
     shown = repr(Database(sa.make_url("postgresql://u:hunter2@h/d"), engine, engine, None))
     assert "hunter2" not in shown
+
+
+async def test_a_postgresql_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "asyncpg", None)
+        with pytest.raises(DatabaseError, match="extra `postgres`"):
+            await Database.open("postgresql://localhost/x")
+    if HAVE_ASYNCPG:
+        with pytest.raises(DatabaseError, match="OMNI_DATABASE_URL"):
+            await Database.open("postgresql://127.0.0.1:9/x")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from omni_connector.secrets import new_id
 from omni_connector.snapshot import Account
@@ -208,3 +209,25 @@ async def test_pruning_goes_in_chunks_and_spares_open_rows(db: Database) -> None
     assert [await prune(before_ms=START + 6000, chunk=3) for _ in range(3)] == [3, 2, 0]
     assert await prune(keep_rows=2) == 2
     assert await found(db) == [ids[9], ids[8], ids[0]]
+
+
+async def test_the_dashboards_questions_do_not_read_the_whole_table(lite: Database) -> None:
+    plans: list[str] = []
+
+    def explain(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE")):
+            rows = conn.connection.cursor()
+            rows.execute("EXPLAIN QUERY PLAN " + statement, parameters)
+            plans.extend(row[3] for row in rows.fetchall())
+
+    def ask(conn: sa.Connection) -> None:
+        sa.event.listen(conn, "before_cursor_execute", explain)
+        requests.account_activity(conn, START)
+        requests.list_requests(conn, {}, "req_x", 50)
+        requests.list_requests(conn, {"status": "open"}, None, 50)
+        requests.recover(conn, ["prc_1"], START)
+        requests.usage(conn, "account", START, START + DAY)
+
+    await lite.tx(ask)
+    assert any("requests" in plan for plan in plans)
+    assert [plan for plan in plans if plan.startswith("SCAN requests") and "ix_requests_open" not in plan] == []

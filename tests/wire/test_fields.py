@@ -47,7 +47,7 @@ def test_a_body_must_be_an_object(value: Any) -> None:
 
 
 def test_required_gives_an_example() -> None:
-    with pytest.raises(GatewayError, match='`tools\\[0\\].name` is missing or empty. Add it, for example "x"'):
+    with pytest.raises(GatewayError, match=r'`tools\[0\].name` is missing or empty. Add it, for example "x"'):
         Fields({"name": ""}, "tools[0]").required("name", '"x"')
 
 

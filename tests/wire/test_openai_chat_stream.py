@@ -21,12 +21,11 @@ from omni_connector.chat import (
     RefusalPart,
     TextPart,
     ToolCallPart,
-    Usage,
     fold,
 )
 from omni_connector.errors import Kind
 from omni_connector.wire.openai_chat import NAME, ResponseParser
-from omni_connector.wire.openai_chat_words import DETAIL, EXTRA_CONTENT, to_usage
+from omni_connector.wire.openai_chat_words import DETAIL, EXTRA_CONTENT
 from tests.wire.openai_chat_reading import ORIGIN, check_events, folded, parse, read, request, transcript
 
 
@@ -321,48 +320,3 @@ def test_parts_of_a_whole_answer_open_in_order() -> None:
         {"choices": [{"message": {"content": "t", "reasoning_content": "r", "tool_calls": [{"id": "a", "function": {"name": "f"}}]}}]}
     )
     assert [event.kind for event in events if isinstance(event, PartStart)] == ["reasoning", "text", "tool_call"]
-
-
-# ---------------------------------------------------------------- Usage
-
-
-@pytest.mark.parametrize(
-    ("raw", "input_", "read_", "written", "output", "reasoning"),
-    [
-        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}, 9, None, None, 3, None),
-        ({"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}, 5, 4, None, 3, None),
-        ({"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2}}, 3, 4, 2, 3, None),
-        ({"prompt_tokens": 434, "completion_tokens": 5, "prompt_cache_hit_tokens": 384, "prompt_cache_miss_tokens": 50}, 50, 384, None, 5, None),
-        ({"prompt_tokens": 9, "completion_tokens": 3, "cached_tokens": 4, "prompt_tokens_details": {"cached_tokens": 0}}, 5, 4, None, 3, None),
-        ({"prompt_tokens": 9, "completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 2}}, 9, None, None, 3, 2),
-        # xAI: reasoning beside completion; Vercel: likewise, and not in the total; Google: not named at all.
-        (
-            {"prompt_tokens": 493, "completion_tokens": 35, "total_tokens": 582, "completion_tokens_details": {"reasoning_tokens": 54}},
-            *(493, None, None, 89, 54),
-        ),
-        (
-            {"prompt_tokens": 40, "completion_tokens": 14, "total_tokens": 54, "completion_tokens_details": {"reasoning_tokens": 43}},
-            *(40, None, None, 57, 43),
-        ),
-        ({"prompt_tokens": 66, "completion_tokens": 6, "total_tokens": 100}, 66, None, None, 34, None),
-        # Mistral: audio beside the prompt.
-        (
-            {"prompt_tokens": 11, "completion_tokens": 15, "total_tokens": 401, "prompt_tokens_details": {"audio_tokens": 375, "cached_tokens": 9}},
-            *(377, 9, None, 15, None),
-        ),
-        # A cached count beyond the prompt cannot be true.
-        ({"prompt_tokens": 347, "completion_tokens": 18, "total_tokens": 365, "prompt_tokens_details": {"cached_tokens": 403}}, 0, 347, None, 18, None),
-        ({"prompt_tokens": 36, "total_tokens": 60}, 36, None, None, 24, None),
-        ({"prompt_tokens": 9.0, "completion_tokens": "x", "prompt_tokens_details": None}, 9, None, None, None, None),
-    ],
-)  # fmt: skip
-def test_usage_becomes_exclusive(
-    raw: Any, input_: int | None, read_: int | None, written: int | None, output: int | None, reasoning: int | None
-) -> None:
-    usage = to_usage(raw)
-    assert usage == Usage(input_, read_, written, output, reasoning, raw)
-
-
-@pytest.mark.parametrize("raw", [None, {}, [], "x", {"prompt_tokens": -1}, {"prompt_tokens": True}])
-def test_no_usage(raw: Any) -> None:
-    assert to_usage(raw) is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_encode_and_decode_are_opposites(wanted: list[tuple[str, bytes]], places
     one_line = [(name, data.replace(b"\n", b"").replace(b"\r", b"")) for name, data in wanted]
     data = b"".join(encode(text, name) for name, text in one_line)
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    assert events(*(data[start:end] for start, end in zip(edges, edges[1:], strict=False))) == one_line
+    assert events(*(data[start:end] for start, end in pairwise(edges))) == one_line
 
 
 def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
