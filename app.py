@@ -34,9 +34,10 @@ from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from omni_connector import __version__, auth, secrets, settings, usage
+from omni_connector.admin import now_ms
 from omni_connector.call import Call, Headers, client_name, error_answer, lower
 from omni_connector.errors import GatewayError, Kind, bad_request
-from omni_connector.gateway import PROVIDER_NAMES, Gateway, now_ms
+from omni_connector.gateway import PROVIDER_NAMES, Gateway
 from omni_connector.relay import LEFT
 from omni_connector.root import ROOT
 from omni_connector.snapshot import ClientKey

@@ -10,18 +10,18 @@ import asyncio
 import logging
 import os
 import random
-import time
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from omni_connector import catalog, providers, secrets, settings, usage
-from omni_connector.admin import Admin, Process, TestResult
+from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
 from omni_connector.call import Call
 from omni_connector.chat import Usage
-from omni_connector.errors import GatewayError
+from omni_connector.errors import GatewayError, Kind
 from omni_connector.jobs import Jobs
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
@@ -31,7 +31,7 @@ from omni_connector.relay import Deadlines, Doors, Relay
 from omni_connector.routing.health import HealthSettings, cooldown_for, needs_login, recover, scope_of
 from omni_connector.routing.plan import Plan, make_plan
 from omni_connector.routing.pool import Pool
-from omni_connector.routing.resolve import Candidate, ModelName, resolve, visible_models
+from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
 from omni_connector.snapshot import Account, ClientKey, Cooldown, Snapshot
 from omni_connector.store import accounts as account_rows
 from omni_connector.store import keys as key_rows
@@ -50,9 +50,7 @@ PROVIDER_NAMES: Mapping[str, str] = {
     **{name: name for name in providers.PROVIDERS},
 }
 
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 
 
 class Gateway:
@@ -154,13 +152,24 @@ class Gateway:
     async def reload(self) -> None:
         """Read the configuration anew. What is in flight keeps the snapshot it began with."""
         async with self._reloading:
-            fresh = await self.db.run(lambda conn: load_snapshot(conn, self.vault, providers.complete))
+            fresh = await self.db.run(lambda conn: load_snapshot(conn, self.vault, self._complete))
             if fresh.version >= self.snapshot.version:
                 self._take(fresh)
+
+    def _complete(self, account: Account) -> Account:
+        """The facts of the provider's row, and the system's proxy where the settings want it."""
+        account = providers.complete(account)
+        wanted = {"openai": self.settings.use_system_proxy_openai, "anthropic": self.settings.use_system_proxy_claude}
+        if account.proxy_url or not wanted.get(account.provider):
+            return account
+        proxy = next((self.env[name] for name in PROXY_VARIABLES if self.env.get(name)), "")
+        return replace(account, proxy_url=proxy)
 
     def _take(self, fresh: Snapshot) -> None:
         self.snapshot = fresh
         self.settings = stored = settings.load(self.env, fresh.settings)
+        self.ledger.gather = stored.group_commit_ms / 1000
+        self.upstream.connect_timeout = stored.connect_timeout_s
         self.admin.settings = stored
         self.endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
         self.pool.sync(fresh, now_ms())
@@ -197,19 +206,38 @@ class Gateway:
 
     def plan(self, call: Call, view: View) -> Plan:
         stored = self.settings
-        name = view.model
-        if call.provider:
-            name = f"{call.provider}/{name}" if name and name != "auto" else call.provider
-        resolution = resolve(
-            name,
-            self.snapshot,
-            call.wire,
-            call.key,
-            family=catalog.family,
-            default_model=stored.default_model,
-            provider_aliases=PROVIDER_NAMES,
-        )
+        resolution = self._resolve(view.model, call)
         return make_plan(resolution, view.needs, call.key, self.pool, stored.strategy, now_ms(), self._rng)
+
+    def _resolve(self, name: str, call: Call) -> Resolution:
+        """A pin by path or header first, then the default provider, then the name as it stands (CONTRACT §4)."""
+
+        def look_up(wanted: str) -> Resolution:
+            return resolve(
+                wanted,
+                self.snapshot,
+                call.wire,
+                call.key,
+                family=catalog.family,
+                default_model=self.settings.default_model,
+                provider_aliases=PROVIDER_NAMES,
+            )
+
+        if call.provider:
+            return look_up(call.provider if name in ("", "auto") else f"{call.provider}/{name}")
+        preferred = PROVIDER_NAMES.get(self.settings.default_provider, "")
+        if preferred:
+            try:
+                return look_up(preferred if name in ("", "auto") else f"{preferred}/{name}")
+            except GatewayError as error:
+                if error.kind is not Kind.MODEL_NOT_FOUND:
+                    raise
+        try:
+            return look_up(name)
+        except GatewayError as error:
+            if error.kind is not Kind.MODEL_NOT_FOUND or not self.settings.spoof_unknown_models:
+                raise
+        return look_up("auto")
 
     def models(self, key: ClientKey) -> list[ModelName]:
         return visible_models(self.snapshot, key, family=catalog.family, provider_aliases=PROVIDER_NAMES)

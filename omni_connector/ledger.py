@@ -32,7 +32,7 @@ class Ledger:
 
     def __init__(self, write: Write, *, gather: float = 0.002) -> None:
         self._write = write
-        self._gather = gather
+        self.gather = gather
         self._opens: list[tuple[Row, asyncio.Future[None]]] = []
         self._settles: list[tuple[Row, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
@@ -76,7 +76,7 @@ class Ledger:
             await self._wake.wait()
             # Alone, a row is committed at once; under load a short wait lets one fsync serve many.
             if self.waiting > 1 and not self._closing:
-                await asyncio.sleep(self._gather)
+                await asyncio.sleep(self.gather)
             self._wake.clear()
             opens, self._opens = self._opens, []
             settles, self._settles = self._settles, []

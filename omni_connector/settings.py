@@ -56,11 +56,14 @@ class Settings:
     """All settings with their types. `Settings()` is the defaults; `load` is how a running program gets them."""
 
     # Listening
-    host: str = _row("127.0.0.1", "Address to listen on. Another one than this machine's own also needs allow_remote.", seed=("HOST",))
-    port: int = _row(38471, "Port to listen on; 0 takes any free one.", seed=("PORT",), low=0, high=65535)
-    allow_remote: bool = _row(False, "Let other machines reach the dashboard and admin API.", seed=("ALLOW_REMOTE_DASHBOARD",))
+    host: str = _row(
+        "127.0.0.1", "Address to listen on. Another one than this machine's own also needs allow_remote.", seed=("HOST",), stored=False
+    )
+    port: int = _row(38471, "Port to listen on; 0 takes any free one.", seed=("PORT",), low=0, high=65535, stored=False)
+    allow_remote: bool = _row(
+        False, "Let other machines reach the dashboard and admin API.", seed=("ALLOW_REMOTE_DASHBOARD",), stored=False
+    )
     cors_origins: tuple[str, ...] = _row((), "Web origins whose pages may call the client API, for example https://app.example.")
-    trusted_proxies: tuple[str, ...] = _row((), "Addresses or networks of reverse proxies whose X-Forwarded-… headers are believed.")
     open_browser: bool = _row(False, "Open the dashboard in a browser when the server starts.")
     body_limit_mb: int = _row(128, "Largest request body, in MiB.", low=1, high=4096)
     # Storage
@@ -90,7 +93,6 @@ class Settings:
     attempts_window_s: float = _row(60.0, "Seconds after which no further account is tried.", low=0)
     retry_budget: float = _row(0.2, "Second attempts that may run at once, as a share of all running requests.", low=0, high=1)
     retry_budget_min: int = _row(10, "Second attempts that may always run at once.", low=0)
-    max_error_count: int = _row(5, "Failures in a row after which an account is taken out for the longest guessed time.", low=1)
     guessed_cooldown_max_s: int = _row(600, "Longest time an account is out when the provider states none, in seconds.", low=1, high=600)
     # Deadlines
     connect_timeout_s: float = _row(10.0, "Seconds to connect to a provider.", low=0.1)
@@ -102,28 +104,8 @@ class Settings:
     # Network
     use_system_proxy_openai: bool = _row(False, "Reach OpenAI through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_OPENAI",))
     use_system_proxy_claude: bool = _row(False, "Reach Anthropic through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_CLAUDE",))
-    use_system_proxy_gemini: bool = _row(False, "Reach Google through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_GEMINI",))
-    # Sign-in
-    gemini_oauth_client_id: str = _row(
-        "", "Your own Google OAuth client id.", seed=("GEMINI_OAUTH_CLIENT_ID", "ONEAPI_GEMINI_OAUTH_CLIENT_ID")
-    )
-    gemini_oauth_client_secret: str = _row(
-        "", "Its client secret.", seed=("GEMINI_OAUTH_CLIENT_SECRET", "ONEAPI_GEMINI_OAUTH_CLIENT_SECRET"), secret=True, stored=False
-    )
-    gemini_oauth_source_file: str = _row("", "File to read both from.", seed=("ONEAPI_GEMINI_OAUTH_SOURCE_FILE",))
-    google_cloud_project: str = _row(
-        "", "Google Cloud project for sign-ins that need one.", seed=("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT_ID")
-    )
     # Logs
     log_level: str = _row("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
-    prompt_log_mode: str = _row(
-        "none",
-        "Where prompts and answers are written; none keeps them nowhere.",
-        seed=("PROMPT_LOG_MODE",),
-        choices=("none", "console", "file"),
-    )
-    prompt_log_filename: str = _row("prompts.log", "File in logs/ for prompt_log_mode file.", seed=("PROMPT_LOG_FILENAME",))
-
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     """Name → where the value came from; what is not listed is a default."""
 

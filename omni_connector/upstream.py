@@ -229,14 +229,14 @@ class Upstream:
     """Owns the connection pools of a process, opened with the first call; `close` at the end."""
 
     def __init__(self, *, connect_timeout: float = 10.0) -> None:
-        self._connect_timeout = connect_timeout
+        self.connect_timeout = connect_timeout
         self._session: aiohttp.ClientSession | None = None
         self._clients: dict[str, httpx2.AsyncClient] = {}
 
     async def open(self) -> None:
         # No limit here: accounts have their own. Idle connections go before common servers drop them (uvicorn: 5 s).
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=4.5)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=None)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout, sock_read=None)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=True
         )
@@ -286,7 +286,7 @@ class Upstream:
     async def _send_httpx(self, request: UpstreamRequest, host: str) -> Exchange:
         client = self._clients.get(request.proxy_url)
         if client is None:
-            timeout = httpx2.Timeout(connect=self._connect_timeout, read=None, write=60, pool=self._connect_timeout)
+            timeout = httpx2.Timeout(connect=self.connect_timeout, read=None, write=60, pool=self.connect_timeout)
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50)
             client = httpx2.AsyncClient(
                 proxy=request.proxy_url, timeout=timeout, limits=limits, trust_env=False, http2=True, follow_redirects=False

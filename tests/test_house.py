@@ -87,7 +87,6 @@ DOORS: Mapping[str, tuple[str, ...]] = {
 """Library → the only rooms that may import it."""
 
 COVERED_BY: Mapping[str, str] = {
-    "wire/anthropic_*.py": "wire/test_anthropic_messages.py",
     "wire/openai_chat_*.py": "wire/test_openai_chat.py",
 }
 """Sources (a pattern) → the test file that covers them, where it is not the mirrored path. Only for parts of one whole that have

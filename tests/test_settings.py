@@ -23,7 +23,7 @@ def test_the_table_is_complete_and_sound() -> None:
 
 
 def test_environment_then_database_then_default() -> None:  # C-55
-    assert load({}, {"port": "5"}).port == 5
+    assert load({}, {"max_attempts": "5"}).max_attempts == 5
     both = load({"OMNI_PORT": "6", "PORT": "7", "MODEL_PROVIDER": "groq"}, {"port": "5", "unknown": "x"})
     assert (both.port, both.default_provider) == (6, "groq")
     assert load({"OMNI_PORT": " ", "PORT": "7"}).port == 7
@@ -41,7 +41,7 @@ def test_environment_then_database_then_default() -> None:  # C-55
         ({"OMNI_PORT": "65536"}, {}, r"OMNI_PORT='65536' is too large; use at most 65535\."),
         ({"OMNI_RETRY_BUDGET": "nan"}, {}, r"OMNI_RETRY_BUDGET='nan' is not a number"),
         ({"OMNI_CLIENT_AUTH": "maybe"}, {}, r"is not a yes or no; use true or false\."),
-        ({"PROMPT_LOG_MODE": "disk"}, {}, r"PROMPT_LOG_MODE='disk' is not a choice; use one of none, console, file\."),
+        ({"OMNI_LOG_LEVEL": "loud"}, {}, r"OMNI_LOG_LEVEL='loud' is not a choice; use one of debug, info, warning, error\."),
         ({}, {"max_attempts": "0"}, r"stored setting max_attempts='0' is too small; use at least 1\."),
     ],
 )
@@ -58,7 +58,7 @@ def test_secrets_are_masked() -> None:
 
 def test_checking_what_the_api_stores() -> None:
     cases: list[tuple[str, object, str]] = [
-        ("port", 80, "80"),
+        ("max_attempts", 8, "8"),
         ("client_auth", False, "false"),
         ("client_auth", "NO", "false"),
         ("cors_origins", ["a", "b"], "a,b"),
@@ -67,7 +67,7 @@ def test_checking_what_the_api_stores() -> None:
     ]
     for name, value, text in cases:
         assert settings.check(BY_NAME[name], value) == text
-    for name, value in (("port", None), ("port", {}), ("port", True), ("strategy", "best"), ("database_url", "sqlite:////x")):
+    for name, value in (("max_attempts", None), ("max_attempts", {}), ("max_attempts", True), ("port", "80"), ("strategy", "best"), ("database_url", "sqlite:////x")):
         with pytest.raises(SettingsError, match=name):
             settings.check(BY_NAME[name], value)
 

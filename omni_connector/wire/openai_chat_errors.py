@@ -83,8 +83,8 @@ _TOO_LONG_WORDS = re.compile(
 )
 _FILTERED_WORDS = re.compile(r"content (?:management )?policy|moderation|flagged|safety (?:policy|system)", re.IGNORECASE)
 _NO_MODEL_WORDS = re.compile(
-    r"model[^.\n]{0,120}(?:does not exist|not exist|not found|is not a valid model|not available|has been deprecated|not supported)"
-    r"|(?:invalid|unknown|no such) model|deployment[^.\n]{0,80}does not exist",
+    r"model[^.\n]{0,120}(?:does not exist|not exist|not found|not available|has been deprecated|not supported)"
+    r"|(?:invalid|unknown|no such|not a valid) model|deployment[^.\n]{0,80}does not exist",
     re.IGNORECASE,
 )
 _REJECTED_WORDS = re.compile(r"(?:incorrect|invalid) api key|api key (?:is )?(?:not valid|invalid|expired)", re.IGNORECASE)

@@ -131,14 +131,14 @@ export function Keys() {
     <${BaseUrls} />
     ${!ready.value ? html`<${Skeleton} />` : !list.length ? html`<${Empty} icon="key-round" title="No key yet" action=${html`<${Button} kind="primary" icon="plus" onClick=${createKey}>Create key<//>`}>
       Programs show a key that begins with <code>omni-</code>. It stands for every account you connect.<//>`
-    : html`<div class="sheet"><table class="grid keys"><thead><tr><th>Key</th><th>Status</th><th class="p3">Limits</th><th class="p2">Expires</th><th class="p4">Created</th><th class="num">Last used</th><th><span class="sr">Actions</span></th></tr></thead>
+    : html`<div class="sheet"><table class="grid keys"><thead><tr><th>Key</th><th>Status</th><th class="p3">Limits</th><th class="p2">Expires</th><th class="p4">Created</th><th class="num p2">Last used</th><th><span class="sr">Actions</span></th></tr></thead>
       <tbody>${list.map((key) => html`<tr key=${key.id} class=${key.status === "active" ? "" : "off"}>
         <td class="c-name"><div class="stack tight"><a class="row-link cut strong" data-row href=${`#/activity?key=${encodeURIComponent(key.id)}`} title=${`Activity of ${key.name}`}>${key.name}</a><span class="mono xs t3 nowrap">${key.hint}</span></div></td>
         <td><${Status} words=${keyWords(key)} /></td>
         <td class="p3 t2 sm wrap">${limits(key) || html`<span class="t4">none</span>`}</td>
         <td class="p2 t2">${key.status === "revoked" ? html`<span class="t4">–</span>` : key.expires_at ? (key.status === "expired" ? html`<${Ago} at=${key.expires_at} suffix=" ago" />` : html`in <${In} at=${key.expires_at} />`) : html`<span class="t4">never</span>`}</td>
         <td class="p4 t2"><${Ago} at=${key.created_at} suffix=" ago" /></td>
-        <td class="num t2"><${Ago} at=${key.last_used_at} /></td>
+        <td class="num p2 t2"><${Ago} at=${key.last_used_at} /></td>
         <td class="c-actions"><div class="row-actions">${key.status === "revoked" ? null : html`<${Button} small kind="ghost" icon="refresh-cw" label=${`Rotate ${key.name}`} onClick=${() => rotate(key)} /><${Button} small kind="ghost" icon="ban" label=${`Revoke ${key.name}`} onClick=${() => revoke(key)} />`}</div></td>
       </tr>`)}</tbody></table></div>`}
     <section class="section"><div class="section-head"><h2>How to use a key</h2><span class="t3 sm">put your key where it says omni-…</span></div>

@@ -144,7 +144,7 @@ function Jobs() {
     <td class="c-name"><span class="stack tight"><span class="strong cut">${job.kind}</span>${job.key ? html`<span class="sm t3 cut">${job.key}</span>` : null}${job.last_error ? html`<span class="sm bad wrap">${job.last_error}</span>` : null}</span></td>
     <td><${Status} words=${jobWords(job)} /></td><td class="p3 t2">${job.interval_s ? span(job.interval_s * 1000) : "once"}</td>
     <td class="num p2 t2">${job.due_at ? html`<${In} at=${job.due_at} />` : "–"}</td><td class="num p2 t2"><${Ago} at=${job.last_ok_at} suffix=" ago" /></td>
-    <td class="c-actions"><div class="row-actions"><${Button} small kind="ghost" icon="play" busy=${busy === job.id} label=${`Run ${job.kind} now`} onClick=${() => run(job)}>Run now<//></div></td></tr>`)}</tbody></table></div>`}</section>`;
+    <td class="c-actions"><div class="row-actions"><${Button} small kind="ghost" icon="play" busy=${busy === job.id} label=${`Run ${job.kind} now`} onClick=${() => run(job)} /></div></td></tr>`)}</tbody></table></div>`}</section>`;
 }
 
 export function Settings() {

@@ -54,7 +54,12 @@ class Said:
     tokens: Tokens = field(default_factory=Tokens)
 
     def answer(self, wire: str, streamed: bool) -> Answer:
-        told = {(CHAT, False): _chat_whole, (CHAT, True): _chat_stream, (MESSAGES, False): _messages_whole, (MESSAGES, True): _messages_stream}
+        told = {
+            (CHAT, False): _chat_whole,
+            (CHAT, True): _chat_stream,
+            (MESSAGES, False): _messages_whole,
+            (MESSAGES, True): _messages_stream,
+        }
         return told[wire, streamed](self)
 
 

@@ -1,9 +1,9 @@
 """Real server processes and bare HTTP for tests: what a client library would hide must be seen here byte by byte.
 
-    async with running(home) as server:          # python -m omni_connector serve
-        await server.admin("POST", "/api/accounts", {"provider": "demo", "label": "demo"})
-        async with Line.open(server.url) as line:
-            reply = await line.ask("POST", "/v1/messages", {...}, {"x-api-key": key})
+async with running(home) as server:          # python -m omni_connector serve
+    await server.admin("POST", "/api/accounts", {"provider": "demo", "label": "demo"})
+    async with Line.open(server.url) as line:
+        reply = await line.ask("POST", "/v1/messages", {...}, {"x-api-key": key})
 """
 
 from __future__ import annotations
