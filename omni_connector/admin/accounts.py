@@ -44,7 +44,8 @@ class Accounts(Room):
         account = new_account(given, self._free_label(given), self._clock())
         await self._change(lambda conn: table.insert(conn, self.vault, account))
         tested = await self._discover(account.id) if given.discover else None
-        return await self._account_told(account.id, tested, key_warning(providers.get(account.provider), account.secret))
+        warning = key_warning(providers.get(account.provider), account.secret) or (bodies.BUDGET_NOTE if account.budget else None)
+        return await self._account_told(account.id, tested, warning)
 
     async def edit_account(self, account_id: str, body: object) -> Json:
         """PATCH /api/accounts/{id}. A new key or address also forgets the old one's failures and is tried at once."""

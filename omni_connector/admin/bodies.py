@@ -246,6 +246,9 @@ def at_least(value: int | None, least: int, param: str, most: int = 2**31 - 1) -
     return value
 
 
+BUDGET_NOTE = "The budget is stored, but not enforced yet: limits on money come with a later version."
+
+
 def budget(value: Mapping[str, Any] | None) -> Json | None:
     """{"amount": dollars, "period"} → the same with the amount as exact decimal text. `null`: no budget."""
     if value is None:

@@ -142,7 +142,7 @@ def key_warning(provider: Provider, secret: str) -> str | None:
         return "This is a key of omni-connector itself, not one of the provider."
     if re.match(r"(?i)bearer\s|['\"]|export\s|\w+=", secret) or re.search(r"\s", secret):
         return "The key holds more than a key (quotes, 'Bearer', a variable name or a space). Paste only the key."
-    start = provider.key_hint.split("…", 1)[0]
-    if start and not secret.startswith(start):
+    start, dots, _ = provider.key_hint.partition("…")
+    if start and dots and not secret.startswith(start):
         return f"Keys of {provider.label} usually begin with {start!r}; this one does not."
     return None

@@ -48,7 +48,8 @@ class Keys(Room):
             budget=bodies.budget(given.budget),
         )
         await self._change(lambda conn: table.insert(conn, key))
-        return {**self._key_told(key), "key": secret}
+        noted = {"warning": bodies.BUDGET_NOTE} if key.budget else {}
+        return {**self._key_told(key), **noted, "key": secret}
 
     async def edit_key(self, key_id: str, body: object) -> Json:
         """PATCH /api/keys/{id}: name, expiry and limits. A revoked key stays revoked."""

@@ -234,6 +234,8 @@ class Parts:
         inner = fragment.get("custom") if fragment.get("type") == "custom" or "custom" in fragment else fragment.get("function")
         inner = inner if isinstance(inner, dict) else {}
         name, call_id = inner.get("name"), fragment.get("id")
+        if not inner and not call_id and "index" not in fragment:
+            return
         call = self._find(fragment, call_id, name, position)
         if isinstance(name, str) and name and not call.name:
             call.name = name

@@ -88,9 +88,9 @@ def product(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
-    path = os.environ.get("DASHBOARD_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = os.environ.get("OMNI_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if not path:
-        pytest.skip("no Chromium found (Debian: apt install chromium; or set DASHBOARD_BROWSER)")
+        pytest.skip("no Chromium found (Debian: apt install chromium; or set OMNI_CHROMIUM)")
     with api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=ARGS)
         yield chromium

