@@ -61,6 +61,7 @@ CLIENT_POSTS: Mapping[str, str] = {
 
 SESSION_COOKIE = "omni_session"
 SESSION_DAYS = 30
+LINK_S = 60
 LOGIN_TRIES = 5
 """Wrong passwords per minute and peer."""
 
@@ -120,6 +121,7 @@ class Guard:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._failures: dict[str, list[float]] = {}
+        self._links: dict[str, float] = {}
         self.password_hash = ""
         self.epoch = 0
         self._loaded = False
@@ -229,6 +231,17 @@ class Guard:
             return None
         good = claims.get("epoch") == self.epoch and claims.get("password") == bool(self.password_hash)
         return claims if good else None
+
+    def new_link(self) -> str:
+        now = time.monotonic()
+        self._links = {token: until for token, until in self._links.items() if until > now}
+        token = secrets.new_id("link") + os.urandom(16).hex()
+        self._links[token] = now + LINK_S
+        return token
+
+    def redeem(self, token: str) -> bool:
+        """True once, within LINK_S seconds."""
+        return self._links.pop(token, 0.0) > time.monotonic()
 
     def csrf(self, claims: Mapping[str, Any]) -> str:
         return hmac.new(self._secret().encode(), str(claims["jti"]).encode(), hashlib.sha256).hexdigest()[:40]
@@ -618,6 +631,11 @@ def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
         response.set_data(json.dumps(answer))
         return response
 
+    @app.post("/api/session/link")
+    async def link() -> tuple[Json, int]:
+        """An address that signs a browser in, for whoever holds the admin key (`omni-connector open`)."""
+        return {"url": f"{request.scheme}://{request.host}/?t={guard.new_link()}", "expires_in_s": LINK_S}, 201
+
     @app.post("/api/login")
     async def login() -> Response:
         body = await body_json()
@@ -832,7 +850,14 @@ def add_events(app: Quart, gateway: Gateway) -> None:
 def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
     @app.get("/")
     async def index() -> Response:
-        return await app.send_static_file("index.html")
+        token = request.args.get("t", "")
+        if not token:
+            return await app.send_static_file("index.html")
+        # Away with the token from the address bar; a used or old one leads to the login like no token at all.
+        response = Response("", 303, {"location": "/"})
+        if guard.redeem(token):
+            guard.admit(response)
+        return response
 
     @app.get("/favicon.ico")
     async def favicon() -> Response:

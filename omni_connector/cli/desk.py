@@ -212,6 +212,24 @@ async def open_desk() -> AsyncIterator[Desk]:
         yield DatabaseDesk(gateway.admin)
 
 
+def sign_in_link(server: Running) -> str:
+    """A dashboard address that signs the browser in, once and within a minute; the plain address where there is no such link."""
+
+    async def fetch() -> str:
+        from omni_connector.upstream import admin_client
+
+        client = admin_client(server.url, admin_key(home()))
+        try:
+            status, answer = await client.request("POST", "/api/session/link")
+        except GatewayError:
+            return server.base_url  # it is starting or ending: the address is still right
+        finally:
+            await client.close()
+        return str(answer["url"]) if status == 201 else server.base_url
+
+    return asyncio.run(fetch())
+
+
 async def _answers(client: AdminClient) -> bool:
     """Whether the server is there. A process that is alive but refuses connections is starting, ending or not ours."""
     try:

@@ -15,7 +15,7 @@ import click
 
 from omni_connector import __version__
 from omni_connector.cli.base import Stop, json_option
-from omni_connector.cli.desk import Running, alive, ask, running
+from omni_connector.cli.desk import Running, alive, ask, running, sign_in_link
 from omni_connector.cli.logs import logs
 from omni_connector.cli.office import home, local_gateway
 from omni_connector.cli.output import MARKS, facts, note, say, show, span
@@ -117,18 +117,20 @@ def _wait_for_end(server: Running) -> None:
 @click.command("open")
 @json_option
 def open_dashboard(as_json: bool) -> None:
-    """Open the dashboard in the browser, and print its address."""
+    """Open the dashboard in the browser, signed in, and print its address."""
     server = running(home())
     if server is None:
         raise Stop("The server is not running. Start it: omni-connector")
-    opened = _browse(server.base_url)
+    opened = _has_display() and _browse(sign_in_link(server))
     show({"url": server.base_url, "opened": opened}, as_json, lambda answer: say(answer["url"]))
 
 
+def _has_display() -> bool:
+    """Without one, a text browser would take over the terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def _browse(url: str) -> bool:
-    """False where there is no display: a text browser must not take over the terminal."""
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False
     import webbrowser
 
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from omni_connector.chat import Finish, Json, Usage
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
+from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_errors import error_in
 from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, dumps, finish_of, loads, to_usage
 
@@ -38,7 +39,8 @@ class Listener:
         self._rest = b""
         self._decoder: sse.Decoder | None = None
         self._null = b""
-        self._calls = False
+        self._calls: set[int] = set()
+        """The choices that called a tool."""
         self._heard = False
 
     def feed(self, chunk: bytes) -> None:
@@ -79,9 +81,10 @@ class Listener:
             message = choice.get("message") if isinstance(choice, dict) else None
             if isinstance(message, dict):
                 self._count_message(message)
+        self._note_calls(value, "message")
         self._read(value)
         if self.error is None:
-            self.finish = self.finish or finish_of(None, self._calls)
+            self.finish = self.finish or finish_of(None, 0 in self._calls)
             self.first_output = self.ended = True
 
     # ------------------------------------------------------------ Events
@@ -112,7 +115,7 @@ class Listener:
         if len(data) < 16 and data.strip() == DONE:
             self.ended = True
             if self.finish is None and self._heard:
-                self.finish = finish_of(None, self._calls)
+                self.finish = finish_of(None, 0 in self._calls)
             return
         if not self._heard and b'"choices"' in data:
             self._heard = True
@@ -123,8 +126,9 @@ class Listener:
         found = _TEXT.search(data, at)
         while found is not None:
             found = _TEXT.search(data, self._count(data, found.end()))
-        if not self._calls and (b'"tool_calls"' in data or b'"function_call"' in data) and _CALLS.search(data):
-            self._calls = self.first_output = True
+        if b'"name"' in data and _CALLS.search(data):
+            self.first_output = True
+            self._note_calls(loads(data), "delta")
         if (
             data.count(b'"finish_reason"') != data.count(self._null)
             or (b'"usage"' in data and b'"usage":null' not in data)
@@ -168,14 +172,23 @@ class Listener:
                 self.error = GatewayError(FAILED_FINISH[word], f"The provider broke the answer off (finish_reason {word!r}).")
                 return
             self.first_output = True
-            if self.finish is None or choice.get("index") in (0, None):
-                self.finish = finish_of(word, self._calls)
+            number = integer(choice.get("index")) or 0
+            if self.finish is None or number == 0:
+                self.finish = finish_of(word, number in self._calls)
         usage = chunk.get("usage")
         if usage is None and isinstance(chunk.get("x_groq"), dict):
             usage = chunk["x_groq"].get("usage")
         counts = to_usage(usage) if isinstance(usage, dict) else None
         if counts is not None:
             self.usage = counts if self.usage is None else self.usage.merged(counts)
+
+    def _note_calls(self, chunk: Any, inner: str) -> None:
+        choices = chunk.get("choices") if isinstance(chunk, dict) else None
+        for position, choice in enumerate(choices if isinstance(choices, list) else ()):
+            said = choice.get(inner) if isinstance(choice, dict) else None
+            if isinstance(said, dict) and (said.get("tool_calls") or said.get("function_call")):
+                number = integer(choice.get("index"))
+                self._calls.add(position if number is None else number)
 
     def _count_message(self, message: Json) -> None:
         for key in ("content", "reasoning_content", "reasoning", "refusal"):
@@ -186,7 +199,6 @@ class Listener:
         calls = calls if isinstance(calls, list) else []
         if isinstance(message.get("function_call"), dict):
             calls = [*calls, {"function": message["function_call"]}]
-        self._calls = self._calls or bool(calls)
         for call in calls:
             inner = (call.get("function") or call.get("custom")) if isinstance(call, dict) else None
             text = (inner.get("arguments") or inner.get("input")) if isinstance(inner, dict) else None
