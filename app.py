@@ -904,7 +904,7 @@ def main(host: str | None = None, port: int | None = None, *, jobs: bool = True,
     host, port = host or first.host, first.port if port is None else port
     if not is_loopback_name(host) and not first.allow_remote:
         return complain(
-            f"{host} is reachable from other machines: set a password (omni-connector open) and OMNI_ALLOW_REMOTE=1, or use 127.0.0.1."
+            f"{host} is reachable from other machines: set a password (dashboard, Settings) and OMNI_ALLOW_REMOTE=1, or use 127.0.0.1."
         )
     set_up_logging(home, first.log_level)
     try:
@@ -977,7 +977,8 @@ async def password_is_set(gateway: Gateway) -> bool:
 def guard_remote(gateway: Gateway, host: str, has_password: bool) -> None:
     if not is_loopback_name(host) and not has_password:
         raise GatewayError(
-            Kind.FORBIDDEN, f"{host} is reachable from other machines, and no password is set. Start on 127.0.0.1 once and set one."
+            Kind.FORBIDDEN,
+            f"{host} is reachable from other machines, and no password is set. Start on 127.0.0.1 first and set one in the dashboard, under Settings.",
         )
 
 

@@ -20,6 +20,14 @@ Write = Callable[[Sequence[Row], Sequence[Row]], Awaitable[None]]
 
 log = logging.getLogger("omni.ledger")
 
+Waiting = tuple[Row, asyncio.Future[None] | None]
+"""A row and who waits for it; nobody waits for one that is offered again."""
+
+BARE = ("id", "settled_at", "outcome", "http_status", "flag")
+"""What a settlement is reduced to when the database takes the rest of it not even alone."""
+PROBES = 3
+"""Rows that are refused one by one before the database itself is held to be out of order."""
+
 RETRIES = (0.05, 0.25, 1.0)
 """Seconds between tries when the database refuses (locked by another process, disk full): then the callers are told."""
 
@@ -41,7 +49,7 @@ class Ledger:
         self.commits = 0
         self.rows = 0
         self.unsettled: list[Row] = []
-        """Settlements the database refused for good; kept and offered again with the next commit."""
+        """Settlements that a database out of order refused; kept and offered again with the next commit."""
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ledger")
@@ -80,30 +88,55 @@ class Ledger:
             self._wake.clear()
             opens, self._opens = self._opens, []
             settles, self._settles = self._settles, []
-            if opens or settles:
+            if opens or settles or (self._closing and self.unsettled):
                 await self._commit(opens, settles)
+                if self._closing and not self.waiting:
+                    return
             elif self._closing:
                 return
             if self._closing:
                 self._wake.set()
 
-    async def _commit(self, opens: list[tuple[Row, asyncio.Future[None]]], settles: list[tuple[Row, asyncio.Future[None]]]) -> None:
-        held, self.unsettled = self.unsettled, []
-        new_rows = [row for row, _ in opens]
-        done_rows = held + [row for row, _ in settles]
-        error = await self._try(new_rows, done_rows)
-        if error is None:
-            self.commits += 1
-            self.rows += len(new_rows) + len(done_rows)
-        else:
-            self.unsettled = done_rows
+    async def _commit(self, opens: Sequence[Waiting], settles: Sequence[Waiting]) -> None:
+        held, self.unsettled = [(row, None) for row in self.unsettled], []
+        settles = [*held, *settles]
+        error = await self._try([row for row, _ in opens], [row for row, _ in settles])
+        if error is not None:
+            await self._one_by_one(opens, settles, error)
+            return
+        self.commits += 1
+        self.rows += len(opens) + len(settles)
         for _, future in (*opens, *settles):
-            if future.done():
+            _tell(future)
+
+    async def _one_by_one(self, opens: Sequence[Waiting], settles: Sequence[Waiting], error: GatewayError) -> None:
+        """Either the database is out of order, or a single row cannot be stored; that one must not hold up all others."""
+        queue = [*((True, *waiting) for waiting in opens), *((False, *waiting) for waiting in reversed(settles))]
+        stored = 0
+        refused: list[tuple[bool, Row, asyncio.Future[None] | None]] = []
+        for is_open, row, future in queue:
+            given_up = not stored and len(refused) >= PROBES
+            if len(queue) == 1 or given_up or not await self._alone(is_open, row):
+                refused.append((is_open, row, future))
                 continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+            stored += 1
+            _tell(future)
+        for is_open, row, future in refused:
+            _tell(future, error)
+            if is_open:
+                continue
+            if not stored:
+                self.unsettled.append(row)
+            elif await self._alone(False, {name: row[name] for name in BARE if name in row}):
+                log.error("request %s was settled without its figures: the database does not take them", row.get("id"))
+
+    async def _alone(self, is_open: bool, row: Row) -> bool:
+        try:
+            await self._write([row] if is_open else [], [] if is_open else [row])
+        except Exception as error:  # noqa: BLE001 — as above
+            log.error("request %s could not be written: %s", row.get("id"), error)
+            return False
+        return True
 
     async def _try(self, opens: Sequence[Row], settles: Sequence[Row]) -> GatewayError | None:
         reason: Exception | None = None
@@ -118,6 +151,15 @@ class Ledger:
                 await asyncio.sleep(pause)
         words = "The request could not be put on record, so it was not carried out. Check the disk (omni-connector doctor)."
         return GatewayError(Kind.INTERNAL, f"{words} Reason: {type(reason).__name__}")
+
+
+def _tell(future: asyncio.Future[None] | None, error: GatewayError | None = None) -> None:
+    if future is None or future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
 
 
 def _read(future: asyncio.Future[None]) -> None:

@@ -6,13 +6,17 @@ Two ears for two lanes: events (a translated answer) and a wire format's own `Li
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from omni_connector.chat import Delta, Ended, Event, Failed, Finish, Finished, Started, Usage, UsageSeen
 from omni_connector.errors import GatewayError
 
 Source = Literal["reported", "counted", "estimated", "none"]
+
+COUNTS = ("input", "cache_read", "cache_write", "output", "reasoning", "cache_write_1h", "web_searches")
+MOST_TOKENS = 1_000_000_000
+"""No answer has more. A provider that reports more, or less than nothing, is not believed (and would not fit the ledger)."""
 
 CHARS_PER_TOKEN = 4
 """For answers whose provider reports no usage: the usual ratio for English text, marked `counted` on the row."""
@@ -68,10 +72,15 @@ class Meter:
 
 def reading(usage: Usage | None, output_chars: int, finish: Finish | None, estimated_input: int) -> Reading:
     """The figures for the ledger: the provider's where it gave them, else counted from what came, never invented."""
-    if usage is not None and usage.output is not None and usage.prompt > 0:
-        return Reading(usage, "reported", finish)
-    known = usage or Usage()
+    known = _believable(usage or Usage())
+    if known.output is not None and known.prompt > 0:
+        return Reading(known, "reported", finish)
     output = known.output if known.output is not None else -(-output_chars // CHARS_PER_TOKEN)
     fresh = known.input if known.input is not None else estimated_input
-    counted = Usage(fresh, known.cache_read, known.cache_write, output, known.reasoning, known.raw)
+    counted = replace(known, input=fresh, output=output)
     return Reading(counted, "counted" if output_chars else "estimated", finish)
+
+
+def _believable(usage: Usage) -> Usage:
+    absurd = {name: None for name in COUNTS if not 0 <= (getattr(usage, name) or 0) <= MOST_TOKENS}
+    return replace(usage, **absurd) if absurd else usage

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from omni_connector import catalog, providers
+from omni_connector import catalog, providers, secrets
 from omni_connector.call import Call, Sink, answer_headers, error_answer
 from omni_connector.chat import ChatRequest, Json, Origin, Target, Usage
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
@@ -89,6 +89,8 @@ class Job:
     lane: Lane | None = None
     upstream_wire: str = ""
     """The format of the attempt under way."""
+    entered: bool = False
+    """Counted by the limits of its key."""
     opened: bool = False
     failures: list[ProviderFailure] = field(default_factory=list)
     errors: list[GatewayError] = field(default_factory=list)
@@ -113,34 +115,39 @@ class Relay:
     async def run(self, call: Call, sink: Sink) -> None:
         """Answer one call. Raises only CancelledError; every failure becomes an answer and a row."""
         job = Job(call, sink, self._record(call), time.monotonic())
-        entered = False
         self.active += 1
         try:
+            await self._answer(job)
+        except asyncio.CancelledError as cancelled:
+            # Outermost: the client may also leave while it is being told of a failure.
+            self._abandon(job, left=LEFT in cancelled.args)
+            raise
+        finally:
+            self.active -= 1
+            if job.entered:
+                self._limits.leave(call.key, self._doors.now(), job.record.usage.total)
+
+    async def _answer(self, job: Job) -> None:
+        call, record = job.call, job.record
+        try:
             job.view = view = views.look(call.wire, call.body)
-            job.record.stream, job.record.model_requested = view.stream, view.model
-            job.record.est_input = self._doors.estimate(call.body)
+            record.stream, record.model_requested = view.stream, view.model
+            record.est_input = self._doors.estimate(call.body)
             plan = self._doors.plan(call, view)
-            job.record.route = plan.route
-            job.record.skipped = [skipped.as_json() for skipped in plan.skipped]
+            record.route = plan.route
+            record.skipped = [skipped.as_json() for skipped in plan.skipped]
             if not plan.attempts:
                 raise refusal(plan, self._doors.now())
             self._limits.enter(call.key, self._doors.now())
-            entered = True
+            job.entered = True
             await self._open(job)
             await self._attempts(job, plan)
         except GatewayError as error:
             await self._fail(job, error)
-        except asyncio.CancelledError as cancelled:
-            self._abandon(job, left=LEFT in cancelled.args)
-            raise
         except Exception:
             log.exception("request %s failed inside omni-connector", call.id)
             words = f"Something went wrong inside omni-connector. The log has the details under {call.id}."
             await self._fail(job, GatewayError(Kind.INTERNAL, words))
-        finally:
-            self.active -= 1
-            if entered:
-                self._limits.leave(call.key, self._doors.now(), job.record.usage.total)
 
     # ------------------------------------------------------------ plan → attempt
 
@@ -194,6 +201,7 @@ class Relay:
             finally:
                 exchange.close()
         except GatewayError as error:
+            error.message = _without_secrets(error.message, candidate.account)
             if not job.sink.started:
                 record.attempts.append(_attempt(candidate, error.upstream_status or status, began, error))
             if error.info.fault != "us":
@@ -472,6 +480,13 @@ class Unable(Exception):
     def __init__(self, error: GatewayError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _without_secrets(words: str, account: Account) -> str:
+    """Some providers repeat the credential they refuse, and their words go to clients and into the ledger."""
+    if len(account.secret) >= 8:
+        words = words.replace(account.secret, secrets.MASK)
+    return secrets.redact(words)
 
 
 def _outgoing(account: Account, body: bytes, call: Call, endpoints: providers.Endpoints) -> UpstreamRequest:

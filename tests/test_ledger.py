@@ -104,3 +104,43 @@ async def test_a_caller_that_is_cancelled_leaves_the_row_with_the_writer() -> No
     await book.settle({"id": "gone"})
     assert [row["id"] for opens, _ in disk.commits for row in opens] == ["gone"]
     await book.close()
+
+
+async def test_a_row_that_cannot_be_stored_holds_up_nobody() -> None:  # R-13
+    """One impossible value (a count beyond 64 bits) used to fail every later commit as well."""
+    disk = Disk()
+
+    async def write(opens: Any, settles: Any) -> None:
+        if any(row.get("input") == 2**70 for row in (*opens, *settles)):
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
+        await disk.write(opens, settles)
+
+    book = Ledger(write, gather=0)
+    book.start()
+    poison = book.settle({"id": "poison", "outcome": "ok", "settled_at": 1, "input": 2**70})
+    beside = [book.open({"id": "new"}), book.settle({"id": "fine"})]
+    await asyncio.gather(*beside)
+    with pytest.raises(GatewayError):
+        await poison
+    alone = book.settle({"id": "alone", "outcome": "ok", "input": 2**70})
+    with pytest.raises(GatewayError):
+        await alone  # whether it is the row or the disk cannot be told yet
+    await book.settle({"id": "later"})
+    assert book.unsettled == []
+    written = [row for _, settles in disk.commits for row in settles]
+    assert [row["id"] for row in written] == ["fine", "poison", "later", "alone"]
+    assert written[1] == {"id": "poison", "outcome": "ok", "settled_at": 1}
+    await book.close()
+
+
+async def test_an_outage_is_told_apart_from_a_bad_row_and_closing_tries_once_more() -> None:
+    disk = Disk()
+    book = Ledger(disk.write, gather=0)
+    book.start()
+    disk.broken = 3 + 3  # the tries of the batch, then the probes
+    waiting = [book.settle({"id": str(n)}) for n in range(10)]
+    assert all(isinstance(told, GatewayError) for told in await asyncio.gather(*waiting, return_exceptions=True))
+    assert len(book.unsettled) == 10
+    assert disk.broken == 0
+    await book.close()
+    assert sum(len(settles) for _, settles in disk.commits) == 10

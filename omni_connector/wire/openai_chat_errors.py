@@ -309,10 +309,12 @@ def render_error(error: GatewayError) -> Json:
     """{"error": {message, type, code, param, status}}, with `provider_failures` where candidates were tried.
 
     The provider's own code is passed on only for the caller's faults: "invalid_api_key" of an account would make a
-    client doubt its omni-key.
+    client doubt its omni-key. Error types of other formats ("not_found_error") are no codes here, and that a conversation
+    is too long has one name that clients act on.
     """
     word, code = WORDS[error.kind]
-    if error.code is not None and error.info.fault == "caller":
+    own = error.info.fault == "caller" and error.kind is not Kind.CONTEXT_TOO_LONG
+    if own and error.code is not None and not error.code.endswith("_error"):
         code = error.code
     body: Json = {"message": error.message, "type": word, "code": code, "param": error.param, "status": error.status}
     if error.failures:

@@ -51,7 +51,13 @@ _EXTENSIONS: Mapping[str, str] = {
     "text/csv": "csv",
     "text/html": "html",
 }
-_REASONING_WORDS = frozenset({"reasoning_content", "reasoning_replay_in_tool_loop", "reasoning_details", "reasoning_object"})
+_NO_BARE_REPLAY = frozenset({"reasoning_content", "reasoning_replay_in_tool_loop", "reasoning_object", "strict_fields"})
+"""Providers that refuse or ignore thoughts in the history outside their own rule."""
+_BLIND: Mapping[str, tuple[str, str]] = {
+    "image": ("no_vision", "do not see images"),
+    "document": ("no_documents", "do not read documents"),
+    "audio": ("no_audio", "do not listen"),
+}
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}\Z")
 
 
@@ -139,7 +145,7 @@ class History:
         """Media cannot stand in a tool message: it follows in a user message, and the tool message says so."""
         if not isinstance(piece, MediaPart) or self._as_text(piece) is not None:
             return piece
-        if piece.kind == "image" and self._features and "vision" not in self._features:
+        if piece.kind == "image" and "no_vision" in self._features:
             self._drop("messages[].tool_result.image")
             return TextPart(f"[{piece.kind} left out: this model cannot see it]")
         label = f"[{piece.kind} {len(attached) // 2 + 1} of tool call {self._call_id(result.call_id)}]"
@@ -182,7 +188,9 @@ class History:
     def _reason(self, message: Message, number: int, calls: bool, body: Json) -> None:
         thoughts = [part for part in message.parts if isinstance(part, ReasoningPart)]
         in_loop = number > self._loop_start
-        demanded = "reasoning_replay_always" in self._features or ("reasoning_replay_in_tool_loop" in self._features and in_loop)
+        demanded = (in_loop and "reasoning_replay_in_tool_loop" in self._features) or (
+            calls and "reasoning_replay_always" in self._features
+        )
         entries = [entry for part in thoughts for entry in self._entries(part)]
         names = ["reasoning_content"] if demanded else self._replay_names(thoughts)
         kept = [part.text for part in thoughts if demanded or self._is_ours(part)]
@@ -204,7 +212,7 @@ class History:
             return []
         if "reasoning_details" in self._features:
             return ["reasoning"]
-        if _REASONING_WORDS & self._features:
+        if _NO_BARE_REPLAY & self._features:
             return []
         return next((part.extra["fields"] for part in thoughts if "fields" in part.extra), ["reasoning_content"])
 
@@ -303,6 +311,9 @@ class History:
             return {"type": "text", "text": text}
         if part.file_id is not None and not self._own:
             raise bad_request(f"`{at}` names a file of another provider's account. Send the content itself.", at)
+        word, lack = _BLIND[part.kind]
+        if word in self._features:
+            raise bad_request(f"`{at}`: this provider's models {lack}. Send it as text, or choose another model.", at)
         match part.kind:
             case "image":
                 body = self._image(part)

@@ -36,7 +36,7 @@ class Listener:
         self.ended = False
         self.first_output = False
         self.output_chars = 0
-        self._rest = b""
+        self._rest = bytearray()
         self._decoder: sse.Decoder | None = None
         self._null = b""
         self._calls: set[int] = set()
@@ -48,8 +48,14 @@ class Listener:
         if self._decoder is not None or b"\r" in chunk:
             self._feed_slowly(chunk)
             return
-        text = self._rest + chunk if self._rest else chunk
-        *blocks, self._rest = text.split(b"\n\n")
+        if self._rest and b"\n" not in chunk:
+            # The middle of a large event (an image): gathered, not searched again with every chunk.
+            self._rest += chunk
+            self._check_size()
+            return
+        text = bytes(self._rest) + chunk if self._rest else chunk
+        *blocks, rest = text.split(b"\n\n")
+        self._rest = bytearray(rest)
         for block in blocks:
             if block.startswith(b"data:") and b"\n" not in block:
                 self._hear(block[5:])
@@ -63,8 +69,8 @@ class Listener:
             for event in self._decoder.close():
                 self._hear(event.data, event.event)
         elif self._rest:
-            self._block(self._rest)
-        self._rest = b""
+            self._block(bytes(self._rest))
+        self._rest.clear()
         if self.finish is not None and self.error is None:
             self.ended = True
 
@@ -93,7 +99,8 @@ class Listener:
         """CR line ends: the full decoder, from here on."""
         if self._decoder is None:
             self._decoder = sse.Decoder()
-            chunk, self._rest = self._rest + chunk, b""
+            chunk = bytes(self._rest) + chunk
+            self._rest.clear()
         for event in self._decoder.feed(chunk):
             self._hear(event.data, event.event)
 
@@ -104,9 +111,12 @@ class Listener:
 
     def _unfinished(self) -> None:
         """[DONE] counts before its blank line; an event without end must not eat the memory."""
-        if self._rest.rstrip() in (b"data: [DONE]", b"data:[DONE]"):
+        if bytes(self._rest[:20]).rstrip() in {b"data: [DONE]", b"data:[DONE]"}:
             self._hear(DONE)
-        elif len(self._rest) > sse.MAX_EVENT:
+        self._check_size()
+
+    def _check_size(self) -> None:
+        if len(self._rest) > sse.MAX_EVENT:
             raise GatewayError(Kind.UPSTREAM_FAILED, f"The provider sent an event of more than {sse.MAX_EVENT >> 20} MB.")
 
     def _hear(self, data: bytes, event: str = "") -> None:

@@ -5,14 +5,13 @@ refused where leaving it out would change the meaning. Known normalisations of a
 with one plain text becomes a string, `stop` a list, `stream: false` and nulls are left out, `max_tokens` takes the name
 the provider wants, `functions` become `tools`, thinking wishes take the provider's dialect.
 
-Feature words read here: max_completion_tokens, stream_options, developer_role, reasoning_effort, reasoning_object,
-reasoning_details, reasoning_content, reasoning_replay_in_tool_loop, reasoning_replay_always, thinking_toggle,
-thinking_effort, enable_thinking, no_sampling_with_thinking, json_schema, json_object, parallel_tools, single_stop,
-cache_control, custom_tools, allowed_tools, safety_identifier, top_k, min_p, vision, documents, document_urls, short_call_ids.
+The words of `Target.features` are those of providers' rows; an absent word means unknown, so the body then says what
+most servers of this format understand.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
 
 from omni_connector.chat import ChatRequest, Json, OutputFormat, Rendered, Target, Thinking, Tool
@@ -22,7 +21,14 @@ from omni_connector.wire.openai_chat_words import CUSTOM_INPUT, EFFORT_BUDGET, N
 
 _BEYOND_OPENAI = ("top_k", "min_p")
 """Sampling fields that OpenAI itself refuses: sent when the client chose them in this format, or the row allows them."""
-_NOT_WHILE_THINKING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
+_REFUSED: Mapping[str, frozenset[str]] = {
+    "no_logprobs": frozenset({"logprobs", "top_logprobs", "logit_bias"}),
+    "no_penalties": frozenset({"presence_penalty", "frequency_penalty", "logit_bias"}),
+    "no_sampling": frozenset({"temperature", "top_p", "top_k"}),
+    "strict_fields": frozenset({"logprobs", "top_logprobs", "logit_bias", "top_k", "min_p"}),
+}
+"""Feature word → sampling fields that such a provider answers with an error."""
+_NOT_WHILE_THINKING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"})
 
 
 def render_request(request: ChatRequest, model: str, target: Target) -> Rendered:
@@ -168,7 +174,9 @@ class _Renderer:
         if thinking is None:
             return
         off = thinking.enabled is False or thinking.effort == "none"
-        if self._can("reasoning_object"):
+        if off and self._can("always_thinking"):
+            self._drop("thinking")
+        elif self._can("reasoning_object"):
             self._body["reasoning"] = {**_reasoning_object(thinking), **self._rest("reasoning")}
         elif self._can("thinking_toggle"):
             self._toggle(thinking, off)
@@ -219,18 +227,23 @@ class _Renderer:
     # ------------------------------------------------------------ Sampling and limits
 
     def _sampling(self) -> None:
+        refused = {name for word, names in _REFUSED.items() if self._can(word) for name in names}
         thinking = self._request.thinking
-        quiet = thinking is not None and thinking.enabled is not False and thinking.effort != "none"
-        quiet = quiet and self._can("no_sampling_with_thinking")
+        if thinking is not None and thinking.enabled is not False and thinking.effort != "none" and self._can("no_sampling_with_thinking"):
+            refused |= _NOT_WHILE_THINKING
         for item in dataclass_fields(self._request.sampling):
-            value = getattr(self._request.sampling, item.name)
+            name, value = item.name, getattr(self._request.sampling, item.name)
             if value is None:
                 continue
-            unknown = item.name in _BEYOND_OPENAI and not self._own and not self._can(item.name)
-            if unknown or (quiet and item.name in _NOT_WHILE_THINKING):
-                self._drop(item.name)
+            if name == "n" and self._can("single_choice"):
+                if value != 1:
+                    raise bad_request("`n`: this provider gives one answer a request. Leave `n` out or send 1.", "n")
+            elif name in refused or (name in _BEYOND_OPENAI and not self._own and not self._can(name)):
+                self._drop(name)
+            elif name == "seed" and self._can("random_seed"):
+                self._body["random_seed"] = value
             else:
-                self._body[item.name] = value
+                self._body[name] = value
 
     def _limits(self) -> None:
         request = self._request
@@ -250,29 +263,35 @@ class _Renderer:
 
     def _vendor_fields(self) -> None:
         request, body = self._request, self._body
-        if request.user is not None:
-            body["safety_identifier" if self._can("safety_identifier") and "safety_identifier" not in self._extra else "user"] = (
-                request.user
-            )
+        user = "safety_identifier" if self._can("safety_identifier") and "safety_identifier" not in self._extra else "user"
+        same_vendor = request.wire in OWN_VENDOR
         named = (
-            ("verbosity", request.verbosity),
-            ("service_tier", request.service_tier),
-            ("prompt_cache_key", request.cache_key),
-            ("metadata", request.metadata),
+            (user, request.user, True),
+            ("verbosity", request.verbosity, same_vendor),
+            ("service_tier", request.service_tier, same_vendor),
+            ("prompt_cache_key", request.cache_key, same_vendor),
         )
-        for name, value in named:
+        for name, value, known in named:
             if value is None:
                 continue
-            if request.wire in OWN_VENDOR:
+            if known and not self._can("strict_fields"):
                 body[name] = value
             else:
                 self._drop(name)
+        if request.metadata is not None and same_vendor:
+            body["metadata"] = request.metadata
+        elif request.metadata is not None:
+            self._drop("metadata")
+        if self._can("reasoning_split"):
+            body["reasoning_split"] = True
 
     def _stream(self) -> None:
         if not self._request.stream:
             self._extra.pop("stream_options", None)
             return
         self._body["stream"] = True
+        if self._can("tool_stream") and "tools" in self._body:
+            self._body["tool_stream"] = True
         options: Json = {}
         if self._can("stream_options") or (self._own and self._request.include_usage):
             options["include_usage"] = True

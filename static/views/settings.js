@@ -1,15 +1,15 @@
 // Settings as the server describes them, the facts of the running process, and its jobs.
 import { useEffect, useState } from "../vendor/hooks.mjs";
-import { get, post, session } from "../api.js";
+import { get, loadSession, post, session } from "../api.js";
 import { absolute, plural, span, uptime } from "../format.js";
 import { resync, system } from "../live.js";
-import { Ago, Button, Copy, Dot, Empty, html, Icon, In, jobWords, oops, Skeleton, Status, Switch, toast } from "../ui.js";
+import { Ago, Button, Copy, Dot, Empty, html, Icon, In, jobWords, oops, Skeleton, Status, Switch, TextField, toast } from "../ui.js";
 
 const GROUPS = [
-  ["Listening", /^(host|port|allow_remote|client_auth|cors_origins|trusted_proxies|open_browser|body_limit_mb|keepalive_s)$/],
-  ["Routing", /^(default_model|default_provider|strategy|spoof_unknown_models|max_error_count|guessed_cooldown_max_s|endpoints_file)$/],
+  ["Listening", /^(host|port|allow_remote|client_auth|cors_origins|open_browser|body_limit_mb|keepalive_s)$/],
+  ["Routing", /^(default_model|default_provider|strategy|spoof_unknown_models|guessed_cooldown_max_s|endpoints_file)$/],
   ["Time limits and retries", /(_timeout_s|^max_attempts|^attempts_|^retry_)/],
-  ["Records", /^(prompt_log|log_|retention|snapshot|group_commit|database)/],
+  ["Records", /^(log_|retention|snapshot|group_commit|database)/],
   ["Other", /./],
 ];
 
@@ -147,6 +147,37 @@ function Jobs() {
     <td class="c-actions"><div class="row-actions"><${Button} small kind="ghost" icon="play" busy=${busy === job.id} label=${`Run ${job.kind} now`} onClick=${() => run(job)} /></div></td></tr>`)}</tbody></table></div>`}</section>`;
 }
 
+/** The dashboard's password: on this machine it is a choice, for other machines a must. */
+function Password() {
+  const set = Boolean(session.value && session.value.password_set);
+  const [current, setCurrent] = useState("");
+  const [wanted, setWanted] = useState("");
+  const [busy, setBusy] = useState(false);
+  const change = async (password) => {
+    setBusy(true);
+    try {
+      await post("/api/admin-password", { password, current });
+      await loadSession();
+      setCurrent("");
+      setWanted("");
+      toast(password ? "The password is set. Other sessions have ended." : "The password is removed. The dashboard opens on this machine without one.");
+    } catch (error) {
+      oops(error);
+    }
+    setBusy(false);
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    change(wanted);
+  };
+  return html`<section class="section"><div class="section-head"><h2>Password</h2></div><form class="sheet pad stack" onSubmit=${submit}>
+    <p class="t3 sm">${set ? "The dashboard asks for a password." : "On this machine the dashboard opens without a password. Other machines can only be let in once there is one."}</p>
+    ${set ? html`<${TextField} label="Current password" value=${current} onInput=${setCurrent} secret autocomplete="current-password" />` : null}
+    <${TextField} label="New password" hint="At least 8 characters." value=${wanted} onInput=${setWanted} secret autocomplete="new-password" minlength="8" />
+    <div class="row-actions"><${Button} type="submit" kind="primary" busy=${busy} disabled=${wanted.length < 8 || (set && !current)}>${set ? "Change password" : "Set password"}<//>
+      ${set ? html`<${Button} kind="ghost" disabled=${!current} onClick=${() => change("")}>Remove password<//>` : null}</div></form></section>`;
+}
+
 export function Settings() {
   const signOut = async () => {
     try {
@@ -157,5 +188,5 @@ export function Settings() {
     }
   };
   return html`<div class="page narrow"><div class="page-head"><h1>Settings</h1><div class="actions">${session.value && session.value.password_set ? html`<${Button} icon="log-out" onClick=${signOut}>Sign out<//>` : null}</div></div>
-    <${System} /><${Jobs} /><${Config} /></div>`;
+    <${System} /><${Password} /><${Jobs} /><${Config} /></div>`;
 }

@@ -288,3 +288,24 @@ def test_fits_and_has_both_themes(open_page: Any, tmp_path: Path, width: int, th
         page.screenshot(path=shots / f"{view.replace('/', '-')}-{width}-{theme}.png")
     lightness = page.evaluate(BACKGROUND)
     assert (lightness > 200) is (theme == "light")
+
+
+def test_password_is_set_asked_for_and_removed_on_the_product(product: str, open_page: Any) -> None:
+    page = open_page("", "settings", url=product, errors_expected=True)
+    card = page.locator("section", has=page.get_by_role("heading", name="Password"))
+    card.get_by_label("New password").fill("correct horse")
+    card.get_by_role("button", name="Set password").click()
+    expect(card.get_by_role("button", name="Change password")).to_be_visible()
+
+    page.context.clear_cookies()
+    page.reload()
+    page.get_by_label("Password").fill("wrong horse")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The password is wrong.")).to_be_visible()
+    page.get_by_label("Password").fill("correct horse")
+    page.keyboard.press("Enter")
+    expect(card.get_by_label("Current password")).to_be_visible()
+
+    card.get_by_label("Current password").fill("correct horse")
+    card.get_by_role("button", name="Remove password").click()
+    expect(card.get_by_role("button", name="Set password")).to_be_visible()

@@ -47,6 +47,8 @@ class Said:
     thoughts: str = ""
     signature: str = ""
     redacted: str = ""
+    details: tuple[Json, ...] = ()
+    """Entries of `reasoning_details`, as OpenRouter has them; only chat completions can tell these."""
     calls: tuple[Call, ...] = ()
     refusal: str = ""
     finish: str = ""
@@ -92,7 +94,9 @@ def _chat_finish(said: Said) -> str:
 def _chat_whole(said: Said) -> Answer:
     message: Json = {"role": "assistant", "content": said.text or None, "refusal": said.refusal or None, "annotations": []}
     if said.thoughts:
-        message["reasoning_content"] = said.thoughts
+        message["reasoning" if said.details else "reasoning_content"] = said.thoughts
+    if said.details:
+        message["reasoning_details"] = list(said.details)
     if said.calls:
         message["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": dense(call.arguments)}} for call in said.calls
@@ -112,7 +116,9 @@ def chat_chunks(said: Said) -> Iterator[str]:
     """The stream up to the finish reason."""
     yield chat_chunk({"role": "assistant", "content": "" if said.text else None, "refusal": None})
     for piece in pieces(said.thoughts):
-        yield chat_chunk({"reasoning_content": piece})
+        yield chat_chunk({"reasoning" if said.details else "reasoning_content": piece})
+    for entry in said.details:
+        yield chat_chunk({"reasoning_details": [entry]})
     for piece in pieces(said.text):
         yield chat_chunk({"content": piece})
     for piece in pieces(said.refusal):

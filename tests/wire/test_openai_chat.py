@@ -238,7 +238,7 @@ def test_opaque_values_survive_a_streaming_client() -> None:
 # ---------------------------------------------------------------- The vendor's SDK
 
 
-def test_the_sdk_reads_a_whole_answer() -> None:  # O-13, O-22
+def test_the_sdk_reads_a_whole_answer() -> None:
     body = views.encode(render_response(RICH, "auto", request()))
     answer = sdk(200, body, "application/json").chat.completions.create(**ASK)
     message = answer.choices[0].message
@@ -292,7 +292,7 @@ def test_the_sdk_raises_on_a_failure_in_the_stream() -> None:
         (Kind.NO_ACCOUNT, openai.InternalServerError),
     ],
 )
-def test_the_sdk_knows_our_errors(kind: Kind, expected: type[openai.APIStatusError]) -> None:  # O-20, O-21
+def test_the_sdk_knows_our_errors(kind: Kind, expected: type[openai.APIStatusError]) -> None:
     error = GatewayError(kind, "Because.", param="n")
     with pytest.raises(expected) as caught:
         sdk(error.status, views.encode(render_error(error)), "application/json").chat.completions.create(**ASK)

@@ -153,7 +153,7 @@ def test_no_error(chunk: Any) -> None:
     assert error_in(chunk) is None
 
 
-def test_every_kind_has_words() -> None:  # O-20, O-21
+def test_every_kind_has_words() -> None:
     assert WORDS.keys() == set(Kind)
     for kind in Kind:
         body = render_error(GatewayError(kind, "why", param="p"))["error"]

@@ -249,7 +249,8 @@ def test_images_of_tool_results_follow_in_a_user_message() -> None:
             ],
         },
     ]
-    blind = render_request(asked, "m", target("json_object"))
+    assert said(asked, "json_object") == said(asked, "vision"), "an absent word means unknown"
+    blind = render_request(asked, "m", target("no_vision"))
     assert blind.body["messages"][2]["content"] == "shot\n\n[image left out: this model cannot see it]"
     assert "messages[].tool_result.image" in blind.dropped
 
@@ -330,6 +331,7 @@ def test_a_tool_loop_keeps_its_thoughts_where_that_is_demanded() -> None:
     demanding = ("reasoning_content", "reasoning_replay_in_tool_loop")
     assert reasoning_of(said(asked, *demanding)) == [None, "new", ""]
     assert reasoning_of(said(replace(asked, thinking=Thinking(False)), *demanding)) == [None, "new", None]
+    assert reasoning_of(said(asked, "reasoning_content", "reasoning_replay_always")) == [None, "new", ""]
     assert reasoning_of(said(asked, "reasoning_content")) == [None, None, None]
     assert reasoning_of(said(asked)) == [None, None, None]
     assert "messages[].reasoning" in render_request(asked, "m", target()).dropped
@@ -441,6 +443,30 @@ def test_small_rules() -> None:
     assert body(request(stream=True), "stream_options")["stream_options"] == {"include_usage": True}
     assert "stream_options" not in body(request(), "stream_options")
     assert body(foreign(parallel_tools=True, tools=(Tool("function", "f"),))).keys() == {"model", "messages", "tools"}
+
+
+def test_words_of_providers_rows() -> None:
+    asked = request(
+        stream=True, tools=[{"function": {"name": "f"}}], seed=3, logprobs=True, presence_penalty=1, temperature=1, n=1, user="u"
+    )
+    rendered = render_request(asked, "m", target("random_seed", "strict_fields"))
+    assert (rendered.body["random_seed"], rendered.dropped) == (3, ("logprobs", "user"))
+    assert "seed" not in rendered.body
+    assert render_request(asked, "m", target("no_logprobs", "no_penalties", "no_sampling")).dropped == (
+        "temperature",
+        "presence_penalty",
+        "logprobs",
+    )
+    assert "n" not in body(asked, "single_choice")
+    with pytest.raises(GatewayError, match="one answer a request"):
+        body(request(n=2), "single_choice")
+    assert body(asked, "tool_stream")["tool_stream"] is True
+    assert body(asked, "reasoning_split")["reasoning_split"] is True
+    off = render_request(request(thinking={"type": "disabled"}), "m", target("thinking_toggle", "always_thinking"))
+    assert ("thinking" not in off.body, off.dropped) == (True, ("thinking",))
+    picture = foreign(user(MediaPart("image", "image/png", "AAAA")))
+    with pytest.raises(GatewayError, match="do not see images"):
+        body(picture, "no_vision")
 
 
 def test_a_choice_among_tools_of_another_format() -> None:
