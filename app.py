@@ -31,7 +31,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from jose import JWTError, jwt
 from quart import Quart, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from omni_connector import __version__, auth, secrets, settings, usage
 from omni_connector.admin import now_ms
@@ -62,6 +62,9 @@ CLIENT_POSTS: Mapping[str, str] = {
 SESSION_COOKIE = "omni_session"
 SESSION_DAYS = 30
 LINK_S = 60
+REFUSAL_S = 10
+"""Seconds that a refused client is given to finish sending."""
+
 LOGIN_TRIES = 5
 """Wrong passwords per minute and peer."""
 
@@ -331,7 +334,10 @@ def add_errors(app: Quart) -> None:
             404: f"There is no {request.method} {request.path}.",
             405: f"{request.path} does not take {request.method}.",
         }
-        return error_response(GatewayError(kind, words.get(error.code or 0, error.description or str(error))))
+        response = error_response(GatewayError(kind, words.get(error.code or 0, error.description or str(error))))
+        if isinstance(error, MethodNotAllowed):
+            response.headers["allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
 
     @app.errorhandler(Exception)
     async def unexpected(error: Exception) -> Response:
@@ -342,7 +348,7 @@ def add_errors(app: Quart) -> None:
 
 def error_response(error: GatewayError) -> Response:
     """An error in the format of the path: Anthropic's below /v1/messages, OpenAI's everywhere else."""
-    wire = "anthropic-messages" if request.path.startswith("/v1/messages") or "anthropic-version" in request.headers else "openai-chat"
+    wire = "anthropic-messages" if "/v1/messages" in request.path or "anthropic-version" in request.headers else "openai-chat"
     status, headers, body = error_answer(wire, error, None)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
@@ -397,10 +403,14 @@ class ClientApi:
         if scope["method"] == "OPTIONS" and cors:
             await AsgiSink(send, cors).whole(204, [], b"")
             return
-        if route is None or scope["method"] != "POST":
+        if route is None:
             await self._inner(scope, receive, send)
             return
         wire, provider = route
+        if scope["method"] != "POST":
+            error = GatewayError(Kind.METHOD_NOT_ALLOWED, f"{scope['path']} does not take {scope['method']}. Send a POST.")
+            await refuse(error, receive, AsgiSink(send, [*cors, (b"allow", b"POST")]), wire)
+            return
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -442,18 +452,18 @@ class ClientApi:
         started_at = now_ms()
         headers = lower(scope["headers"])
         try:
-            if self.draining:
-                raise GatewayError(Kind.NO_ACCOUNT, "The server is stopping. Send the request again in a moment.", retry_after=1)
-            key = self._authenticate(scope, headers, started_at)
-            pinned = provider or headers.get("model-provider", "")
-            if pinned and pinned not in PROVIDER_NAMES:
-                raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned!r}.", param="provider")
-            body = await read_body(receive, headers, self._gateway.settings.body_limit_mb << 20)
+            key, pinned = self._admit(scope, headers, provider, started_at)
         except GatewayError as error:
-            status, answer_headers, answer = error_answer(wire, error, None)
-            await sink.whole(status, answer_headers, answer)
+            await refuse(error, receive, sink, wire)
             return
+        limit = self._gateway.settings.body_limit_mb
+        try:
+            body = await read_body(receive, limit << 20)
         except ClientGoneError:
+            return
+        if body is None:
+            words = f"The body is larger than {limit} MB. Send less, or raise OMNI_BODY_LIMIT_MB."
+            await sink.whole(*error_answer(wire, GatewayError(Kind.TOO_LARGE, words), None))
             return
         call = Call(
             id=secrets.new_id("req", started_at),
@@ -468,6 +478,18 @@ class ClientApi:
         )
         self._gateway.used_key(key.id, started_at)
         await self._relay(call, receive, sink)
+
+    def _admit(self, scope: Scope, headers: Mapping[str, str], provider: str, now: int) -> tuple[ClientKey, str]:
+        """Key and pinned provider ("" if none) of a request, told by its head alone. Raises GatewayError."""
+        if self.draining:
+            raise GatewayError(Kind.NO_ACCOUNT, "The server is stopping. Send the request again in a moment.", retry_after=1)
+        key = self._authenticate(scope, headers, now)
+        pinned = provider or headers.get("model-provider", "")
+        if pinned and pinned not in PROVIDER_NAMES:
+            raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned[:100]!r}.", param="provider")
+        if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            raise GatewayError(Kind.BAD_REQUEST, "Compressed request bodies are not taken. Send plain JSON.", upstream_status=415)
+        return key, pinned
 
     async def _relay(self, call: Call, receive: Receive, sink: AsgiSink) -> None:
         task = asyncio.current_task()
@@ -520,10 +542,8 @@ class ClientGoneError(Exception):
     """The client hung up before its request was complete."""
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """The whole request body. Raises GatewayError (TOO_LARGE, or BAD_REQUEST for an encoding), ClientGoneError."""
-    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise GatewayError(Kind.BAD_REQUEST, "Compressed request bodies are not taken. Send plain JSON.", upstream_status=415)
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """The whole request body; None when it is larger than `limit` bytes. Raises ClientGoneError."""
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -536,12 +556,24 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
         if size <= limit:
             pieces.append(piece)
         elif size > 4 * limit + (64 << 20):
-            break
+            return None
         if not message.get("more_body", False):
             break
     if size > limit:
-        raise GatewayError(Kind.TOO_LARGE, f"The body is larger than {limit >> 20} MB. Send less, or raise OMNI_BODY_LIMIT_MB.")
+        return None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def refuse(error: GatewayError, receive: Receive, sink: AsgiSink, wire: str) -> None:
+    """Answers a request that is refused for its head, once its body has come and was thrown away."""
+    try:
+        async with asyncio.timeout(REFUSAL_S):
+            await read_body(receive, 0)
+    except TimeoutError:
+        pass
+    except ClientGoneError:
+        return
+    await sink.whole(*error_answer(wire, error, None))
 
 
 def add_client_routes(app: Quart, gateway: Gateway) -> None:

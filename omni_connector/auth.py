@@ -9,26 +9,33 @@ from collections.abc import Mapping
 from urllib.parse import parse_qs
 
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.secrets import hash_key, key_checksum_ok
+from omni_connector.secrets import KEY_PREFIX, hash_key, key_checksum_ok
 from omni_connector.snapshot import ClientKey, Snapshot
 
+KEY_HEADERS = ("x-api-key", "x-goog-api-key")
 _GET_ONE = "Create a key in the dashboard or with `omni-connector key create`."
 
 
 def presented(headers: Mapping[str, str], query: bytes) -> str:
-    """The key a client sent, "" if none: Authorization (with or without Bearer), x-api-key, x-goog-api-key, ?key=."""
-    value = headers.get("authorization", "")
-    if value:
-        scheme, _, rest = value.partition(" ")
-        return rest.strip() if scheme.lower() == "bearer" else value.strip()
-    for name in ("x-api-key", "x-goog-api-key"):
-        if headers.get(name):
-            return headers[name].strip()
-    if b"key=" in query:
-        values = parse_qs(query.decode("latin-1")).get("key")
-        if values:
-            return values[0].strip()
-    return ""
+    """The key a client sent, "" if none: Authorization (with or without Bearer), x-api-key, x-goog-api-key, ?key=.
+
+    Clients send several at times (a proxy's Basic login, a dummy beside the real key): the first that looks like ours counts.
+    """
+    sent = [text for text in (_authorization(headers), *(headers.get(name, "").strip() for name in KEY_HEADERS), _in_query(query)) if text]
+    return next((text for text in sent if text.startswith(KEY_PREFIX)), sent[0] if sent else "")
+
+
+def _authorization(headers: Mapping[str, str]) -> str:
+    value = headers.get("authorization", "").strip()
+    scheme, _, rest = value.partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else value
+
+
+def _in_query(query: bytes) -> str:
+    if b"key=" not in query:
+        return ""
+    values = parse_qs(query.decode("latin-1")).get("key")
+    return values[0].strip() if values else ""
 
 
 def authenticate(headers: Mapping[str, str], query: bytes, snapshot: Snapshot, now: int) -> ClientKey:
@@ -44,7 +51,7 @@ def authenticate(headers: Mapping[str, str], query: bytes, snapshot: Snapshot, n
         raise _refused(f"The omni-key {key.hint} is {status}. {_GET_ONE}")
     if text.startswith("omniadm-"):
         raise _refused(f"That is the admin key; the client API takes an omni-key. {_GET_ONE}")
-    if not text.startswith("omni-"):
+    if not text.startswith(KEY_PREFIX):
         raise _refused(f"That is not an omni-key; ours begin with `omni-`. {_GET_ONE}")
     if not key_checksum_ok(text):
         raise _refused("The omni-key has a typo or is cut off: its checksum does not fit. Copy it again.")

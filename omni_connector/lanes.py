@@ -64,7 +64,9 @@ class PassThrough:
             return b""
         self._closed = True
         rest = self._editor.close()
-        if self._ear.ended or self._ear.finish is None:
+        told = self._ear.ended
+        self._ear.close()
+        if told or self._ear.finish is None:
             return rest
         return rest + passing.TERMINAL[self._wire]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from omni_connector.chat import Delta, Ended, Event, Failed, Finish, Finished, Started, Usage, UsageSeen
 from omni_connector.errors import GatewayError
@@ -82,5 +82,5 @@ def reading(usage: Usage | None, output_chars: int, finish: Finish | None, estim
 
 
 def _believable(usage: Usage) -> Usage:
-    absurd = {name: None for name in COUNTS if not 0 <= (getattr(usage, name) or 0) <= MOST_TOKENS}
+    absurd: dict[str, Any] = {name: None for name in COUNTS if not 0 <= (getattr(usage, name) or 0) <= MOST_TOKENS}
     return replace(usage, **absurd) if absurd else usage

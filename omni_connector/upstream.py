@@ -26,6 +26,9 @@ Json = dict[str, Any]
 MAX_WHOLE = 256 * 1024 * 1024
 """Bytes of one whole answer; an upstream that never ends must not eat the memory."""
 
+SLICE = 1 << 19
+"""Bytes of a request body that are handed to a socket at once."""
+
 _UNREACHABLE, _FAILED, _TIMEOUT = Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_FAILED, Kind.UPSTREAM_TIMEOUT
 
 # The most specific class wins: rows are looked through in the order of the exception's own class tree (MRO).
@@ -279,9 +282,12 @@ class Upstream:
 
     async def _post(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
         assert self._session is not None
-        return await self._session.request(
-            request.method, request.url, data=request.body or None, headers=request.headers, allow_redirects=False
-        )
+        body, headers = request.body, request.headers
+        if len(body) <= SLICE:
+            return await self._session.request(request.method, request.url, data=body or None, headers=headers, allow_redirects=False)
+        # In one piece, a large body would be copied whole into the socket's buffer.
+        sized = {**headers, "content-length": str(len(body))}
+        return await self._session.request(request.method, request.url, data=_slices(body), headers=sized, allow_redirects=False)
 
     async def _send_httpx(self, request: UpstreamRequest, host: str) -> Exchange:
         client = self._clients.get(request.proxy_url)
@@ -306,6 +312,11 @@ class Upstream:
                     exchange.close()
         except TimeoutError as error:
             raise fault(error, _host(request.url)) from error
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), SLICE):
+        yield body[at : at + SLICE]
 
 
 def _host(url: str) -> str:

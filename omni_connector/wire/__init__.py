@@ -11,8 +11,8 @@ Every format module gives the same names (DESIGN.md, law 1), checked by `tests/w
     ResponseParser(origin)         .feed(bytes), .close(), .whole(body) -> list[Event]
     ResponseRenderer(model, request)         .feed(event) -> bytes, .fail(error) -> bytes; `model` is the requested name
     render_response(response, model, request)  ChatResponse -> Json
-    Listener()                     the pass-through lane's ear: .feed(bytes) and .whole(body) keep usage, finish, error,
-                                   ended, output_chars and first_output up to date without building events
+    Listener()                     the pass-through lane's ear: .feed(bytes), .close() and .whole(body) keep usage, finish,
+                                   error, ended, output_chars and first_output up to date without building events
 """
 
 from __future__ import annotations

@@ -76,6 +76,12 @@ class Listener:
         if len(line) < _SHORT and line[:5] == b"data:" and b'"message_stop"' in line:
             self._event(line)
 
+    def close(self) -> None:
+        """End of the bytes: a last line without its end counts."""
+        line, self._pieces = b"".join(self._pieces), []
+        if line[:5] == b"data:":
+            self._line(line)
+
     def whole(self, body: Json | bytes) -> None:
         """The same from a whole answer, as bytes or decoded JSON."""
         body = loads_object(body) or {} if isinstance(body, bytes) else body

@@ -169,6 +169,22 @@ async def test_openrouters_details_come_back_whole(stage: Stage, client: str, st
     assert json.loads(raw)["messages"][1]["content"][0] == {"type": "text", "text": "Let me see."}
 
 
+async def test_a_history_of_two_houses(stage: Stage) -> None:
+    """Claude's own bare block stays exact in a history that also holds another model's sealed thought."""
+    deepseek = await stage.account("deepseek")
+    heard = await think(stage, "anthropic", CHAT, DEEP, False)
+    await stage.rig.gateway.admin.remove_account(deepseek["id"])
+    await stage.account("anthropic")
+    stage.upstream.answer(Said("It snows.").answer(MESSAGES, False))
+    own = {"role": "assistant", "content": [BLOCK, BLACK, {"type": "text", "text": "Snow."}]}
+    turns = [*with_result("anthropic", heard), own, {"role": "user", "content": "Thanks"}]
+    await stage.ask("anthropic", ask("anthropic", turns))
+    told = stage.upstream.seen[-1].body["messages"]
+    assert told[3]["content"] == own["content"]
+    assert [block["type"] for block in told[1]["content"]] == ["text", "tool_use"]
+    assert stage.upstream.seen[-1].headers["x-api-key"]
+
+
 # P-42
 async def test_effort_and_display_in_each_others_words(stage: Stage) -> None:
     """An Anthropic client's budget is an effort for OpenAI; "no thoughts" is not turned into some."""
