@@ -22,7 +22,7 @@ import socket
 import sys
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,9 +65,12 @@ LINK_S = 60
 REFUSAL_S = 10
 """Seconds that a refused client is given to finish sending."""
 
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+"""Headers with which a proxy says that the request comes from somewhere else."""
 LOGIN_TRIES = 5
 """Wrong passwords per minute and peer."""
 
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 SECURITY_HEADERS: Mapping[str, str] = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "manifest-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -156,18 +159,18 @@ class Guard:
 
     def _check_host(self) -> None:
         """A page of another site must not reach us under its own name (DNS rebinding)."""
-        host = urlsplit(f"//{request.host}").hostname or ""
+        host = host_name()
         if is_loopback_name(host) or self._gateway.settings.allow_remote:
             return
         raise Refusal(421, f"This dashboard does not answer to the host name {host[:100]!r}. Use http://localhost:{self._port()}.")
 
     def _check_peer(self) -> None:
-        if is_loopback(peer()) or self._gateway.settings.allow_remote:
+        if is_here() or self._gateway.settings.allow_remote:
             return
         raise GatewayError(Kind.FORBIDDEN, "The dashboard is open to this machine only. Set OMNI_ALLOW_REMOTE=1 and a password for others.")
 
     def _port(self) -> str:
-        return str(urlsplit(f"//{request.host}").port or self._gateway.settings.port)
+        return request.host.rpartition(":")[2] if request.host.rpartition(":")[2].isdecimal() else str(self._gateway.settings.port)
 
     def _authenticate(self) -> None:
         header = request.headers.get("authorization", "")
@@ -186,13 +189,13 @@ class Guard:
         if request.method in ("GET", "HEAD"):
             return
         self.check_origin()
-        if not hmac.compare_digest(request.headers.get("x-csrf-token", ""), self.csrf(claims)):
+        if not hmac.compare_digest(request.headers.get("x-csrf-token", "").encode(), self.csrf(claims).encode()):
             raise GatewayError(Kind.FORBIDDEN, "The CSRF token is missing or old. Reload the page.", code="csrf")
 
     def check_origin(self) -> None:
         """State changes come from our own pages only."""
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and host_of(origin) != request.host:
             raise GatewayError(Kind.FORBIDDEN, "This change comes from another site's page and is refused.", code="origin")
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise GatewayError(Kind.FORBIDDEN, "This change comes from another site's page and is refused.", code="origin")
@@ -204,7 +207,7 @@ class Guard:
 
     def login_needed(self) -> bool:
         """On this machine, without a password, the dashboard opens by itself; from anywhere else nothing does."""
-        return bool(self.password_hash) or not is_loopback(peer())
+        return bool(self.password_hash) or not (is_here() and is_loopback_name(host_name()))
 
     def new_session(self) -> str:
         now = int(time.time())
@@ -273,29 +276,55 @@ class Guard:
     async def set_password(self, password: str) -> None:
         """Set ("" removes) the dashboard's password; every session ends."""
         hashed = await asyncio.to_thread(secrets.hash_password, password) if password else ""
-        self.epoch += 1
-
-        def write(conn: Any) -> None:
-            setting_rows.set_meta(conn, "admin_password", hashed)
-            setting_rows.set_meta(conn, "session_epoch", str(self.epoch))
-
-        await self._gateway.db.tx(write)
+        await self._end_sessions(lambda conn: setting_rows.set_meta(conn, "admin_password", hashed))
         self.password_hash = hashed
 
     async def logout(self) -> None:
-        self.epoch += 1
-        await self._gateway.db.tx(lambda conn: setting_rows.set_meta(conn, "session_epoch", str(self.epoch)))
+        await self._end_sessions(lambda conn: None)
+
+    async def _end_sessions(self, also: Callable[[Any], None]) -> None:
+        epoch = self.epoch + 1
+
+        def write(conn: Any) -> None:
+            also(conn)
+            setting_rows.set_meta(conn, "session_epoch", str(epoch))
+
+        await self._gateway.db.tx(write)
+        # Only now: a session that is made with the old password while this is written must end as well.
+        self.epoch = epoch
+        self._gateway.live.close()
 
 
 def peer() -> str:
     return request.remote_addr or ""
 
 
+def is_here() -> bool:
+    """The request comes from this machine, and not through a proxy on it that brings somebody else's."""
+    return is_loopback(peer()) and not any(name in request.headers for name in FORWARDED)
+
+
+def host_name() -> str:
+    """The Host header's name, without its port."""
+    return host_of(f"//{request.host}", name_only=True)
+
+
+def host_of(url: str, *, name_only: bool = False) -> str:
+    """Host and port of an address, "" for what is none."""
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "") if name_only else parts.netloc
+    except ValueError:
+        return ""
+
+
 def is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address.strip("[]")).is_loopback
+        found = ipaddress.ip_address(address.strip("[]"))
     except ValueError:
         return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 def is_loopback_name(host: str) -> bool:
@@ -385,6 +414,35 @@ class AsgiSink:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+def client_key(gateway: Gateway, headers: Mapping[str, str], query: bytes, peer_address: str, now: int) -> ClientKey:
+    """Whose request it is: an omni-key's, the REQUIRED_API_KEY's, or on this machine anybody's when client auth is off.
+
+    Raises GatewayError (UNAUTHENTICATED).
+    """
+    stored = gateway.settings
+    try:
+        return auth.authenticate(headers, query, gateway.snapshot, now)
+    except GatewayError:
+        sent = auth.presented(headers, query)
+        if stored.required_api_key and sent and hmac.compare_digest(sent.encode(), stored.required_api_key.encode()):
+            return ClientKey("key_required_api_key", "REQUIRED_API_KEY", "", "", 0)
+        # SDKs always send some key; one of ours that is not good any more is still refused.
+        ours = sent.startswith((secrets.KEY_PREFIX, secrets.ADMIN_PREFIX))
+        if not stored.client_auth and not ours and is_loopback(peer_address) and not from_foreign_page(headers, stored.cors_origins):
+            return ClientKey("key_none", "no key (client auth is off)", "", "", 0)
+        raise
+
+
+def from_foreign_page(headers: Mapping[str, str], origins: Sequence[str]) -> bool:
+    """A browser speaks for a page that is not listed, or came here under another name: it must not spend without a key."""
+    if not is_loopback_name(host_of(f"//{headers.get('host', '')}", name_only=True)) or any(name in headers for name in FORWARDED):
+        return True
+    origin = headers.get("origin")
+    if origin is None:
+        return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    return origin not in origins and host_of(origin) != headers["host"]
+
+
 class ClientApi:
     """The client API's POSTs as plain ASGI, in front of Quart: authenticate, read, relay. Everything else goes on to Quart."""
 
@@ -399,13 +457,14 @@ class ClientApi:
             await self._inner(scope, receive, send)
             return
         route = self._route(scope["path"])
-        cors = self._cors(scope) if self._gateway.settings.cors_origins else []
+        cors = self._cors(scope) if self._gateway.settings.cors_origins and (route or scope["path"].startswith("/v1/")) else []
         if scope["method"] == "OPTIONS" and cors:
-            await AsgiSink(send, cors).whole(204, [], b"")
+            await AsgiSink(send, [*cors, _wished(scope)]).whole(204, [], b"")
             return
         if route is None:
-            await self._inner(scope, receive, send)
+            await self._inner(scope, receive, with_headers(send, cors) if cors else send)
             return
+        cors = [*cors, NO_SNIFFING]
         wire, provider = route
         if scope["method"] != "POST":
             error = GatewayError(Kind.METHOD_NOT_ALLOWED, f"{scope['path']} does not take {scope['method']}. Send a POST.")
@@ -438,10 +497,6 @@ class ClientApi:
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"vary", b"origin"),
             (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-            (
-                b"access-control-allow-headers",
-                b"authorization, content-type, x-api-key, x-goog-api-key, anthropic-version, anthropic-beta, model-provider",
-            ),
             (
                 b"access-control-expose-headers",
                 b"x-omni-request-id, x-omni-model, x-omni-provider, x-omni-account, x-omni-cost, retry-after",
@@ -483,7 +538,8 @@ class ClientApi:
         """Key and pinned provider ("" if none) of a request, told by its head alone. Raises GatewayError."""
         if self.draining:
             raise GatewayError(Kind.NO_ACCOUNT, "The server is stopping. Send the request again in a moment.", retry_after=1)
-        key = self._authenticate(scope, headers, now)
+        peer_address = (scope.get("client") or ("",))[0]
+        key = client_key(self._gateway, headers, scope.get("query_string", b""), peer_address, now)
         pinned = provider or headers.get("model-provider", "")
         if pinned and pinned not in PROVIDER_NAMES:
             raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned[:100]!r}.", param="provider")
@@ -512,20 +568,6 @@ class ClientApi:
         if not sink.finished:
             task.cancel(LEFT)
 
-    def _authenticate(self, scope: Scope, headers: Mapping[str, str], now: int) -> ClientKey:
-        gateway = self._gateway
-        try:
-            return auth.authenticate(headers, scope.get("query_string", b""), gateway.snapshot, now)
-        except GatewayError:
-            stored = gateway.settings
-            sent = auth.presented(headers, scope.get("query_string", b""))
-            if stored.required_api_key and sent and hmac.compare_digest(sent.encode(), stored.required_api_key.encode()):
-                return ClientKey("key_required_api_key", "REQUIRED_API_KEY", "", "", 0)
-            peer_is_local = is_loopback((scope.get("client") or ("",))[0])
-            if not stored.client_auth and peer_is_local and not sent:
-                return ClientKey("key_none", "no key (client auth is off)", "", "", 0)
-            raise
-
     async def drain(self, grace: float) -> None:
         """Refuse what is new, let what runs finish for `grace` seconds, then cancel it."""
         self.draining = True
@@ -536,6 +578,21 @@ class ClientApi:
         # Rows are handed over at once; a task whose client no longer reads would wait for it for ever.
         if self._running:
             await asyncio.wait(self._running, timeout=1)
+
+
+def _wished(scope: Scope) -> tuple[bytes, bytes]:
+    """What a page of a listed origin wants to send: the vendors' SDKs add headers of their own, and more with every version."""
+    wished = b", ".join(value for name, value in scope["headers"] if name == b"access-control-request-headers")
+    return b"access-control-allow-headers", wished or b"authorization, content-type, x-api-key, x-goog-api-key"
+
+
+def with_headers(send: Send, extra: Headers) -> Send:
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        await send(message)
+
+    return send_more
 
 
 class ClientGoneError(Exception):
@@ -581,7 +638,7 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
 
     def key() -> ClientKey:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        return auth.authenticate(headers, request.query_string, gateway.snapshot, now_ms())
+        return client_key(gateway, headers, request.query_string, peer(), now_ms())
 
     @app.get("/health")
     async def health() -> Json:
@@ -689,6 +746,8 @@ def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
         body = await body_json()
         if not isinstance(body, dict) or not isinstance(body.get("password"), str):
             raise bad_request("`password` is missing. Send the new password as a text, or an empty one to remove it.", "password")
+        if not body["password"].isprintable():
+            raise bad_request("`password` holds a control character or half an emoji. Leave it out.", "password")
         if body["password"] and len(body["password"]) < 8:
             raise bad_request("`password` is too short. Take at least 8 characters.", "password")
         if guard.password_hash and not request.headers.get("authorization"):
@@ -1029,7 +1088,7 @@ def write_server_note(home: Path, host: str, port: int, base_url: str) -> Path:
 
 async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.socket) -> None:
     config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it: two owners would close a stranger later
     config.accesslog = None
     config.errorlog = logging.getLogger("omni.http")
     config.include_server_header = False

@@ -73,9 +73,11 @@ class Meter:
 def reading(usage: Usage | None, output_chars: int, finish: Finish | None, estimated_input: int) -> Reading:
     """The figures for the ledger: the provider's where it gave them, else counted from what came, never invented."""
     known = _believable(usage or Usage())
-    if known.output is not None and known.prompt > 0:
+    if finish is not None and known.output is not None and known.prompt > 0:
         return Reading(known, "reported", finish)
-    output = known.output if known.output is not None else -(-output_chars // CHARS_PER_TOKEN)
+    heard = -(-output_chars // CHARS_PER_TOKEN)
+    # Of an answer that was cut off only preliminary counts are known: Anthropic's first event says one token or so.
+    output = heard if known.output is None else max(known.output, heard) if finish is None else known.output
     fresh = known.input if known.input is not None else estimated_input
     counted = replace(known, input=fresh, output=output)
     return Reading(counted, "counted" if output_chars else "estimated", finish)

@@ -19,6 +19,9 @@ from omni_connector.usage import nano, usd
 Json = dict[str, Any]
 Outcome = Literal["ok", "failed", "client_left", "cut", "recovered"]
 
+NAME, WORDS = 255, 2000
+"""Characters of a model name and of an error message that a row keeps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -108,7 +111,7 @@ class Record:
             "client": self.client,
             "key_id": self.key_id,
             "key_name": self.key_name,
-            "model_requested": self.model_requested[:255],
+            "model_requested": self.model_requested[:NAME],
             "est_input": self.est_input,
             "route": self.route,
         }
@@ -128,7 +131,7 @@ class Record:
             "http_status": self.http_status,
             "flag": self.flag,
             "error_kind": None if self.error is None else str(self.error.kind),
-            "error_message": None if self.error is None else self.error.message[:2000],
+            "error_message": None if self.error is None else self.error.message[:WORDS],
             "route": self.route,
             "attempts": [attempt.as_json() for attempt in self.attempts],
             "skipped": list(self.skipped),
@@ -160,7 +163,7 @@ class Record:
             "stream": self.stream,
             "client": self.client,
             "key": {"id": self.key_id, "name": self.key_name},
-            "model_requested": self.model_requested,
+            "model_requested": self.model_requested[:NAME],
             "model": self.model,
             "provider": self.provider,
             "account": {"id": self.account_id, "label": self.account_label},
@@ -180,7 +183,7 @@ class Record:
                 "source": self.usage_source,
             },
             "cost": {"usd": usd(nano(self.cost)), "source": self.price_source},
-            "error": None if self.error is None else {"kind": str(self.error.kind), "message": self.error.message},
+            "error": None if self.error is None else {"kind": str(self.error.kind), "message": self.error.message[:WORDS]},
         }
 
 

@@ -268,8 +268,14 @@ class Relay:
             return
         held = await self._first(job, lane, exchange, began)
         self._committed(job, candidate, exchange, began)
-        await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True))
-        await self._stream(job, lane, exchange, held)
+        try:
+            # `_next` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
+            async with asyncio.timeout(self._left(job) + 0.1):
+                await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True))
+                await self._stream(job, lane, exchange, held)
+        except TimeoutError as error:
+            words = f"The client did not take the answer within {self.deadlines.total:.0f} s."
+            raise GatewayError(Kind.CLIENT_LEFT, words) from error
 
     async def _whole(self, job: Job, candidate: Candidate, lane: Lane, exchange: Exchange, began: float) -> None:
         body = await self._body(job, exchange)

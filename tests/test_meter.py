@@ -56,5 +56,12 @@ def test_the_figures_say_where_they_come_from(usage: Usage | None, chars: int, e
 
 
 def test_the_largest_count_that_is_believed() -> None:
-    assert reading(Usage(input=MOST_TOKENS, output=1), 0, None, 0).source == "reported"
-    assert reading(Usage(input=MOST_TOKENS + 1, output=1), 0, None, 5).usage.input == 5
+    assert reading(Usage(input=MOST_TOKENS, output=1), 0, Finish.STOP, 0).source == "reported"
+    assert reading(Usage(input=MOST_TOKENS + 1, output=1), 0, Finish.STOP, 5).usage.input == 5
+
+
+def test_a_torn_answer_is_counted_not_believed() -> None:
+    """Anthropic's message_start says input tokens and a first output token; the rest comes with the end, which is missing."""
+    found = reading(Usage(input=10, output=1), 400, None, 77)
+    assert (found.usage, found.source) == (Usage(input=10, output=100), "counted")
+    assert reading(Usage(input=10, output=300), 400, None, 77).usage.output == 300, "running totals may know better"

@@ -59,9 +59,10 @@ def rename_whole(body: bytes, model: str) -> bytes:
     return _ENCODER.encode(fields)
 
 
-_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 
 
 class StreamEditor:
@@ -108,9 +109,20 @@ class StreamEditor:
                     return blocks if same else blocks.replace(self._served, self._wanted, 1)
         if self._served is not None and self._served != self._wanted:
             blocks = blocks.replace(self._served, self._wanted)
+            if blocks.count(b'"model"') != blocks.count(self._wanted):
+                blocks = b"".join(self._renamed(block) for block in _split(blocks))
         if self._hide_usage and b'"usage"' in blocks and _NO_CHOICES.search(blocks):
             return b"".join(block for block in _split(blocks) if not _only_usage(block))
         return blocks
+
+    def _renamed(self, block: bytes) -> bytes:
+        """Azure opens with an empty name, xAI spells its last chunk with blanks: a chunk's own `model` counts, none inside it."""
+        try:
+            name = _RAW.decode(block[max(0, block.find(b"{")) :]).get("model")
+        except (msgspec.DecodeError, RecursionError):
+            return block
+        found = next((found[0] for found in _MODEL.finditer(block) if name is not None and found[1] == bytes(name)), None)
+        return block if found is None else block.replace(found, self._wanted)
 
 
 def _last_blank(text: bytes) -> int:
@@ -126,4 +138,4 @@ def _split(blocks: bytes) -> list[bytes]:
 
 
 def _only_usage(block: bytes) -> bool:
-    return b'"usage"' in block and b'"error"' not in block and _NO_CHOICES.search(block) is not None
+    return _USAGE.search(block) is not None and b'"error"' not in block and _NO_CHOICES.search(block) is not None

@@ -112,7 +112,7 @@ def openai_heard(completion: Any, headers: Mapping[str, str]) -> Heard:
     return Heard(
         text=message.content or "",
         thoughts=getattr(message, "reasoning_content", None) or "",
-        calls=[(call.id, call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or ()],
+        calls=[(call.id, call.function.name, _object(call.function.arguments)) for call in message.tool_calls or ()],
         finish=choice.finish_reason,
         model=completion.model,
         input=usage.prompt_tokens if usage else -1,
@@ -123,6 +123,15 @@ def openai_heard(completion: Any, headers: Mapping[str, str]) -> Heard:
         headers=headers,
         id=completion.id,
     )
+
+
+def _object(arguments: str) -> Json:
+    """An answer that was cut may end within its arguments; a program has to live with that."""
+    try:
+        value = json.loads(arguments)
+    except ValueError:
+        return {"cut": arguments}
+    return value if isinstance(value, dict) else {"value": value}
 
 
 def anthropic_heard(message: Any, headers: Mapping[str, str]) -> Heard:

@@ -6,10 +6,12 @@ import asyncio
 import json
 from typing import Any
 
+import openai
 import pytest
 
-from tests.live.answers import CHAT, MESSAGES, Call, Said, Tokens
+from tests.live.answers import CHAT, MESSAGES, Call, Said, Tokens, chat_chunk
 from tests.live.conftest import Json, Stage
+from tests.serving import stream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -169,6 +171,22 @@ async def test_the_shape_of_a_chat_stream(stage: Stage, provider: str) -> None:
     assert (await stage.row())["usage"]["source"] == "reported"  # asked for all the same
 
 
+async def test_a_host_that_spells_its_name_in_three_ways(stage: Stage) -> None:
+    """Azure opens with an empty name and filter results, xAI writes its usage chunk with blanks; a `model` further inside stays."""
+    await stage.account("openai")
+    first = 'data: {"choices":[],"id":"","model":"","usage":null,"prompt_filter_results":[{"prompt_index":0}]}\n\n'
+    words = chat_chunk({"content": "hi", "tool": {"model": "inner"}})
+    usage = 'data: {"model": "test-model-2026-01-31", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 1}}\n\n'
+    stage.upstream.answer(stream(first + words + chat_chunk({}, "stop") + usage + "data: [DONE]\n\n"))
+    for asked in ({}, {"stream_options": {"include_usage": True}}):
+        body = {"model": "asked-model", "stream": True, "messages": [{"role": "user", "content": "hi"}], **asked}
+        answer = await stage.clients.http.post(f"{stage.rig.url}/v1/chat/completions", json=body, headers=stage.rig.bearer)
+        told = [json.loads(block.removeprefix("data: ")) for block in answer.text.split("\n\n")[:-2]]
+        assert [chunk["model"] for chunk in told] == ["asked-model"] * (4 if asked else 3)
+        assert told[0]["prompt_filter_results"] == [{"prompt_index": 0}]
+        assert told[1]["choices"][0]["delta"]["tool"] == {"model": "inner"}
+
+
 # C-18 J-04
 async def test_five_at_once(stage: Stage) -> None:
     await stage.account("openai", "one")
@@ -178,7 +196,7 @@ async def test_five_at_once(stage: Stage) -> None:
     assert all(f"number {n}" in heard.text for n, heard in enumerate(told))
 
 
-# O-13 O-15 O-16 O-17 J-10 P-47 C-29 C-30 C-31 C-32
+# O-13 O-15 O-16 O-17 J-10 P-47
 @pytest.mark.parametrize(
     "name", ["auto", "anthropic", "claude", "test-model", "anthropic/test-model", "anthropic:test-model", "main/test-model"]
 )
@@ -191,6 +209,23 @@ async def test_names_of_a_model(stage: Stage, name: str, streamed: bool) -> None
         heard = await stage.ask(client, {**user("hi"), "model": name}, streamed=streamed)
         assert (heard.model, heard.headers["x-omni-model"]) == (name, "test-model")
         assert stage.upstream.seen[-1].body["model"] == "test-model"
+
+
+# C-29 C-30 C-31 C-32
+@pytest.mark.parametrize("client", WIRE)
+async def test_a_provider_pinned_by_path_or_header(stage: Stage, client: str) -> None:
+    await stage.account("openai", "first", priority=9)
+    await stage.account("anthropic", "pinned")
+    stage.upstream.answer(Said("pinned").answer(MESSAGES, False))
+    path = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[client]
+    for prefix, header in (("/anthropic", {}), ("", {"model-provider": "anthropic"})):
+        for model in ("auto", "asked-model"):
+            url = f"{stage.rig.url}{prefix}{path}"
+            answer = await stage.clients.http.post(url, json={**user("hi"), "model": model}, headers={**stage.rig.bearer, **header})
+            assert (answer.status_code, answer.headers["x-omni-account"], answer.json()["model"]) == (200, "pinned", model)
+    assert {seen.path for seen in stage.upstream.seen} == {"/v1/messages"}
+    wrong = await stage.clients.http.post(f"{stage.rig.url}/nobody{path}", json=user("hi"), headers=stage.rig.bearer)
+    assert wrong.status_code == 404 and "nobody" in wrong.json()["error"]["message"]
 
 
 # C-03 C-05 C-16 C-17 P-07 O-18
@@ -223,13 +258,14 @@ async def test_unknown_fields_pass_to_the_same_format(stage: Stage, client: str)
     """CONTRACT §4: untouched but for `model`, also what nobody knows yet, also numbers no parser may round."""
     await stage.account(client)
     stage.upstream.answer(Said("ok").answer(WIRE[client], False))
-    raw = b'{ "z_new": {"a":[1.50, 12345678901234567890, "\\u00e9\xc3\xa9"]},\n "model" : "asked-model","max_tokens":5,"messages":[{"role":"user","content":"hi","k":null}] }'
+    strange = b'{"a":[1.50, 12345678901234567890, "\\u00e9\xc3\xa9"]}'
+    turns = b'[{"role":"user","content":"hi","k":null}]'
+    raw = b'{ "z_new": %s,\n "model" : "asked-model","max_tokens":5,"messages":%s }' % (strange, turns)
     path, headers = {"openai": ("/v1/chat/completions", {}), "anthropic": ("/v1/messages", {"anthropic-beta": "new-2026-01-01"})}[client]
     answer = await stage.clients.http.post(f"{stage.rig.url}{path}", content=raw, headers={**stage.rig.bearer, **headers, "cookie": "a=b"})
     assert answer.status_code == 200
     seen = stage.upstream.seen[-1]
-    values = b'{"z_new":{"a":[1.50, 12345678901234567890, "\\u00e9\xc3\xa9"]},"model":"test-model","max_tokens":5,"messages":[{"role":"user","content":"hi","k":null}]}'
-    assert seen.raw == values
+    assert seen.raw == b'{"z_new":%s,"model":"test-model","max_tokens":5,"messages":%s}' % (strange, turns)
     assert seen.headers.get("anthropic-beta") == headers.get("anthropic-beta")
     assert "cookie" not in seen.headers
 
@@ -499,3 +535,74 @@ async def test_a_whole_answer_where_a_stream_was_asked_for(stage: Stage, way: st
     heard = await stage.ask(client, user("hi"), streamed=streamed)
     assert (heard.text, heard.model) == ("all at once", "asked-model")
     assert heard.calls == [("call_lisbon", "get_weather", {"city": "Lisboa ☀"})]
+
+
+# ---------------------------------------------------------------- Corners of one format told in the other
+
+
+async def test_old_functions_are_answered_in_their_own_dialect(stage: Stage) -> None:
+    await stage.account("anthropic")
+    stage.upstream.answer(Said(calls=(LISBON,)).answer(MESSAGES, False))
+    function = {"name": "get_weather", "parameters": WEATHER}
+    heard = await stage.ask("openai", {**user("Weather?"), "functions": [function], "function_call": {"name": "get_weather"}})
+    assert (heard.message.function_call.name, heard.finish) == ("get_weather", "function_call")
+    assert json.loads(heard.message.function_call.arguments) == {"city": "Lisboa ☀"}
+    body = stage.upstream.seen[-1].body
+    assert body["tools"] == [{"name": "get_weather", "input_schema": WEATHER}]
+    assert body["tool_choice"]["name"] == "get_weather" and body["tool_choice"]["disable_parallel_tool_use"] is True
+
+
+async def test_json_without_a_schema_and_several_instructions(stage: Stage) -> None:
+    await stage.account("anthropic")
+    stage.upstream.answer(Said("{}").answer(MESSAGES, False))
+    turns = [{"role": "system", "content": "A."}, {"role": "developer", "content": "B."}, {"role": "user", "content": "go"}]
+    heard = await stage.ask("openai", {"model": "asked-model", "messages": turns, "response_format": {"type": "json_object"}})
+    system = [block["text"] for block in stage.upstream.seen[-1].body["system"]]
+    assert system[:2] == ["A.", "B."] and "JSON" in system[2]
+    assert stage.upstream.seen[-1].body["max_tokens"] > 0
+    assert "json_object" in heard.headers["x-omni-dropped"]
+
+
+async def test_what_would_change_the_meaning_is_refused(stage: Stage) -> None:
+    """Two answers cannot be had from Anthropic: a 400 that names the field, and nobody cools."""
+    account = await stage.account("anthropic")
+    with pytest.raises(openai.BadRequestError) as caught:
+        await stage.ask("openai", {**user("hi"), "n": 2})
+    assert (caught.value.param, caught.value.type) == ("n", "invalid_request_error")
+    assert not stage.upstream.seen
+    assert (await stage.rig.gateway.admin.account(account["id"]))["status"] == "ready"
+    spare = await stage.account("openai", "spare")
+    stage.upstream.answer(Said("one of two").answer(CHAT, False))
+    heard = await stage.ask("openai", {**user("hi"), "n": 2})
+    assert heard.headers["x-omni-account"] == spare["label"]
+
+
+async def test_a_tool_that_failed_and_one_that_drew(stage: Stage) -> None:
+    """OpenAI's tool messages hold no pictures and no error mark: the picture follows, the mark is named as dropped."""
+    await stage.account("openai")
+    stage.upstream.answer(Said("I see.").answer(CHAT, False))
+    calls = [{"type": "tool_use", "id": f"toolu_{n}", "name": "draw", "input": {}} for n in (1, 2)]
+    results = [
+        {"type": "tool_result", "tool_use_id": "toolu_1", "content": [MEDIA["image"]["anthropic"]]},
+        {"type": "tool_result", "tool_use_id": "toolu_2", "content": "no ink", "is_error": True},
+    ]
+    turns = [{"role": "user", "content": "Draw"}, {"role": "assistant", "content": calls}, {"role": "user", "content": results}]
+    tools = [{"name": "draw", "input_schema": {"type": "object", "properties": {}}}]
+    heard = await stage.ask("anthropic", {"model": "asked-model", "max_tokens": 50, "messages": turns, "tools": tools})
+    told = stage.upstream.seen[-1].body["messages"]
+    assert [one["role"] for one in told] == ["user", "assistant", "tool", "tool", "user"]
+    assert [one["tool_call_id"] for one in told[2:4]] == ["toolu_1", "toolu_2"] and "no ink" in told[3]["content"]
+    assert MEDIA["image"]["openai"] in told[4]["content"]
+    assert "is_error" in heard.headers["x-omni-dropped"]
+
+
+@STREAMED
+async def test_cache_markers_and_a_beginning_put_into_the_mouth(stage: Stage, streamed: bool) -> None:
+    await stage.account("openai")
+    stage.upstream.answer(Said("rest").answer(CHAT, streamed))
+    marked = {"type": "text", "text": "Long rules.", "cache_control": {"type": "ephemeral"}}
+    turns = [{"role": "user", "content": "Begin"}, {"role": "assistant", "content": "The"}]
+    body = {"model": "asked-model", "max_tokens": 50, "system": [marked], "messages": turns}
+    heard = await stage.ask("anthropic", body, streamed=streamed)
+    assert stage.upstream.seen[-1].body["messages"] == [{"role": "system", "content": "Long rules."}, *turns]
+    assert heard.headers["x-omni-dropped"] == "cache_control"

@@ -1,0 +1,178 @@
+"""What the pass-through lane does to bytes: exactly what it says, however they are cut."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.wire import FORMATS, sse
+from omni_connector.wire.passing import TERMINAL, StreamEditor, fail_stream, rename_whole, request_body
+
+CHAT, MESSAGES = "openai-chat", "anthropic-messages"
+
+
+def chunk(text: str = "hi", model: str = "served-1", **more: Any) -> bytes:
+    choices = [{"index": 0, "delta": {"content": text}, "finish_reason": None}]
+    return json.dumps({"id": "c", "model": model, "choices": choices, **more}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+USAGE = chunk(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 2})
+START = b'{"type":"message_start","message":{"id":"m","model":"served-1","usage":{"input_tokens":3}}}'
+TALK = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"my \\"model\\":\\"served-1\\" is nice"}}'
+
+
+def lines(*data: bytes, end: bytes = b"\n\n") -> bytes:
+    return b"".join(b"data: " + each + end for each in data)
+
+
+def edit(raw: bytes, *cuts: int, wire: str = CHAT, model: str = "asked", hide: bool = False) -> bytes:
+    editor = StreamEditor(wire, model=model, hide_usage=hide)
+    edges = [0, *sorted(cuts), len(raw)]
+    pieces = [editor.feed(raw[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    return b"".join([*pieces, editor.close()])
+
+
+def events(raw: bytes) -> list[Any]:
+    decoder = sse.Decoder()
+    found = [*decoder.feed(raw), *decoder.close()]
+    return [each.data if each.data == b"[DONE]" else json.loads(each.data) for each in found]
+
+
+# ---------------------------------------------------------------- Streams
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@pytest.mark.parametrize("hide", [False, True])
+def test_split_at_every_byte(end: bytes, hide: bool) -> None:
+    raw = lines(chunk(""), chunk("Grüße 🌍"), chunk('say "model":"served-1"'), USAGE, b"[DONE]", end=end)
+    whole = edit(raw, hide=hide)
+    for cut in range(len(raw) + 1):
+        assert events(edit(raw, cut, hide=hide)) == events(whole), cut
+    byte_by_byte = edit(raw, *range(len(raw)), hide=hide)
+    assert events(byte_by_byte) == events(whole)
+    said = events(whole)
+    assert [each["model"] for each in said[:-1]] == ["asked"] * (3 if hide else 4)
+    assert said[2]["choices"][0]["delta"]["content"] == 'say "model":"served-1"', "what a model says is nobody's field"
+    assert said[-1] == b"[DONE]"
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_nothing_is_touched_when_nothing_has_to_change(end: bytes) -> None:
+    raw = b": comment" + end + lines(chunk("a"), chunk("b", odd=[1.10, None]), USAGE, b"[DONE]", end=end)
+    for cut in range(len(raw)):
+        assert edit(raw, cut, model="served-1") == raw
+
+
+def test_only_the_first_event_of_a_messages_stream_names_the_model() -> None:
+    raw = b"event: message_start\n" + lines(START) + b"event: content_block_delta\n" + lines(TALK) + TERMINAL[MESSAGES]
+    expected = raw.replace(b'"model":"served-1"', b'"model":"asked"', 1)
+    for cut in range(len(raw)):
+        assert edit(raw, cut, wire=MESSAGES) == expected
+
+
+def test_what_comes_out_is_always_whole_blocks() -> None:
+    """A keep-alive or an error event may be written between any two pieces."""
+    raw = lines(chunk("a"), chunk("b"), end=b"\r\n\r\n") + lines(USAGE)
+    editor = StreamEditor(CHAT, model="asked", hide_usage=True)
+    for byte in raw:
+        out = editor.feed(bytes([byte]))
+        assert not out or out.endswith((b"\n\n", b"\r\n\r\n"))
+    assert editor.close() == b""
+
+
+@pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n", b"\r"])
+def test_a_last_block_without_its_blank_line_is_completed(tail: bytes) -> None:
+    assert edit(lines(chunk("a")) + b"data: " + chunk("b") + tail) == lines(chunk("a", model="asked"), chunk("b", model="asked"))
+    assert edit(lines(chunk("a")) + b"data: " + USAGE + tail, hide=True) == lines(chunk("a", model="asked"))
+    assert edit(b"\n" + tail) in (b"", b"\n\n")
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+def test_only_the_chunk_that_is_nothing_but_usage_is_hidden(spaced: bool) -> None:
+    usage = json.dumps(json.loads(USAGE)).encode() if spaced else USAGE
+    beside = chunk("last words", usage={"completion_tokens": 2})
+    broken = chunk(choices=[], error={"message": "busy"}, usage={"prompt_tokens": 1})
+    said = events(edit(lines(chunk("a"), usage, beside, broken, b"[DONE]"), hide=True))
+    assert [json.dumps(each) if isinstance(each, dict) else each for each in said] == [
+        json.dumps(json.loads(each)) if each != b"[DONE]" else each
+        for each in (chunk("a", "asked"), chunk("last words", "asked", usage={"completion_tokens": 2}), broken.replace(b"served-1", b"asked"), b"[DONE]")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("", "served-1", "served-1"),  # Azure: the first chunk carries the content filter's verdict and no name
+        ("served-1", "served-1", "served-2"),  # a router that changes its mind
+        ('quo"te', 'quo"te', "ü"),
+    ],
+)
+def test_the_requested_name_is_given_back_whatever_the_chunks_call_it(names: tuple[str, ...]) -> None:
+    raw = lines(*(chunk(str(number), name) for number, name in enumerate(names)), b"[DONE]")
+    for cut in (0, 10, len(raw) // 2, len(raw) - 3):
+        assert {each["model"] for each in events(edit(raw, cut))[:-1]} == {"asked"}
+    assert {each["model"] for each in events(edit(raw, *range(0, len(raw), 7)))[:-1]} == {"asked"}
+
+
+JSON_TEXT = st.text(max_size=12)
+
+
+@given(
+    st.lists(JSON_TEXT, max_size=6),
+    st.integers(0, 2),
+    st.sampled_from(["served-1", "asked"]),
+    st.lists(st.integers(0, 2000), max_size=6),
+    st.booleans(),
+    st.sampled_from([b"\n\n", b"\r\n\r\n"]),
+)
+def test_any_stream_any_cuts(texts: list[str], nameless: int, served: str, cuts: list[int], hide: bool, end: bytes) -> None:
+    chunks = [chunk(text, "" if number < nameless else served) for number, text in enumerate(texts)]
+    raw = lines(*chunks, USAGE.replace(b"served-1", served.encode()), end=end)
+    said = events(edit(raw, *(min(cut, len(raw)) for cut in cuts), hide=hide))
+    assert [each["choices"][0]["delta"]["content"] for each in said if each["choices"]] == texts
+    assert {each["model"] for each in said} <= {"asked"}
+    assert sum(not each["choices"] for each in said) == (0 if hide else 1)
+
+
+@given(st.binary(max_size=80), st.lists(st.integers(0, 80), max_size=5), st.booleans(), st.sampled_from([CHAT, MESSAGES]))
+def test_rubbish_passes_and_is_never_lost(raw: bytes, cuts: list[int], hide: bool, wire: str) -> None:
+    edited = edit(raw, *(min(cut, len(raw)) for cut in cuts), wire=wire, hide=hide)
+    assert edited.rstrip(b"\r\n") == raw.rstrip(b"\r\n") or not raw.strip()
+
+
+# ---------------------------------------------------------------- Whole bodies
+
+
+def test_a_body_goes_out_as_it_came_unless_something_must_change() -> None:
+    raw = b'{ "messages" : [ {"role":"user", "content":"hi"} ] , "odd" : 1.10 }'
+    assert request_body(raw, model=None, ask_usage=False) is raw
+    changed = request_body(raw, model="theirs", ask_usage=True)
+    assert json.loads(changed) == {**json.loads(raw), "model": "theirs", "stream_options": {"include_usage": True}}
+    assert b'[ {"role":"user", "content":"hi"} ]' in changed
+    assert b"1.10" in changed
+
+
+@pytest.mark.parametrize("given_", [None, {}, {"include_usage": False, "other": 1}])
+def test_usage_is_asked_for_without_losing_other_stream_options(given_: Any) -> None:
+    raw = json.dumps({"stream_options": given_}).encode()
+    assert json.loads(request_body(raw, model=None, ask_usage=True))["stream_options"] == {**(given_ or {}), "include_usage": True}
+
+
+def test_the_name_of_a_whole_answer() -> None:
+    assert rename_whole(b'{"model": "x", "n": 1.10, "deep":{"model":"x"}}', "asked") == b'{"model":"asked","n":1.10,"deep":{"model":"x"}}'
+    for kept in (b'{"n": 1}', b"no json", b"[1]", b"[" * 5000, b""):
+        assert rename_whole(kept, "asked") == kept
+
+
+@pytest.mark.parametrize("wire", [CHAT, MESSAGES])
+def test_the_last_word_of_a_failed_stream(wire: str) -> None:  # CONTRACT §4: a stream that fails never ends cleanly
+    told = fail_stream(wire, GatewayError(Kind.UPSTREAM_FAILED, "it broke\noff"))
+    assert told.endswith(b"\n\n")
+    assert told.startswith(b"event: error\n") == (wire == MESSAGES)
+    (event,) = events(told)
+    assert event == json.loads(json.dumps(FORMATS[wire].render_error(GatewayError(Kind.UPSTREAM_FAILED, "it broke\noff"))))
