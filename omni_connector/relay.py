@@ -270,7 +270,7 @@ class Relay:
         self._committed(job, candidate, exchange, began)
         try:
             # `_next` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
-            async with asyncio.timeout(self._left(job) + 0.1):
+            async with asyncio.timeout(self._left(job) + 1):
                 await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True))
                 await self._stream(job, lane, exchange, held)
         except TimeoutError as error:

@@ -67,7 +67,8 @@ def test_checking_what_the_api_stores() -> None:
     ]
     for name, value, text in cases:
         assert settings.check(BY_NAME[name], value) == text
-    for name, value in (("max_attempts", None), ("max_attempts", {}), ("max_attempts", True), ("port", "80"), ("strategy", "best"), ("database_url", "sqlite:////x")):
+    wrong = [("max_attempts", value) for value in (None, {}, True)]
+    for name, value in (*wrong, ("port", "80"), ("strategy", "best"), ("database_url", "sqlite:////x")):
         with pytest.raises(SettingsError, match=name):
             settings.check(BY_NAME[name], value)
 

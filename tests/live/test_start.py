@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.processes import CHAT, Line, Server, chat, running
+from tests.live.processes import CHAT, MESSAGES, Line, Server, chat, message, running
 
 DEMO = {"provider": "demo", "label": "demo", "options": {"demo": {"latency_ms": 1, "chunk_ms": 1}}}
 SLOW = {"provider": "demo", "label": "slow", "options": {"demo": {"latency_ms": 1, "chunk_ms": 60, "tokens": 20}}}
@@ -123,3 +123,32 @@ async def test_starting_again_after_kill_9(omni_home: Path) -> None:  # R-12
         assert [account["label"] for account in (await server.admin("GET", "/api/accounts"))["accounts"]] == ["demo"]
         server.terminate()
         assert await server.ended(10) == 0
+
+
+async def test_no_prompt_reaches_disk(omni_home: Path) -> None:  # R-52
+    """Answered, streamed, refused or broken: what a client said stands in no log and in no book, at the level that is the default."""
+    mark = "xylophone-7391"
+    async with running(omni_home) as server, Line.open(server.url) as line:
+        await server.admin("POST", "/api/accounts", DEMO)
+        key = bearer(await key_of(server))
+        said = f"My secret word is {mark}."
+        bodies = [
+            chat(said, "demo-chat"),
+            chat(said, "demo-chat", stream=True),
+            chat(said, "demo-500"),
+            chat(said, "demo-cut", stream=True),
+            chat(said, "no-such-model"),
+            chat(said, "demo-chat", tools=[{"type": "function", "function": {"name": mark, "parameters": mark}}]),
+            f'{{"messages": [{{"role": "user", "content": "{mark}'.encode(),
+            f'{{"messages": [{{"role": 7, "content": "{mark}"}}]}}'.encode(),
+            f'{{"messages": "{mark}"}}'.encode(),
+        ]
+        statuses = [(await line.ask("POST", path, body, key)).status for path in (CHAT, MESSAGES) for body in bodies]
+        statuses.append((await line.ask("POST", MESSAGES, message(said, "demo-chat", system=mark), key)).status)
+        assert {200, 400, 404, 503} <= set(statuses), statuses
+        server.terminate()
+        assert await server.ended(10) == 0
+        assert mark not in server.output.read_text()
+    written = [file for file in omni_home.rglob("*") if file.is_file()]
+    assert {"omni.db", "omni-connector.log"} <= {file.name for file in written}
+    assert [file.name for file in written if mark.encode() in file.read_bytes()] == []
