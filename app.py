@@ -233,7 +233,7 @@ class Guard:
             claims: Json = jwt.decode(
                 token, self._secret(), algorithms=["HS256"], audience="dashboard", issuer="omni-connector", options=options
             )
-        except JWTError:
+        except (JWTError, RecursionError):
             return None
         good = claims.get("epoch") == self.epoch and claims.get("password") == bool(self.password_hash)
         return claims if good else None
@@ -268,8 +268,9 @@ class Guard:
         self._failures = {name: ats for name, ats in self._failures.items() if ats[-1] > now - 60}
         # Counted before the slow check, so that parallel tries count too.
         self._failures[who] = [*recent, now]
-        right = bool(self.password_hash) and await asyncio.to_thread(secrets.verify_password, password, self.password_hash)
-        if not right:
+        stored = self.password_hash
+        right = bool(stored) and await asyncio.to_thread(secrets.verify_password, password, stored)
+        if not right or stored != self.password_hash:  # it may have been changed while this one was looked at
             raise GatewayError(Kind.UNAUTHENTICATED, "The password is wrong.", code="wrong_password")
         self._failures.pop(who, None)
 
@@ -1010,6 +1011,8 @@ def main(host: str | None = None, port: int | None = None, *, jobs: bool = True,
             return run.run(run_server(home, host, port, listener, jobs=jobs, open_browser=open_browser or first.open_browser))
     except (settings.SettingsError, secrets.SecretsError, GatewayError) as error:
         return complain(error.message if isinstance(error, GatewayError) else str(error))
+    finally:
+        listener.close()
 
 
 def complain(line: str) -> int:
@@ -1044,19 +1047,24 @@ async def run_server(home: Path, host: str, port: int, listener: socket.socket, 
     shown = "localhost" if is_loopback_name(host) else host
     base_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     gateway = await Gateway.open(home, server="hypercorn", base_url=base_url)
-    app = create_app(gateway)
-    guard_remote(gateway, host, await password_is_set(gateway))
-    await gateway.serve(jobs=jobs)
-    note = write_server_note(home, host, port, base_url)
-    print(
-        f"omni-connector {__version__} is running.\n  Dashboard  {base_url}\n  API base   {base_url}/v1\nStop it with Ctrl+C.", flush=True
-    )
-    if open_browser:
-        asyncio.get_running_loop().call_later(0.5, webbrowser.open, base_url)
+    note: Path | None = None
     try:
+        app = create_app(gateway)
+        guard_remote(gateway, host, await password_is_set(gateway))
+        await gateway.serve(jobs=jobs)
+        note = write_server_note(home, host, port, base_url)
+        print(
+            f"omni-connector {__version__} is running.\n  Dashboard  {base_url}\n  API base   {base_url}/v1\nStop it with Ctrl+C.",
+            flush=True,
+        )
+        if not gateway.settings.client_auth:
+            print("Warning: client auth is off. Every program on this machine can use your accounts.", file=sys.stderr, flush=True)
+        if open_browser:
+            asyncio.get_running_loop().call_later(0.5, webbrowser.open, base_url)
         await serve_until_stopped(app, gateway, listener)
     finally:
-        note.unlink(missing_ok=True)
+        if note is not None:
+            note.unlink(missing_ok=True)
         await gateway.close()
     return 0
 

@@ -135,6 +135,7 @@ class ToolResultPart:
 @dataclass(frozen=True, slots=True)
 class RefusalPart:
     text: str
+    extra: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +503,7 @@ def _part(start: PartStart, text: str, opaque: tuple[Opaque, ...], notes: tuple[
         case "tool_call":
             return ToolCallPart(start.id, start.name, text, start.custom, opaque, extra=start.value)
         case "refusal":
-            return RefusalPart(text)
+            return RefusalPart(text, start.value)
         case "foreign":
             return ForeignPart(start.name, start.value)
 
@@ -553,7 +554,7 @@ def _unfold_part(part: Part, index: int, choice: int) -> Iterator[Event]:
             for opaque in part.opaque:
                 yield OpaqueDelta(index, opaque)
         case RefusalPart():
-            yield PartStart(index, "refusal", choice=choice)
+            yield PartStart(index, "refusal", choice=choice, value=part.extra)
             if part.text:
                 yield Delta(index, part.text)
         case ForeignPart():

@@ -43,6 +43,9 @@ from omni_connector.upstream import Upstream
 from omni_connector.wire.views import View
 
 log = logging.getLogger("omni.gateway")
+
+TOUCH_S = 10.0
+"""Between two notes of what was used lately, and two looks at the system for the dashboards."""
 Json = dict[str, Any]
 
 PROVIDER_NAMES: Mapping[str, str] = {
@@ -76,6 +79,8 @@ class Gateway:
         self._used: dict[str, int] = {}
         self._rng = random.Random()
         self._prices: asyncio.Task[None] | None = None
+        self._toucher: asyncio.Task[None] | None = None
+        self._serving = False
         self._reloading = asyncio.Lock()
         doors = Doors(
             plan=self.plan,
@@ -123,6 +128,7 @@ class Gateway:
 
     async def serve(self, *, jobs: bool = True) -> None:
         """Start what a server needs: ledger, connections, recovery of what a crash left open, jobs, watching for changes."""
+        self._serving = True
         self.ledger.start()
         await self.upstream.open()
         await self.jobs.start(clock=jobs)
@@ -130,22 +136,28 @@ class Gateway:
         await self.add_environment_accounts()
         await self.db.watch(self._moved, since=self.snapshot.version)
         self._prices = asyncio.create_task(asyncio.to_thread(usage.source_name), name="price tables")  # type: ignore[arg-type]
-        self._spawn(self._touch_forever())
+        self._toucher = asyncio.create_task(self._touch_forever(), name="touch")
 
     async def close(self) -> None:
         """In the opposite order; what was settled is on disk when this returns."""
         self.live.close()
-        for task in tuple(self._tasks):
-            if task.get_name() == "touch":
-                task.cancel()
+        if self._toucher is not None:
+            self._toucher.cancel()
+            await asyncio.gather(self._toucher, return_exceptions=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            if self._serving:
+                await self._stop_serving()
+        finally:
+            await self.db.close()
+
+    async def _stop_serving(self) -> None:
         if self._prices is not None:
-            await self._prices
-            await self.jobs.close()
-            await self.ledger.close()
-            await self.upstream.close()
-            await self._touch()
-        await self.db.close()
+            await asyncio.gather(self._prices, return_exceptions=True)
+        await self.jobs.close()
+        await self.ledger.close()
+        await self.upstream.close()
+        await self._touch()
 
     # ------------------------------------------------------------ the snapshot
 
@@ -166,12 +178,13 @@ class Gateway:
         return replace(account, proxy_url=proxy)
 
     def _take(self, fresh: Snapshot) -> None:
-        self.snapshot = fresh
-        self.settings = stored = settings.load(self.env, fresh.settings)
+        # What can fail comes first: the old picture or the new one, never half of each.
+        stored = settings.load(self.env, fresh.settings)
+        endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
+        self.snapshot, self.settings, self.endpoints = fresh, stored, endpoints
         self.ledger.gather = stored.group_commit_ms / 1000
         self.upstream.connect_timeout = stored.connect_timeout_s
         self.admin.settings = stored
-        self.endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
         self.pool.sync(fresh, now_ms())
         self.relay.deadlines = Deadlines(
             first_byte=stored.first_byte_timeout_s,
@@ -271,6 +284,9 @@ class Gateway:
         if not account_failure(error):
             return
         now, account, family = now_ms(), candidate.account, catalog.family(candidate.model)
+        current = self.pool.accounts.get(account.id)
+        if current is None or current.secret != account.secret:
+            return  # it was removed, or given another credential, while its answer was under way
         self.pool.record(account.id, False, None, error.info.flag, now)
         scope = scope_of(error, family)
         if scope is None:
@@ -326,14 +342,14 @@ class Gateway:
 
     async def _touch_forever(self) -> None:
         """ "Last used" is for people: written in one go now and then, not with every request."""
-        task = asyncio.current_task()
-        if task is not None:
-            task.set_name("touch")
         while True:
-            await asyncio.sleep(10)
-            await self._touch()
-            if self.live.listening:
-                self.live.publish("system", await self.admin.system())
+            await asyncio.sleep(TOUCH_S)
+            try:
+                await self._touch()
+                if self.live.listening:
+                    self.live.publish("system", await self.admin.system())
+            except Exception:
+                log.exception("noting what was used failed; it is tried again")
 
     async def _touch(self) -> None:
         used, self._used = self._used, {}

@@ -77,6 +77,7 @@ class Jobs:
         self._reload = reload
         self._scheduler: AsyncIOScheduler | None = None
         self._ticking = asyncio.Lock()
+        self._ensured: Mapping[str, int] = {}
         self._bodies: Mapping[str, Callable[[], Awaitable[str]]] = {
             "cooldown-recovery": self._cooldown_recovery,
             "retention": self._retention,
@@ -101,16 +102,25 @@ class Jobs:
             await self._db.tx(lambda conn: queue.forget(conn, [self._process_id]))
 
     async def _ensure(self) -> None:
-        now, settings = self._now(), self._settings()
+        """Intervals follow the settings, so this is looked at again with every tick."""
+        now = self._now()
+        intervals = self._intervals()
+        if intervals == self._ensured:
+            return
 
         def ensure(conn: Any) -> None:
             for kind in KINDS:
-                every = kind.every_ms(settings)
+                every = intervals[kind.name]
                 if every > 0:
                     # The first run is one interval away: starting is for serving.
                     queue.ensure(conn, kind.name, "", every, None, now, due_at=now + every, jitter=kind.jitter_ms)
 
         await self._db.tx(ensure)
+        self._ensured = intervals
+
+    def _intervals(self) -> Mapping[str, int]:
+        settings = self._settings()
+        return {kind.name: kind.every_ms(settings) for kind in KINDS}
 
     async def beat(self) -> None:
         host, pid, now = socket.gethostname(), os.getpid(), self._now()
@@ -126,6 +136,7 @@ class Jobs:
     async def tick(self) -> int:
         """Claim and run what is due. Returns how many jobs ran."""
         async with self._ticking:
+            await self._ensure()
             now = self._now()
             due = await self._db.tx(lambda conn: queue.claim(conn, self._process_id, now, LEASE_MS))
             for job in due:
@@ -137,6 +148,8 @@ class Jobs:
         error: str | None = None
         if body is None:
             error = f"this version knows no job of kind {job.kind!r}"
+        elif self._intervals()[job.kind] <= 0:
+            log.info("job %s: switched off by the settings", job.kind)
         else:
             try:
                 log.info("job %s: %s", job.kind, await body())

@@ -330,7 +330,8 @@ class Relay:
                 if not lane.complete:
                     raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream ended before it said anything.")
                 break
-            if not begun:
+            # A comment says that the provider is still looking for somebody to answer, not that an answer has begun.
+            if not begun and not piece.lstrip().startswith(b":"):
                 begun = True
                 until = time.monotonic() + HOLD
             held += lane.feed(piece)

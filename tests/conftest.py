@@ -5,6 +5,7 @@ Nothing here is specific to one room; a fixture that only one folder needs belon
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -122,3 +123,17 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recordings here ({folder.name}); OMNI_RECORDINGS names their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with keys and an empty database at the newest schema: copying it is faster than making one for every test."""
+    from omni_connector.gateway import Gateway
+
+    home = tmp_path_factory.mktemp("migrated") / "home"
+
+    async def make() -> None:
+        await (await Gateway.open(home, {})).close()
+
+    asyncio.run(make())
+    return home

@@ -51,11 +51,12 @@ def rename_whole(body: bytes, model: str) -> bytes:
     """The requested name in a whole answer; every other value keeps its exact bytes."""
     try:
         fields: dict[str, Any] = _RAW.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
-    if "model" not in fields:
+    wanted = _ENCODER.encode(model)
+    if "model" not in fields or bytes(fields["model"]) == wanted:
         return body
-    fields["model"] = model
+    fields["model"] = msgspec.Raw(wanted)
     return _ENCODER.encode(fields)
 
 
@@ -119,7 +120,7 @@ class StreamEditor:
         """Azure opens with an empty name, xAI spells its last chunk with blanks: a chunk's own `model` counts, none inside it."""
         try:
             name = _RAW.decode(block[max(0, block.find(b"{")) :]).get("model")
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return block
         found = next((found[0] for found in _MODEL.finditer(block) if name is not None and found[1] == bytes(name)), None)
         return block if found is None else block.replace(found, self._wanted)

@@ -97,7 +97,7 @@ def look(wire: str, body: bytes) -> View:
         view = _DECODERS[wire].decode(body)
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(_not_json(body, str(error))) from error
     except RecursionError as error:
         raise bad_request("The body is nested too deeply. Flatten it; about 1000 levels is the most JSON readers take.") from error
@@ -146,7 +146,7 @@ def decode(body: bytes) -> Json:
     """The whole body as values, for a request that has to be translated. Raises GatewayError (BAD_REQUEST)."""
     try:
         value = _ANY.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         value = _decode_kindly(body, str(error))
     except RecursionError as error:
         raise bad_request("The body is nested too deeply. Flatten it; about 1000 levels is the most JSON readers take.") from error
@@ -175,7 +175,10 @@ def _mend(value: Any) -> Any:
 
 def splice(body: bytes, changes: Mapping[str, Any]) -> bytes:
     """The same JSON object with some top-level values replaced or added; all others keep their exact bytes and order."""
-    fields: dict[str, Any] = _RAW.decode(body)
+    try:
+        fields: dict[str, Any] = _RAW.decode(body)
+    except UnicodeDecodeError as error:  # in a key that `look` passed over
+        raise bad_request(_not_json(body, str(error))) from error
     fields.update(changes)
     return _ENCODER.encode(fields)
 

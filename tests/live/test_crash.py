@@ -59,7 +59,7 @@ def _message_answer(prompt: int, output: int, streamed: bool) -> Answer:
     usage = {"input_tokens": prompt, "output_tokens": output}
     if not streamed:
         return _slow(whole({**base, "content": [{"type": "text", "text": "some words"}], "stop_reason": "end_turn", "usage": usage}))
-    started = {**base, "content": [], "stop_reason": None, "usage": {"input_tokens": prompt, "output_tokens": 1}}
+    started: Json = {**base, "content": [], "stop_reason": None, "usage": {"input_tokens": prompt, "output_tokens": 1}}
     events: list[Json] = [
         {"type": "message_start", "message": started},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from omni_connector import secrets
+from omni_connector.admin import now_ms
 from omni_connector.call import Call, Headers
-from omni_connector.gateway import now_ms
 from omni_connector.relay import LEFT, Relay
 from tests.live.processes import CHAT, MESSAGES, Json, Line, chat, message, resident_mb
 from tests.serving import Answer, Rig, stream, whole

@@ -57,7 +57,7 @@ def timed_out(path: str, body: bytes) -> bool:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("silence", ["no answer", "headers only", "comments only"])
 async def test_first_byte_deadline(omni_home: Path, path: str, silence: str) -> None:
-    comments = [b": hold on\n\n", 0.05] * 100
+    comments: list[bytes | float] = [b": hold on\n\n", 0.05] * 100
     answers: dict[str, Any] = {
         "no answer": nothing,
         "headers only": Answer(200, EVENT_STREAM, [], hang=True),

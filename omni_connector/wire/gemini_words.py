@@ -1,0 +1,319 @@
+"""The vocabulary of Gemini's generateContent format: names, maps and the small conversions both directions share.
+
+Sources: the API as typed by the vendor's SDK google-genai 3.4 (finish and block reasons, usage, parts), its enum numbers as
+the REST surface of google-generativeai 0.8.5 sends them, and recorded answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from omni_connector.chat import ENVELOPE, Finish, Json, Opaque, Origin, Usage, seal, unseal
+from omni_connector.wire import views
+from omni_connector.wire.fields import integer
+
+NAME = "gemini-generate"
+PATH = "/models"
+KEEPALIVE = b""
+"""Six clients fail on a comment in a Gemini stream (clients.md, finding 8)."""
+
+FINISH: Mapping[str, Finish] = {
+    "STOP": Finish.STOP,
+    "MAX_TOKENS": Finish.LENGTH,
+    "SAFETY": Finish.FILTER,
+    "RECITATION": Finish.FILTER,
+    "BLOCKLIST": Finish.FILTER,
+    "PROHIBITED_CONTENT": Finish.FILTER,
+    "SPII": Finish.FILTER,
+    "MODEL_ARMOR": Finish.FILTER,
+    "IMAGE_SAFETY": Finish.FILTER,
+    "IMAGE_PROHIBITED_CONTENT": Finish.FILTER,
+    "IMAGE_RECITATION": Finish.FILTER,
+}
+"""All others (LANGUAGE, OTHER, MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, …) are OTHER, with their word kept in `raw`."""
+FINISH_REASON: Mapping[Finish, str] = {
+    Finish.STOP: "STOP",
+    Finish.STOP_SEQUENCE: "STOP",
+    Finish.LENGTH: "MAX_TOKENS",
+    Finish.CONTEXT: "MAX_TOKENS",
+    Finish.TOOL_CALLS: "STOP",
+    Finish.FILTER: "SAFETY",
+    Finish.REFUSAL: "SAFETY",
+    Finish.PAUSE: "OTHER",
+    Finish.OTHER: "OTHER",
+}
+FINISH_NUMBERS = (
+    "FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER", "LANGUAGE", "BLOCKLIST",
+    "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL", "IMAGE_SAFETY",
+)  # fmt: skip
+BLOCK_NUMBERS = ("BLOCK_REASON_UNSPECIFIED", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY")
+TYPE_NUMBERS = ("TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
+MODE_NUMBERS = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")
+"""Numbers of the enums, which clients and answers with `$alt=json;enum-encoding=int` have in place of words."""
+
+CANDIDATE_EXTRAS = (
+    "safetyRatings", "citationMetadata", "groundingMetadata", "groundingAttributions", "urlContextMetadata", "avgLogprobs",
+    "logprobsResult", "tokenCount", "finishMessage",
+)  # fmt: skip
+"""Fields of a candidate beside its content and finish reason."""
+
+EFFORT_BUDGET: Mapping[str, int] = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 128000}
+"""Effort level → tokens to think with. A convention of gateways, not of a vendor."""
+
+
+def effort_of(budget: int) -> str:
+    """Tokens → the lowest level that reaches them; above "xhigh": "max"."""
+    return next((effort for effort, tokens in EFFORT_BUDGET.items() if budget <= tokens), "max")
+
+
+def path(model: str, stream: bool) -> str:
+    """The upstream path below a provider's base URL. The id is one path segment, whatever a caller puts into it."""
+    segment = urllib.parse.quote(model.removeprefix("models/"), safe="")
+    return f"{PATH}/{segment}:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
+
+
+def word_of(value: Any, numbers: Sequence[str]) -> str | None:
+    """An enum's value, also as its number; None for what is neither."""
+    if isinstance(value, str):
+        return value or None
+    number = integer(value)
+    if number is None:
+        return None
+    return numbers[number] if 0 <= number < len(numbers) else str(number)
+
+
+def finish_of(word: str | None, calls: bool) -> Finish:
+    """Tool calls end with STOP here; agents need the truth. No word at all (a whole answer without one) counts as STOP."""
+    reason = Finish.STOP if word is None else FINISH.get(word, Finish.OTHER)
+    return Finish.TOOL_CALLS if calls and reason is Finish.STOP else reason
+
+
+# ---------------------------------------------------------------- JSON and its two spellings
+
+
+def loads(text: bytes | str) -> Any:
+    """JSON text → value; None for what is no JSON. Half an emoji that strict readers refuse stays a lone surrogate."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        escaped = b"\\u" in text if isinstance(text, bytes) else "\\u" in text
+    except RecursionError:
+        return None
+    try:
+        return json.loads(text) if escaped else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def loads_object(text: bytes | str) -> Json | None:
+    value = loads(text)
+    return value if isinstance(value, dict) else None
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON. Raises RecursionError for what is nested deeper than any reader takes."""
+    return views.encode(value)
+
+
+_UNDERSCORES = re.compile(r"_+([a-z0-9])")
+
+
+@lru_cache(maxsize=512)
+def _camel(key: str) -> str:
+    return _UNDERSCORES.sub(lambda found: found[1].upper(), key.lstrip("_"))
+
+
+def camel(value: Json) -> Json:
+    """The object with its own keys in camelCase: proto-JSON takes both spellings and clients mix them (clients.md,
+    finding 16). Only for objects of the format itself, never for arguments, responses or schemas' property names."""
+    if not any("_" in key for key in value):
+        return value
+    out: Json = {}
+    for key, item in value.items():
+        name = _camel(key) if len(key) < 64 else key
+        if out.get(name) is None:
+            out[name] = item
+    return out
+
+
+# ---------------------------------------------------------------- Tool calls
+
+RAW_ARGUMENTS = "_raw_arguments"
+CUSTOM_INPUT = "input"
+
+
+def to_args(arguments: str, custom: bool = False) -> Json:
+    """Arguments → the `args` object, without losing a character: nothing → {}; free text of a custom tool →
+    {"input": text}; what is no JSON object (an answer that was cut) → {"_raw_arguments": text}, undone by `to_arguments`."""
+    if custom:
+        return {CUSTOM_INPUT: arguments}
+    if not arguments.strip():
+        return {}
+    value = loads_object(arguments)
+    return {RAW_ARGUMENTS: arguments} if value is None else value
+
+
+def to_arguments(args: Json) -> str:
+    """The `args` object → arguments text; the opposite of `to_args`."""
+    raw = args.get(RAW_ARGUMENTS)
+    if len(args) == 1 and isinstance(raw, str) and loads_object(raw) is None:
+        return raw
+    return dumps(args).decode()
+
+
+def to_response(text: str, is_error: bool) -> Json:
+    """A tool's result → the `response` object: JSON objects as they are, other text under "output", an error under "error"."""
+    if is_error:
+        return {"error": text}
+    value = loads_object(text) if text.lstrip()[:1] == "{" else None
+    return {"output": text} if value is None else value
+
+
+def from_response(response: Json) -> tuple[str, bool]:
+    """The opposite of `to_response`: (text, is it an error?)."""
+    if len(response) == 1:
+        error, output = response.get("error"), response.get("output")
+        if isinstance(error, str):
+            return error, True
+        if isinstance(output, str) and "output" in to_response(output, False):
+            return output, False
+    return dumps(response).decode(), False
+
+
+_MADE_UP = "gemini_call_"
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def make_id(number: int, about: str) -> str:
+    """An id for a call that came without one, in letters every format allows and at most 40 of them. The same place and
+    name in a conversation always give the same id."""
+    return f"{_MADE_UP}{number}_{_NOT_IN_IDS.sub('_', about)[:23]}"
+
+
+def is_made_up(call_id: str) -> bool:
+    """True for ids of `make_id`: Gemini never gave them, so it does not get them."""
+    return call_id.startswith(_MADE_UP)
+
+
+_GOOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}\Z")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.:-]")
+
+
+def to_wire_name(name: str) -> str:
+    """A function's name in the letters this API allows (upstreams.md §3); the same name always becomes the same other one."""
+    if _GOOD_NAME.match(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"_{_NOT_IN_NAMES.sub('_', name)[:54]}_{digest}"
+
+
+# ---------------------------------------------------------------- Thought signatures
+
+SIGNATURE = "gemini.thought_signature"
+NO_OPAQUE = "none"
+"""Kind of the sealed placeholder in the signature of a thought that came without any proof."""
+SKIP = "skip_thought_signature_validator"
+"""What clients send when they have no signature; the API takes it for calls that another model made (upstreams.md §3)."""
+_PLACEHOLDERS = frozenset({SKIP, "context_engineering_is_the_way_to_go"})
+
+_BETWEEN = ","
+SEALED_HEAD = base64.b64encode(ENVELOPE.encode()).decode()
+"""How every sealed signature begins. The vendor's SDKs read the field as base64 and write it anew, so an envelope travels as
+base64 of its text."""
+
+
+def signature_of(opaques: Iterable[Opaque]) -> str:
+    """Opaque values → what a Gemini client gets as `thoughtSignature`: a single own one bare, all others sealed."""
+    known = list(opaques)
+    if len(known) == 1 and known[0].kind == SIGNATURE:
+        return known[0].value
+    return base64.b64encode(_BETWEEN.join(seal(opaque) for opaque in known).encode()).decode()
+
+
+def open_signature(text: str) -> tuple[Opaque, ...]:
+    """A client's `thoughtSignature` → opaque values. A placeholder is none; a torn envelope of ours fits no origin."""
+    plain = text.replace("/", "_").replace("+", "-")
+    if not text or plain in _PLACEHOLDERS:
+        return ()
+    if not text.startswith(SEALED_HEAD):
+        return (Opaque(SIGNATURE, text),)
+    try:
+        sealed = base64.urlsafe_b64decode(plain.rstrip("=") + "=" * (-len(plain.rstrip("=")) % 4)).decode()
+    except (ValueError, binascii.Error):
+        sealed = ""
+    return tuple(unseal(piece) or Opaque(NO_OPAQUE, "", Origin("", "")) for piece in sealed.split(_BETWEEN))
+
+
+# ---------------------------------------------------------------- Models
+
+_GENERATION = re.compile(r"gemini-(\d+)(?:[.-](\d+)(?!\d))?")
+_LATEST = re.compile(r"gemini-(?:pro|flash|flash-lite)-latest")
+
+
+def generation(model: str) -> tuple[int, int] | None:
+    """ "models/gemini-2.5-pro" → (2, 5). None for a name that tells nothing; "-latest" names are of the third at least."""
+    found = _GENERATION.search(model)
+    if found is not None:
+        return int(found[1][:4]), int(found[2] or 0)
+    return (3, 0) if _LATEST.search(model) else None
+
+
+def is_third(model: str) -> bool:
+    """Gemini 3 and later: thinking levels, signatures demanded, media in function responses."""
+    return (generation(model) or (0, 0)) >= (3, 0)
+
+
+# ---------------------------------------------------------------- Usage
+
+
+def _count(raw: Json, key: str) -> int | None:
+    number = integer(raw.get(key))
+    return number if number is not None and number >= 0 else None
+
+
+def to_usage(value: Any) -> Usage | None:
+    """`usageMetadata` → exclusive counts; None when it states none.
+
+    Cached tokens are inside `promptTokenCount`, those of a provider-run tool beside it; thoughts are not inside
+    `candidatesTokenCount` (upstreams.md §0.2). A count that is missing is told by `totalTokenCount` where that can be.
+    """
+    if not isinstance(value, dict):
+        return None
+    raw = camel(value)
+    prompt, cached, tool = (_count(raw, f"{name}TokenCount") for name in ("prompt", "cachedContent", "toolUsePrompt"))
+    spoken, thoughts, total = (_count(raw, f"{name}TokenCount") for name in ("candidates", "thoughts", "total"))
+    if spoken is None:
+        spoken = _count(raw, "responseTokenCount")
+    if prompt is None and spoken is None and thoughts is None and total is None:
+        return None
+    read = None if prompt is None else prompt + (tool or 0)
+    output = None if spoken is None and thoughts is None else (spoken or 0) + (thoughts or 0)
+    if spoken is None and read is not None and total is not None and total > read:
+        output = total - read
+    if prompt is not None and cached is not None:
+        cached = min(cached, prompt)
+    return Usage(input=None if read is None else read - (cached or 0), cache_read=cached, output=output, reasoning=thoughts, raw=value)
+
+
+def from_usage(usage: Usage) -> Json:
+    """Counts → `usageMetadata`: inclusive again, over whatever else the provider's own block of this format said."""
+    raw = usage.raw if "promptTokenCount" in usage.raw else {}
+    tool = min(_count(raw, "toolUsePromptTokenCount") or 0, usage.input or 0)
+    block: Json = {**raw, "promptTokenCount": usage.prompt - tool}
+    block["candidatesTokenCount"] = max(0, (usage.output or 0) - (usage.reasoning or 0))
+    if usage.reasoning is not None:
+        block["thoughtsTokenCount"] = usage.reasoning
+    if usage.cache_read is not None:
+        block["cachedContentTokenCount"] = usage.cache_read
+    block["totalTokenCount"] = usage.total
+    return block

@@ -1,0 +1,278 @@
+"""Background work: claimed once, on a passed clock, and what each job leaves behind. (DESIGN.md, law 6)"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omni_connector.jobs import DEAD_MS, HOUR, KINDS, LEASE_MS, MINUTE, Jobs
+from omni_connector.secrets import Vault
+from omni_connector.settings import Settings, load
+from omni_connector.snapshot import Account, Cooldown
+from omni_connector.store import accounts as account_rows
+from omni_connector.store import jobs as queue
+from omni_connector.store import requests as request_rows
+from omni_connector.store.engine import Database
+
+DAY = 24 * HOUR
+START = 1_800_000_000_000
+
+
+class Works:
+    """Any number of processes on one database, with one clock that a test moves."""
+
+    def __init__(self, db: Database, home: Path) -> None:
+        self.db = db
+        self.home = home
+        self.now = START
+        self.settings: Settings = load({}, {})
+        self.reloads = 0
+
+    def process(self, name: str = "prc_1") -> Jobs:
+        return Jobs(self.db, lambda: self.settings, self.home, name, lambda: self.now, self._reload)
+
+    async def _reload(self) -> None:
+        self.reloads += 1
+
+    def set(self, **values: Any) -> None:
+        self.settings = load({f"OMNI_{name.upper()}": str(value) for name, value in values.items()}, {})
+
+    async def jobs(self) -> dict[str, queue.JobRow]:
+        return {job.kind: job for job in await self.db.run(queue.list_jobs)}
+
+    async def request(self, number: int, at: int, process: str = "prc_1", *, settled: bool = True) -> None:
+        row = {"id": f"req_{number:06}", "started_at": at, "process_id": process, "est_input": 42}
+
+        def write(conn: Any) -> None:
+            request_rows.insert_open(conn, [row])
+            if settled:
+                request_rows.settle(conn, [{"id": row["id"], "settled_at": at + 1, "outcome": "ok"}])
+
+        await self.db.tx(write)
+
+    async def requests(self) -> list[dict[str, Any]]:
+        return await self.db.run(lambda conn: request_rows.list_requests(conn, limit=500))
+
+
+@pytest.fixture
+async def works(migrated_home: Path, tmp_path: Path) -> AsyncIterator[Works]:
+    home = Path(shutil.copytree(migrated_home, tmp_path / "home"))
+    database = await Database.open(f"sqlite:///{home / 'omni.db'}")
+    yield Works(database, home)
+    await database.close()
+
+
+async def started(works: Works, name: str = "prc_1") -> Jobs:
+    jobs = works.process(name)
+    await jobs.start(clock=False)
+    return jobs
+
+
+# ---------------------------------------------------------------- The clock
+
+
+async def test_nothing_runs_at_the_start_and_everything_in_its_time(works: Works) -> None:
+    jobs = await started(works)
+    assert set(await works.jobs()) == {kind.name for kind in KINDS}
+    assert await jobs.tick() == 0
+    works.now += MINUTE + 5_000
+    assert await jobs.tick() == 2  # cooldowns and recovery
+    assert await jobs.tick() == 0
+    works.now += DAY + 5 * MINUTE
+    assert await jobs.tick() == len(KINDS)
+    for job in (await works.jobs()).values():
+        assert (job.state, job.last_ok_at, job.last_error, job.lease_owner) == ("ready", works.now, None, None)
+        assert job.due_at > works.now
+    await jobs.close()
+
+
+async def test_two_processes_never_run_a_job_twice(works: Works) -> None:
+    first, second = await started(works, "prc_1"), await started(works, "prc_2")
+    works.now += DAY + HOUR
+    ran = await asyncio.gather(first.tick(), second.tick(), first.tick(), second.tick())
+    assert sum(ran) == len(KINDS)
+    await first.close()
+    await second.close()
+
+
+async def test_a_process_that_died_in_the_middle_gives_its_job_up_when_the_lease_ends(works: Works) -> None:
+    jobs = await started(works)
+    works.now += MINUTE + 5_000
+    claimed = await works.db.tx(lambda conn: queue.claim(conn, "prc_dead", works.now, LEASE_MS))
+    assert len(claimed) == 2
+    assert await jobs.tick() == 0
+    works.now += LEASE_MS + 1
+    assert await jobs.tick() == 2
+    for old in claimed:  # it comes back to life: too late
+        assert await works.db.tx(lambda conn, job=old: queue.finish(conn, job.id, job.fence, works.now)) is False
+    await jobs.close()
+
+
+async def test_a_job_that_fails_is_tried_again_later_and_says_why(works: Works, caplog: pytest.LogCaptureFixture) -> None:
+    jobs = await started(works)
+    shutil.rmtree(works.home / "backups", ignore_errors=True)
+    (works.home / "backups").write_text("in the way")
+    works.now += DAY + HOUR
+    assert await jobs.tick() == len(KINDS), "one failure keeps nobody else from running"
+    failed = (await works.jobs())["snapshot"]
+    assert failed.last_error is not None and "FileExistsError" in failed.last_error
+    assert (failed.state, failed.last_ok_at) == ("ready", None)
+    assert works.now < failed.due_at <= works.now + 2 * MINUTE
+    (works.home / "backups").unlink()
+    works.now = failed.due_at
+    await jobs.tick()
+    mended = (await works.jobs())["snapshot"]
+    assert (mended.last_error, mended.last_ok_at) == (None, works.now)
+    await jobs.close()
+
+
+async def test_a_job_of_a_newer_version_is_left_alone(works: Works) -> None:
+    jobs = await started(works)
+    await works.db.tx(lambda conn: queue.ensure(conn, "from-the-future", "", HOUR, None, works.now))
+    await jobs.tick()
+    assert "knows no job" in str((await works.jobs())["from-the-future"].last_error)
+    await jobs.close()
+
+
+async def test_intervals_follow_the_settings_without_a_restart(works: Works) -> None:  # R-18
+    works.set(snapshot_hours=0)
+    jobs = await started(works)
+    assert "snapshot" not in await works.jobs()
+    works.set(snapshot_hours=2)
+    await jobs.tick()
+    assert (await works.jobs())["snapshot"].interval_ms == 2 * HOUR
+    works.set(snapshot_hours=0)
+    works.now += 3 * HOUR
+    await jobs.tick()
+    assert not (works.home / "backups").exists() or not list((works.home / "backups").iterdir()), "0 makes none"
+    await jobs.close()
+
+
+async def test_the_scheduler_beats_and_ticks_and_ends(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omni_connector import jobs as module
+
+    monkeypatch.setattr(module, "TICK_S", 0.01)
+    monkeypatch.setattr(module, "BEAT_S", 0.01)
+    jobs = works.process()
+    seen = []
+
+    async def tick() -> int:
+        seen.append("tick")
+        raise OSError("the disk is full for a moment")
+
+    monkeypatch.setattr(jobs, "tick", tick)
+    monkeypatch.setattr(module.AsyncIOScheduler, "add_job", _without_jitter(module.AsyncIOScheduler.add_job))
+    await jobs.start(clock=True)
+    for _ in range(200):
+        if len(seen) > 2:
+            break
+        await asyncio.sleep(0.01)
+    assert len(seen) > 2, "a failing tick is not the last one"
+    await jobs.close()
+    assert await works.db.run(lambda conn: queue.dead(conn, works.now + 10 * DEAD_MS, DEAD_MS)) == [], "it said good-bye"
+
+
+def _without_jitter(add_job: Any) -> Any:
+    def add(self: Any, *args: Any, jitter: float | None = None, **more: Any) -> Any:
+        return add_job(self, *args, **more)
+
+    return add
+
+
+# ---------------------------------------------------------------- The jobs
+
+
+async def test_retention_by_days_and_by_rows_in_chunks(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omni_connector import jobs as module
+
+    monkeypatch.setattr(module, "CHUNK", 3)
+    for number in range(20):
+        await works.request(number, START - (20 - number) * DAY)
+    await works.request(99, START - 100 * DAY, settled=False)  # still open: never deleted
+    works.set(retention_days=10, retention_rows=1000)
+    assert await works.process()._retention() == "10 request rows deleted"
+    works.set(retention_days=0, retention_rows=5)
+    await works.process()._retention()
+    kept = {row["id"] for row in await works.requests()}
+    assert "req_000099" in kept
+    assert kept - {"req_000099"} == {f"req_{number:06}" for number in range(16, 20)}, "the newest rows stay"
+    works.set(retention_days=0, retention_rows=0)
+    assert await works.process()._retention() == "0 request rows deleted"
+
+
+async def test_snapshots_are_whole_and_only_the_newest_stay(works: Works) -> None:
+    works.set(snapshots_kept=2)
+    (works.home / "backups").mkdir(exist_ok=True)
+    (works.home / "backups" / "mine.db").write_text("not a snapshot of ours")
+    await works.request(1, START)
+    for _ in range(4):
+        works.now += DAY
+        await works.process()._snapshot()
+    names = sorted(path.name for path in (works.home / "backups").iterdir())
+    assert names == ["mine.db", f"omni-{START + 3 * DAY}.db", f"omni-{START + 4 * DAY}.db"]
+    newest = works.home / "backups" / names[-1]
+    assert newest.stat().st_mode & 0o777 == 0o600
+    copy = await Database.open(f"sqlite:///{newest}")
+    await copy.integrity()
+    assert len(await copy.run(request_rows.list_requests)) == 1
+    await copy.close()
+
+
+async def test_cooldowns_that_ran_out_are_dropped_and_the_others_stay(works: Works) -> None:  # C-103
+    vault = Vault({"k": b"1" * 32}, "k")
+    cooldowns = [
+        Cooldown("acc_1", "", START - 1, "guessed", "over"),
+        Cooldown("acc_1", "model:a", START + 1, "stated", "not over"),
+        Cooldown("acc_1", "model:b", START - 1, "terminal", "needs the user"),
+    ]
+
+    def write(conn: Any) -> None:
+        account_rows.insert(conn, vault, Account("acc_1", "groq", "main"))
+        for cooldown in cooldowns:
+            account_rows.extend_cooldown(conn, cooldown)
+
+    await works.db.tx(write)
+    assert await works.process()._cooldown_recovery() == "1 cooldowns had run out"
+    assert works.reloads == 1
+    assert {each.scope for each in await works.db.run(account_rows.list_cooldowns)} == {"model:a", "model:b"}
+    await works.process()._cooldown_recovery()
+    assert works.reloads == 1, "nothing changed, nobody reloads"
+
+
+async def test_open_rows_of_the_dead_become_estimates_and_those_of_the_living_stay(works: Works) -> None:  # R-13
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    here = socket.gethostname()
+    processes = {
+        "prc_me": (here, os.getpid(), START),
+        "prc_killed": (here, int(gone.stdout), START),
+        "prc_other": (here, os.getppid(), START),
+        "prc_silent": ("another-machine", 1, START - DEAD_MS - 1),
+        "prc_remote": ("another-machine", 1, START),
+        "prc_before": (here, os.getpid(), START),  # this very pid, before a restart of its container
+    }
+
+    def write(conn: Any) -> None:
+        for name, (host, pid, at) in processes.items():
+            queue.beat(conn, name, host, pid, at)
+
+    await works.db.tx(write)
+    for number, name in enumerate(processes):
+        await works.request(number, START, name, settled=False)
+    assert await works.process("prc_me").recover() == "3 open rows settled as estimates"
+    rows = {row["process_id"]: row for row in await works.requests()}
+    for name in ("prc_killed", "prc_silent", "prc_before"):
+        row = rows[name]
+        assert (row["state"], row["outcome"], row["flag"], row["usage_source"], row["input"], row["output"]) == (
+            "settled", "recovered", "RECOVERED", "estimated", 42, 0,
+        )  # fmt: skip
+    assert {name for name, row in rows.items() if row["state"] == "open"} == {"prc_me", "prc_other", "prc_remote"}
+    assert await works.process("prc_me").recover() == "0 open rows settled as estimates"
