@@ -931,7 +931,10 @@ def add_events(app: Quart, gateway: Gateway) -> None:
                 async for event in live:
                     yield event
 
-        response = Response(stream(), 200, {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"})
+        headers = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
+        if request.method == "HEAD":
+            return Response("", 200, headers)  # nobody would ever read the stream, or end it
+        response = Response(stream(), 200, headers)
         response.timeout = None
         return response
 
@@ -1077,7 +1080,8 @@ def guard_remote(gateway: Gateway, host: str, has_password: bool) -> None:
     if not is_loopback_name(host) and not has_password:
         raise GatewayError(
             Kind.FORBIDDEN,
-            f"{host} is reachable from other machines, and no password is set. Start on 127.0.0.1 first and set one in the dashboard, under Settings.",
+            f"{host} is reachable from other machines, and no password is set. Start on 127.0.0.1 first and set one in the dashboard, "
+            "under Settings.",
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.meter import Reading
 from omni_connector.record import Attempt, Outcome, Record
-from omni_connector.routing.plan import Plan, earliest_recovery, failures, refusal
+from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, failures, refusal
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
@@ -89,6 +89,8 @@ class Job:
     lane: Lane | None = None
     upstream_wire: str = ""
     """The format of the attempt under way."""
+    retrying: bool = False
+    """On a second or later attempt whose answer has not begun."""
     entered: bool = False
     """Counted by the limits of its key."""
     opened: bool = False
@@ -154,10 +156,12 @@ class Relay:
     async def _attempts(self, job: Job, plan: Plan) -> None:
         """Walk the plan until an account has answered in full. Raises GatewayError when none did."""
         tried = 0
-        for candidate in plan.attempts:
-            if tried and not self._may_retry(job, tried):
+        for number, candidate in enumerate(plan.attempts):
+            if tried and (reason := self._no_more(job, tried)):
+                _leave_out(job, plan.attempts[number:], reason)
                 break
-            self.retrying += tried > 0
+            job.retrying = tried > 0
+            self.retrying += job.retrying
             try:
                 await self._attempt(job, candidate)
                 return
@@ -171,17 +175,26 @@ class Relay:
                 job.errors.append(error)
                 job.failures.append(_failure(candidate, error, skipped=False))
             finally:
-                self.retrying -= tried > 0
+                self._retried(job)
             tried += 1
         raise self._exhausted(job, plan)
 
-    def _may_retry(self, job: Job, tried: int) -> bool:
-        """Attempts are bounded by count, by wall clock and by the share of traffic that may be retries (a retry budget
-        keeps an outage from multiplying the load)."""
+    def _no_more(self, job: Job, tried: int) -> str:
+        """Why no further account is tried, "" if one may be. Attempts are bounded by count, by wall clock and by the share of
+        traffic that may be retries (a retry budget keeps an outage from multiplying the load)."""
         limits = self.deadlines
-        if tried >= limits.max_attempts or time.monotonic() - job.began > limits.window:
-            return False
-        return self.retrying < max(limits.retry_floor, int(limits.retry_share * self.active))
+        if tried >= limits.max_attempts:
+            return f"not tried: {tried} attempts are the most for one request"
+        if time.monotonic() - job.began > limits.window:
+            return f"not tried: no new attempt is begun after {limits.window:g} s"
+        if self.retrying >= max(limits.retry_floor, int(limits.retry_share * self.active)):
+            return "not tried: too many requests are on their second attempt already"
+        return ""
+
+    def _retried(self, job: Job) -> None:
+        """A retry is over when it failed or when its answer has begun: a long answer is no load on the others."""
+        self.retrying -= job.retrying
+        job.retrying = False
 
     async def _attempt(self, job: Job, candidate: Candidate) -> None:
         """One try at one account, to the end. Raises GatewayError; Unable when the request cannot even be said there."""
@@ -314,7 +327,7 @@ class Relay:
     async def _first(self, job: Job, lane: Lane, exchange: Exchange, began: float) -> bytes:
         """The beginning of a stream, up to its first real content: what fails before that, another account may mend."""
         held = b""
-        until = began + self.deadlines.first_byte
+        until = min(began + self.deadlines.first_byte, job.began + self.deadlines.total)
         begun = False
         while not (lane.first_output or lane.ended):
             try:
@@ -387,6 +400,7 @@ class Relay:
     def _committed(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
         """The account answered: from here on nobody else can."""
         record = job.record
+        self._retried(job)
         record.attempts.append(_attempt(candidate, exchange.status, began, None))
         if record.first_token_ms is None:
             record.first_token_ms = job.elapsed_ms()
@@ -466,7 +480,8 @@ class Relay:
         kind = Kind.UPSTREAM_TIMEOUT if kinds == {Kind.UPSTREAM_TIMEOUT} else Kind.NO_ACCOUNT
         tried = len(job.record.attempts)
         words = f"All {tried} accounts that were tried failed" if tried > 1 else "The only account that could be tried failed"
-        words += f"; {len(plan.skipped)} more cannot serve now." if plan.skipped else "."
+        left_out = sum(failure.skipped for failure in told)
+        words += f"; {left_out} more cannot serve now." if left_out else "."
         words += f" Last: {job.errors[-1].message}"
         return GatewayError(kind, words, failures=told, retry_after=self._recovery(plan))
 
@@ -490,10 +505,20 @@ class Unable(Exception):
 
 
 def _without_secrets(words: str, account: Account) -> str:
-    """Some providers repeat the credential they refuse, and their words go to clients and into the ledger."""
+    """Some providers repeat the credential they refuse, and their words go to clients and into the ledger. Half an emoji in
+    them (a lone surrogate) would be text that nothing can encode."""
+    words = words.encode("utf-8", "replace").decode()
     if len(account.secret) >= 8:
         words = words.replace(account.secret, secrets.MASK)
     return secrets.redact(words)
+
+
+def _leave_out(job: Job, rest: Sequence[Candidate], reason: str) -> None:
+    """The breakdown names every candidate, also those whose turn never came."""
+    for candidate in rest:
+        left_out = Skipped(candidate, reason)
+        job.record.skipped = [*job.record.skipped, left_out.as_json()]
+        job.failures.append(ProviderFailure(left_out.provider, left_out.account, None, reason, skipped=True))
 
 
 def _outgoing(account: Account, body: bytes, call: Call, endpoints: providers.Endpoints) -> UpstreamRequest:

@@ -59,9 +59,42 @@ class _MessagesView(msgspec.Struct):
     tools: list[msgspec.Raw] | None = None
 
 
-_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
-    "openai-chat": msgspec.json.Decoder(_ChatView),
-    "anthropic-messages": msgspec.json.Decoder(_MessagesView),
+class _ResponsesView(msgspec.Struct):
+    """OpenAI Responses: the fields every request is judged by. `input` may be missing beside a stored prompt or answer."""
+
+    input: str | list[msgspec.Raw] | None = None
+    model: str | None = None
+    stream: bool | None = None
+    instructions: str | list[msgspec.Raw] | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    previous_response_id: str | None = None
+    prompt: msgspec.Raw | None = None
+    conversation: msgspec.Raw | None = None
+    tools: list[msgspec.Raw] | None = None
+
+
+class _GeminiView(msgspec.Struct):
+    """Gemini generateContent: model and streaming stand in the URL, field names come in two spellings."""
+
+    contents: msgspec.Raw = msgspec.Raw(b"null")
+    tools: list[msgspec.Raw] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    decoder: msgspec.json.Decoder[Any]
+    subject: str
+    """The field that holds the conversation."""
+    hint: str
+
+
+_SHAPES: Mapping[str, _Shape] = {
+    "openai-chat": _Shape(msgspec.json.Decoder(_ChatView), "messages", "`model` and `messages`"),
+    "anthropic-messages": _Shape(msgspec.json.Decoder(_MessagesView), "messages", "`model`, `max_tokens` and `messages`"),
+    "openai-responses": _Shape(msgspec.json.Decoder(_ResponsesView), "input", "`model` and `input`"),
+    "gemini-generate": _Shape(msgspec.json.Decoder(_GeminiView), "contents", "`contents`"),
 }
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
@@ -69,11 +102,11 @@ _ENCODER = msgspec.json.Encoder()
 
 # Marks of media in a message, in either format; only looked for to know whether the model must see, hear or read.
 _MEDIA = (
-    ("vision", re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')),
-    ("documents", re.compile(rb'"type"\s*:\s*"(?:file|document|input_file)"')),
-    ("audio", re.compile(rb'"type"\s*:\s*"input_audio"')),
+    ("vision", re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"|"mime_?[tT]ype"\s*:\s*"image/')),
+    ("documents", re.compile(rb'"type"\s*:\s*"(?:file|document|input_file)"|"mime_?[tT]ype"\s*:\s*"application/pdf')),
+    ("audio", re.compile(rb'"type"\s*:\s*"input_audio"|"mime_?[tT]ype"\s*:\s*"audio/')),
 )
-_JSON_OUTPUT = re.compile(rb'"type"\s*:\s*"json_(?:schema|object)"')
+_JSON_OUTPUT = re.compile(rb'"type"\s*:\s*"json_(?:schema|object)"|"response_?[mM]ime_?[tT]ype"\s*:\s*"application/json"')
 _SEALED = b'"' + ENVELOPE.encode()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -91,41 +124,65 @@ class View:
     """True: an opaque value of another origin rides in it, so the body may not pass through as it is."""
 
 
-def look(wire: str, body: bytes) -> View:
-    """Check and summarise a request body. Raises GatewayError (BAD_REQUEST with `param`) for what can never be served."""
+def look(wire: str, body: bytes, model: str = "", stream: bool | None = None) -> View:
+    """Check and summarise a request body. `model` and `stream` are what the URL says, where the format puts them there.
+
+    Raises GatewayError (BAD_REQUEST with `param`) for what can never be served.
+    """
+    shape = _SHAPES[wire]
     try:
-        view = _DECODERS[wire].decode(body)
+        view = shape.decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _wrong_type(str(error)) from error
+        raise _wrong_type(str(error), shape.hint) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(_not_json(body, str(error))) from error
+        raise bad_request(_not_json(body, str(error), shape.hint)) from error
     except RecursionError as error:
-        raise bad_request("The body is nested too deeply. Flatten it; about 1000 levels is the most JSON readers take.") from error
-    if not view.messages:
-        raise bad_request("`messages` is empty. Send at least one message.", "messages")
+        raise bad_request(_TOO_DEEP) from error
+    _has_subject(view, shape)
     needs: dict[str, str] = {}
     if view.tools:
         needs["tools"] = "tools"
     for name, mark in _MEDIA:
         if mark.search(body):
-            needs[name] = "messages"
+            needs[name] = shape.subject
     if _JSON_OUTPUT.search(body):
-        needs["json"] = "response_format"
+        needs["json"] = _JSON_FIELD.get(wire, "response_format")
     options = getattr(view, "stream_options", None)
     include_usage = bool(options is not None and options.include_usage)
-    return View(view.model or "", bool(view.stream), include_usage, needs, _SEALED in body)
+    asked = model or getattr(view, "model", None) or ""
+    streamed = bool(getattr(view, "stream", None)) if stream is None else stream
+    return View(asked, streamed, include_usage, needs, _SEALED in body)
 
 
-def _not_json(body: bytes, reason: str) -> str:
+_JSON_FIELD = {"openai-responses": "text.format", "gemini-generate": "generationConfig", "anthropic-messages": "output_config.format"}
+_TOO_DEEP = "The body is nested too deeply. Flatten it; about 1000 levels is the most JSON readers take."
+_NOTHING = (b"null", b"[]", b'""', b"{}")
+
+
+def _has_subject(view: Any, shape: _Shape) -> None:
+    """There must be something to answer."""
+    said = getattr(view, shape.subject)
+    if isinstance(said, msgspec.Raw):
+        if bytes(said).strip() in _NOTHING:
+            raise bad_request(f"`{shape.subject}` is missing or empty. Send at least one message.", shape.subject)
+        return
+    if said:
+        return
+    if isinstance(view, _ResponsesView) and (view.previous_response_id or view.prompt is not None or view.conversation is not None):
+        return
+    raise bad_request(f"`{shape.subject}` is empty. Send at least one message.", shape.subject)
+
+
+def _not_json(body: bytes, reason: str, hint: str = "`model`") -> str:
     if not body.strip():
-        return "The body is empty. Send a JSON object with `model` and `messages`."
+        return f"The body is empty. Send a JSON object with {hint}."
     return f"The body is not valid JSON: {reason[:200]}. Check quoting and commas near that place."
 
 
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
-def _wrong_type(reason: str) -> GatewayError:
+def _wrong_type(reason: str, hint: str) -> GatewayError:
     """msgspec's words ("Expected `str`, got `int` - at `$.messages[0].role`") → ours, with the field as `param`."""
     found = _AT.search(reason)
     path = found["path"] if found else ""
@@ -135,7 +192,7 @@ def _wrong_type(reason: str) -> GatewayError:
         return bad_request(f"`{path}` is missing. Add it.", path)
     words = (reason[: found.start()] if found else reason).replace("`", "")
     if not path:
-        return bad_request(f"The body has the wrong type: {words}. Send a JSON object with `model` and `messages`.")
+        return bad_request(f"The body has the wrong type: {words}. Send a JSON object with {hint}.")
     return bad_request(f"`{path}` has the wrong type: {words}.", path)
 
 
@@ -149,9 +206,9 @@ def decode(body: bytes) -> Json:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         value = _decode_kindly(body, str(error))
     except RecursionError as error:
-        raise bad_request("The body is nested too deeply. Flatten it; about 1000 levels is the most JSON readers take.") from error
+        raise bad_request(_TOO_DEEP) from error
     if not isinstance(value, dict):
-        raise bad_request("The body must be a JSON object with `model` and `messages`.")
+        raise bad_request("The body must be a JSON object.")
     return value
 
 

@@ -217,6 +217,8 @@ class Server:
         key = (self.home / "admin.key").read_text().strip()
         async with Line.open(self.url) as line:
             reply = await line.ask(method, path, body, {"Authorization": f"Bearer {key}"})
+        if not reply.whole:  # killed while it answered
+            raise asyncio.IncompleteReadError(reply.body, None)
         assert reply.status < 300, reply
         return reply.json
 
