@@ -1067,7 +1067,7 @@ async def run_server(home: Path, host: str, port: int, listener: socket.socket, 
         await serve_until_stopped(app, gateway, listener)
     finally:
         if note is not None:
-            note.unlink(missing_ok=True)
+            remove_server_note(note)
         await gateway.close()
     return 0
 
@@ -1096,6 +1096,13 @@ def write_server_note(home: Path, host: str, port: int, base_url: str) -> Path:
         json.dump({"pid": os.getpid(), "url": url, "base_url": base_url, "started_at": now_ms()}, file)
     temporary.replace(note)
     return note
+
+
+def remove_server_note(note: Path) -> None:
+    """Only our own: a second server on the same home may have written it anew."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if json.loads(note.read_text("utf-8"))["pid"] == os.getpid():
+            note.unlink()
 
 
 async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.socket) -> None:

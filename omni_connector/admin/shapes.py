@@ -136,7 +136,9 @@ def key(item: ClientKey, now_ms: int) -> Json:
 
 def request(row: Mapping[str, Any]) -> Json:
     """A row of the `requests` table → the row people read. Works for open rows too, whose later columns are null."""
-    error = {"kind": row.get("error_kind"), "message": row.get("error_message")} if row.get("error_kind") else None
+    # A recovered row has words but no kind: nothing failed that could be named.
+    kind, words = row.get("error_kind"), row.get("error_message")
+    error = {"kind": kind, "message": words} if kind or words else None
     return {
         "id": row["id"],
         "at": row["started_at"],

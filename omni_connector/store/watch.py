@@ -23,6 +23,7 @@ from sqlalchemy.pool import StaticPool
 
 log = logging.getLogger("omni_connector.store")
 
+LONGEST_WAIT_S = 30.0
 _VERSION = "SELECT value FROM meta WHERE name = 'config_version'"
 
 
@@ -108,6 +109,7 @@ class Watch:
 
     async def _loop(self) -> None:
         pending: int | None = None
+        wait = self._interval
         while not self._stopping:
             self._wake.clear()
             try:
@@ -117,11 +119,13 @@ class Watch:
                 if pending is not None:
                     await self._callback(pending)
                     self._seen, pending = pending, None
+                wait = self._interval
             except (sqlite3.Error, sa.exc.SQLAlchemyError, OSError) as error:
                 log.warning("cannot read the configuration's version, trying again: %s", error)
             except Exception:
-                # The watch must outlive a failing reload, and reports it; `pending` makes it try again.
-                log.exception("reloading the configuration failed, trying again")
+                # The watch must outlive a failing reload, and reports it; `pending` makes it try again, less and less often.
+                log.exception("reloading the configuration failed, trying again in %.1f s", wait)
+                wait = min(wait * 2, LONGEST_WAIT_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._interval)
+                await asyncio.wait_for(self._wake.wait(), wait)
         await self._eye.close()
