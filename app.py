@@ -17,6 +17,7 @@ import json
 import logging
 import logging.handlers
 import os
+import re
 import signal
 import socket
 import sys
@@ -38,11 +39,13 @@ from omni_connector.admin import now_ms
 from omni_connector.call import Call, Headers, client_name, error_answer, lower
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.gateway import PROVIDER_NAMES, Gateway
+from omni_connector.paths import Route, client_route, wire_of
 from omni_connector.relay import LEFT
 from omni_connector.root import ROOT
+from omni_connector.routing.resolve import ModelName
 from omni_connector.snapshot import ClientKey
 from omni_connector.store import settings as setting_rows
-from omni_connector.wire import views
+from omni_connector.wire import gemini_tokens, model_lists, views
 
 log = logging.getLogger("omni.app")
 Json = dict[str, Any]
@@ -53,11 +56,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 # ================================================================ Settings
 
-CLIENT_POSTS: Mapping[str, str] = {
-    "/v1/chat/completions": "openai-chat",
-    "/v1/messages": "anthropic-messages",
-}
-"""Path → wire format of the POSTs that go through the relay; each also below /{provider}."""
+CLIENT_PATH = re.compile(r"/(?!api/)([^/]+/)?v1(beta)?/")
+"""The client API, which has keys of its own; everything else is the dashboard's side."""
 
 SESSION_COOKIE = "omni_session"
 SESSION_DAYS = 30
@@ -122,7 +122,7 @@ class Guard:
     """Who may see the dashboard and the admin API (CONTRACT §3): Host, peer, admin key, session, CSRF token, Origin."""
 
     OPEN = ("/health", "/static/", "/favicon.ico", "/llms.txt")
-    SESSION_FREE = ("/api/session", "/api/login")
+    SESSION_FREE = ("/api/session", "/api/login", "/api/hello")
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -147,7 +147,7 @@ class Guard:
         if not self._loaded:
             await self.load()
         path = request.path
-        if path == "/health" or path.startswith("/v1"):
+        if path == "/health" or CLIENT_PATH.match(path):
             return  # the client API has its own key
         self._check_host()
         self._check_peer()
@@ -377,8 +377,8 @@ def add_errors(app: Quart) -> None:
 
 
 def error_response(error: GatewayError) -> Response:
-    """An error in the format of the path: Anthropic's below /v1/messages, OpenAI's everywhere else."""
-    wire = "anthropic-messages" if "/v1/messages" in request.path or "anthropic-version" in request.headers else "openai-chat"
+    """An error in the format of the path, or of the SDK that asks."""
+    wire = wire_of(request.path, {name.lower(): value for name, value in request.headers.items()})
     status, headers, body = error_answer(wire, error, None)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
@@ -454,10 +454,13 @@ class ClientApi:
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await refuse_websocket(receive, send)
+            return
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        route = self._route(scope["path"])
+        route = client_route(scope["path"], scope.get("query_string", b""))
         cors = self._cors(scope) if self._gateway.settings.cors_origins and (route or scope["path"].startswith("/v1/")) else []
         if scope["method"] == "OPTIONS" and cors:
             await AsgiSink(send, [*cors, _wished(scope)]).whole(204, [], b"")
@@ -466,28 +469,17 @@ class ClientApi:
             await self._inner(scope, receive, with_headers(send, cors) if cors else send)
             return
         cors = [*cors, NO_SNIFFING]
-        wire, provider = route
         if scope["method"] != "POST":
             error = GatewayError(Kind.METHOD_NOT_ALLOWED, f"{scope['path']} does not take {scope['method']}. Send a POST.")
-            await refuse(error, receive, AsgiSink(send, [*cors, (b"allow", b"POST")]), wire)
+            await refuse(error, receive, AsgiSink(send, [*cors, (b"allow", b"POST")]), route.wire)
             return
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
-            await self._serve(scope, receive, AsgiSink(send, cors), wire, provider)
+            await self._serve(scope, receive, AsgiSink(send, cors), route)
         finally:
             self._running.discard(task)
-
-    @staticmethod
-    def _route(path: str) -> tuple[str, str] | None:
-        """Wire format and pinned provider ("" if none) of a client path."""
-        wire = CLIENT_POSTS.get(path)
-        if wire is not None:
-            return wire, ""
-        head, slash, rest = path[1:].partition("/")
-        wire = CLIENT_POSTS.get(f"/{rest}") if slash else None
-        return None if wire is None else (wire, head)
 
     def _cors(self, scope: Scope) -> Headers:
         """Only for pages of the listed origins (OMNI_CORS_ORIGINS); nobody else gets a word."""
@@ -504,13 +496,13 @@ class ClientApi:
             ),
         ]
 
-    async def _serve(self, scope: Scope, receive: Receive, sink: AsgiSink, wire: str, provider: str) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, sink: AsgiSink, route: Route) -> None:
         started_at = now_ms()
         headers = lower(scope["headers"])
         try:
-            key, pinned = self._admit(scope, headers, provider, started_at)
+            key, pinned = self._admit(scope, headers, route.provider, started_at)
         except GatewayError as error:
-            await refuse(error, receive, sink, wire)
+            await refuse(error, receive, sink, route.wire)
             return
         limit = self._gateway.settings.body_limit_mb
         try:
@@ -519,11 +511,11 @@ class ClientApi:
             return
         if body is None:
             words = f"The body is larger than {limit} MB. Send less, or raise OMNI_BODY_LIMIT_MB."
-            await sink.whole(*error_answer(wire, GatewayError(Kind.TOO_LARGE, words), None))
+            await sink.whole(*error_answer(route.wire, GatewayError(Kind.TOO_LARGE, words), None))
             return
         call = Call(
             id=secrets.new_id("req", started_at),
-            wire=wire,
+            wire=route.wire,
             path=scope["path"],
             body=body,
             headers=headers,
@@ -531,6 +523,9 @@ class ClientApi:
             client=client_name(headers),
             started_at=started_at,
             provider=PROVIDER_NAMES.get(pinned, ""),
+            model=route.model,
+            stream=route.stream,
+            as_array=route.as_array,
         )
         self._gateway.used_key(key.id, started_at)
         await self._relay(call, receive, sink)
@@ -596,6 +591,15 @@ def with_headers(send: Send, extra: Headers) -> Send:
     return send_more
 
 
+async def refuse_websocket(receive: Receive, send: Send) -> None:
+    """Codex tries a WebSocket on /v1/responses first and goes on with POST at once when told 426 (clients.md, finding 7)."""
+    await receive()
+    body = b'{"error":{"message":"WebSockets are not served here. Send a POST.","type":"invalid_request_error","code":"upgrade_required"}}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
 class ClientGoneError(Exception):
     """The client hung up before its request was complete."""
 
@@ -641,30 +645,50 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
         headers = {name.lower(): value for name, value in request.headers.items()}
         return client_key(gateway, headers, request.query_string, peer(), now_ms())
 
+    @app.get("/api/hello")
+    async def hello() -> Json:
+        """Claude Code asks for this at its start, with HEAD and without a key."""
+        return {"status": "ok"}
+
     @app.get("/health")
     async def health() -> Json:
         return {"status": "ok", "version": __version__}
 
-    @app.get("/v1/models")
-    async def models() -> Json:
+    def visible(pinned: str) -> list[ModelName]:
+        """What the key may use; below /{provider} only what that provider serves."""
         found = gateway.models(key())
-        if "anthropic-version" in request.headers:
-            data = [anthropic_model(model.id) for model in found]
-            ids = [model.id for model in found]
-            return {"data": data, "has_more": False, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
-        return {"object": "list", "data": [openai_model(model.id, model.owned_by) for model in found]}
+        if not pinned:
+            return found
+        provider = PROVIDER_NAMES.get(pinned)
+        if provider is None:
+            raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned[:100]!r}.", param="provider")
+        labels = {account.label for account in gateway.snapshot.accounts if account.provider == provider}
+        return [model for model in found if labels & set(model.accounts)]
+
+    def asking() -> str:
+        return wire_of(request.path, {name.lower(): value for name, value in request.headers.items()})
+
+    @app.get("/v1/models")
+    @app.get("/v1beta/models")
+    @app.get("/<provider>/v1/models")
+    @app.get("/<provider>/v1beta/models")
+    async def models(provider: str = "") -> Json:
+        return model_lists.many(asking(), [(model.id, model.owned_by) for model in visible(provider)])
 
     @app.get("/v1/models/<path:name>")
-    async def model(name: str) -> Json:
-        for found in gateway.models(key()):
-            if found.id == name:
-                return anthropic_model(name) if "anthropic-version" in request.headers else openai_model(name, found.owned_by)
-        raise GatewayError(
-            Kind.MODEL_NOT_FOUND, f"No connected account serves a model named {name!r}. GET /v1/models lists them.", param="model"
-        )
+    @app.get("/v1beta/models/<path:name>")
+    @app.get("/<provider>/v1/models/<path:name>")
+    @app.get("/<provider>/v1beta/models/<path:name>")
+    async def model(name: str, provider: str = "") -> Json:
+        for found in visible(provider):
+            if found.id == name.removeprefix("models/"):
+                return model_lists.one(asking(), found.id, found.owned_by)
+        words = f"No connected account serves a model named {name!r}. GET /v1/models lists them."
+        raise GatewayError(Kind.MODEL_NOT_FOUND, words, param="model")
 
     @app.post("/v1/messages/count_tokens")
-    async def count_tokens() -> Response:
+    @app.post("/<provider>/v1/messages/count_tokens")
+    async def count_tokens(provider: str = "") -> Response:
         """Estimated here, and marked so; the message is only looked at, never sent anywhere."""
         key()
         body = await request.body
@@ -672,16 +696,26 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
         value = views.decode(body)
         if not isinstance(value.get("messages"), list):
             raise bad_request("`messages` is missing or not a list.", "messages")
-        answer = {"input_tokens": usage.estimate_tokens(body)}
-        return Response(json.dumps(answer), 200, {"content-type": "application/json", "x-omni-usage": "estimated"})
+        return estimated({"input_tokens": usage.estimate_tokens(body)})
+
+    @app.post("/v1/models/<path:name>")
+    @app.post("/v1beta/models/<path:name>")
+    @app.post("/<provider>/v1/models/<path:name>")
+    @app.post("/<provider>/v1beta/models/<path:name>")
+    async def gemini_verb(name: str, provider: str = "") -> Response:
+        """`:countTokens`, estimated here; the verbs that answer are served ahead of Quart."""
+        model_name, _, verb = name.rpartition(":")
+        if verb != "countTokens":
+            raise GatewayError(Kind.NOT_FOUND, f"There is no method {verb!r} for models here.")
+        key()
+        body = await request.body
+        gemini_tokens.parse_count_request({**views.decode(body), "model": model_name})
+        return estimated(gemini_tokens.render_count(usage.estimate_tokens(body)))
 
 
-def openai_model(name: str, owner: str) -> Json:
-    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
-
-
-def anthropic_model(name: str) -> Json:
-    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+def estimated(answer: Json) -> Response:
+    """Token counts that no provider was asked for say so."""
+    return Response(json.dumps(answer), 200, {"content-type": "application/json", "x-omni-usage": "estimated"})
 
 
 # ================================================================ Onboarding

@@ -34,6 +34,12 @@ class Call:
     started_at: int
     provider: str = ""
     """A provider pinned by path or header, "" if none."""
+    model: str = ""
+    """The model in the URL, where the format puts it there."""
+    stream: bool | None = None
+    """Whether the URL asks for a stream; None where the body says so."""
+    as_array: bool = False
+    """A streamed answer is wanted as one JSON array instead of server-sent events (Gemini without `alt=sse`)."""
 
 
 class Sink(Protocol):
@@ -47,14 +53,14 @@ class Sink(Protocol):
     async def end(self, data: bytes = b"") -> None: ...
 
 
-def answer_headers(record: Record, upstream: Mapping[str, str], *, stream: bool) -> Headers:
+def answer_headers(record: Record, upstream: Mapping[str, str], *, stream: bool, as_array: bool = False) -> Headers:
     """Status-200 headers: what we know of the route, and the provider's own rate limits."""
     headers = _ours(record)
     for name, value in upstream.items():
         if name.startswith(PASSED_ON):
             headers.append((name.encode("latin-1"), value.encode("latin-1", "replace")))
     if stream:
-        headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
+        headers.append((b"content-type", b"application/json" if as_array else b"text/event-stream; charset=utf-8"))
         headers.append((b"cache-control", b"no-cache"))
         headers.append((b"x-accel-buffering", b"no"))
         return headers

@@ -68,18 +68,21 @@ class PassThrough:
         self._ear.close()
         if told or self._ear.finish is None:
             return rest
-        return rest + passing.TERMINAL[self._wire]
+        return rest + passing.TERMINAL.get(self._wire, b"")
 
     def whole(self, body: bytes) -> bytes:
         self._ear.whole(decode_answer(body))
         return passing.rename_whole(body, self._model)
 
     def fail(self, error: GatewayError) -> bytes:
+        """Where a failure must name the answer that was begun (Responses), the ear knows it."""
+        if hasattr(self._ear, "fail"):
+            return bytes(self._ear.fail(error, self._model))
         return passing.fail_stream(self._wire, error)
 
     @property
     def complete(self) -> bool:
-        return bool(self._ear.ended or self._ear.finish is not None)
+        return bool(self._ear.ended or (self._ear.finish is not None and self._wire in passing.TERMINAL))
 
     @property
     def ended(self) -> bool:
@@ -103,10 +106,12 @@ class Translated:
 
     translated = True
 
-    def __init__(self, source: str, target: str, model: str, request: ChatRequest, origin: Origin) -> None:
+    def __init__(self, source: str, target: str, model: str, request: ChatRequest, origin: Origin, *, as_array: bool = False) -> None:
+        """`as_array`: the client wants its stream as one JSON array (Gemini without `alt=sse`)."""
         self._target: ModuleType = FORMATS[target]
         self._parser = FORMATS[source].ResponseParser(origin, request)
-        self._renderer = self._target.ResponseRenderer(model, request, origin=origin)
+        renderer = self._target.ArrayRenderer if as_array else self._target.ResponseRenderer
+        self._renderer = renderer(model, request, origin=origin)
         self._model = model
         self._request = request
         self._meter = Meter()
@@ -122,7 +127,11 @@ class Translated:
         return self._render(self._parser.close())
 
     def stream_whole(self, body: bytes) -> bytes:
-        """A whole answer where a stream was asked for: the same events, all at once."""
+        """A whole answer where a stream was asked for: the same events, all at once. It may be a stream as one array (Gemini)."""
+        if body.lstrip().startswith(b"["):
+            told = self._render([*self._parser.feed(body), *self._parser.close()])
+            if self._meter.ended or self._meter.error is not None:
+                return told
         return self._render(self._parser.whole(decode_answer(body)))
 
     def whole(self, body: bytes) -> bytes:

@@ -28,7 +28,7 @@ from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import Exchange, Upstream, UpstreamRequest, read_all
-from omni_connector.wire import FORMATS, passing, views
+from omni_connector.wire import FORMATS, parse_request, passing, upstream_path, views
 
 log = logging.getLogger("omni.relay")
 
@@ -132,7 +132,7 @@ class Relay:
     async def _answer(self, job: Job) -> None:
         call, record = job.call, job.record
         try:
-            job.view = view = views.look(call.wire, call.body)
+            job.view = view = views.look(call.wire, call.body, call.model, call.stream)
             record.stream, record.model_requested = view.stream, view.model
             record.est_input = self._doors.estimate(call.body)
             plan = self._doors.plan(call, view)
@@ -202,7 +202,7 @@ class Relay:
         record = job.record
         record.account_id, record.account_label = candidate.account.id, candidate.account.label
         record.provider, record.model = candidate.account.provider, candidate.model
-        job.lane, job.upstream_wire = lane, candidate.account.wire
+        job.lane = lane
         began = time.monotonic()
         status: int | None = None
         slot = self._pool.acquire(candidate.account, candidate.model, self._doors.now())
@@ -228,28 +228,42 @@ class Relay:
             self._pool.release(slot)
 
     def _prepare(self, job: Job, candidate: Candidate) -> tuple[Lane, UpstreamRequest]:
-        account, call, view = candidate.account, job.call, job.view
+        call, view = job.call, job.view
         assert view is not None
+        account = providers.facing(candidate.account, call.wire)
+        job.upstream_wire = account.wire
         asked = view.model or candidate.model
-        if account.wire == call.wire and not view.sealed:
+        if account.wire == call.wire and not view.sealed and not call.as_array:
             hide = view.stream and not view.include_usage and "stream_options" in account.features
             other = candidate.model if candidate.model != view.model else None
-            body = passing.request_body(call.body, model=other, ask_usage=hide)
-            return PassThrough(call.wire, model=asked, hide_usage=hide), _outgoing(account, body, call, self._doors.endpoints())
-        if job.request is None:
-            job.request = FORMATS[call.wire].parse_request(views.decode(call.body))
+            body = passing.request_body(call.wire, call.body, model=other, ask_usage=hide)
+            return PassThrough(call.wire, model=asked, hide_usage=hide), self._outgoing(account, candidate.model, body, job)
         target = Target(
             Origin(account.provider, candidate.model),
             account.features | catalog.profile(candidate.model),
             catalog.max_output(candidate.model),
         )
         try:
-            rendered = FORMATS[account.wire].render_request(job.request, candidate.model, target)
+            rendered = FORMATS[account.wire].render_request(_parsed(job), candidate.model, target)
         except GatewayError as error:
             raise Unable(error) from error
         job.record.dropped = rendered.dropped
-        lane = Translated(account.wire, call.wire, asked, job.request, target.origin)
-        return lane, _outgoing(account, views.encode(rendered.body), call, self._doors.endpoints())
+        lane = Translated(account.wire, call.wire, asked, _parsed(job), target.origin, as_array=call.as_array and view.stream)
+        return lane, self._outgoing(account, candidate.model, views.encode(rendered.body), job)
+
+    def _outgoing(self, account: Account, model: str, body: bytes, job: Job) -> UpstreamRequest:
+        call = job.call
+        assert job.view is not None
+        provider = providers.get(account.provider)
+        headers = {
+            **providers.request_headers(provider, account, call.headers if account.wire == call.wire else {}),
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+        }
+        path = upstream_path(account.wire, model, job.view.stream)
+        url = providers.endpoint(provider, account, path, self._doors.endpoints())
+        options: Json = account.options.get("demo") or {}
+        return UpstreamRequest("POST", url, headers, body, account.proxy_url, options)
 
     async def _send(self, job: Job, request: UpstreamRequest) -> Exchange:
         """Status and headers; a refusal is read, classified and raised."""
@@ -284,7 +298,7 @@ class Relay:
         try:
             # `_next` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
             async with asyncio.timeout(self._left(job) + 1):
-                await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True))
+                await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True, as_array=job.call.as_array))
                 await self._stream(job, lane, exchange, held)
         except TimeoutError as error:
             words = f"The client did not take the answer within {self.deadlines.total:.0f} s."
@@ -303,18 +317,21 @@ class Relay:
         """The provider ignored `stream`: its whole answer is told as events."""
         body = await self._body(job, exchange)
         call = job.call
-        if job.request is None:
-            job.request = FORMATS[call.wire].parse_request(views.decode(call.body))
-        wire, model = candidate.account.wire, candidate.model
+        wire, model = job.upstream_wire, candidate.model
         job.lane = told = Translated(
-            wire, call.wire, job.record.model_requested or model, job.request, Origin(candidate.account.provider, model)
+            wire,
+            call.wire,
+            job.record.model_requested or model,
+            _parsed(job),
+            Origin(candidate.account.provider, model),
+            as_array=call.as_array,
         )
         answer = told.stream_whole(body)
         if told.error is not None:
             raise told.error
         self._committed(job, candidate, exchange, began)
         await self._settle(job, "ok", 200)
-        await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True))
+        await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True, as_array=job.call.as_array))
         await job.sink.end(answer)
 
     async def _body(self, job: Job, exchange: Exchange) -> bytes:
@@ -521,16 +538,12 @@ def _leave_out(job: Job, rest: Sequence[Candidate], reason: str) -> None:
         job.failures.append(ProviderFailure(left_out.provider, left_out.account, None, reason, skipped=True))
 
 
-def _outgoing(account: Account, body: bytes, call: Call, endpoints: providers.Endpoints) -> UpstreamRequest:
-    provider = providers.get(account.provider)
-    headers = {
-        **providers.request_headers(provider, account, call.headers if account.wire == call.wire else {}),
-        "content-type": "application/json",
-        "accept-encoding": "identity",
-    }
-    url = providers.endpoint(provider, account, FORMATS[account.wire].PATH, endpoints)
-    options: Json = account.options.get("demo") or {}
-    return UpstreamRequest("POST", url, headers, body, account.proxy_url, options)
+def _parsed(job: Job) -> ChatRequest:
+    """The canonical request, parsed once, when somebody first needs it."""
+    if job.request is None:
+        assert job.view is not None
+        job.request = parse_request(job.call.wire, views.decode(job.call.body), job.view.model, job.view.stream)
+    return job.request
 
 
 def _attempt(candidate: Candidate, status: int | None, began: float, error: GatewayError | None) -> Attempt:

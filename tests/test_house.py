@@ -35,6 +35,7 @@ ARROWS: Mapping[str, set[str]] = {
     # Values: they know nothing above them.
     "errors": set(),
     "root": set(),
+    "paths": set(),
     "snapshot": set(),
     "live": {"errors"},
     "secrets": {"errors"},

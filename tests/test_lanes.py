@@ -175,6 +175,18 @@ def test_a_whole_answer_can_be_told_as_a_stream() -> None:
         assert models(out) == {ASKED}
 
 
+@pytest.mark.parametrize("target", [CHAT, MESSAGES])
+def test_a_stream_in_the_form_of_one_array_is_a_stream(target: str) -> None:
+    """Google's form without `alt=sse`, from a host that does not know the option."""
+    chunks: list[Json] = [{"candidates": [{"content": {"parts": [{"text": word}]}}]} for word in ("Hel", "lo")]
+    chunks[-1]["candidates"][0]["finishReason"] = "STOP"
+    way = Translated("gemini-generate", target, ASKED, FORMATS[target].parse_request({**BODIES[target], "stream": True}), ORIGIN)
+    out = way.stream_whole(json.dumps(chunks).encode())
+    assert way.complete and text_of(out, target) == "Hello"
+    with pytest.raises(GatewayError):
+        Translated(CHAT, target, ASKED, FORMATS[target].parse_request(BODIES[target]), ORIGIN).stream_whole(b'[{"choices":[]}]')
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>502</html>", b"[]", b"null", b'"x"', b"\xff", b"[" * 5000])
 def test_an_answer_that_is_no_json_object_is_the_providers_fault(body: bytes) -> None:
     with pytest.raises(GatewayError) as told:

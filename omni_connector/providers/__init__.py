@@ -53,6 +53,7 @@ __all__ = [
     "complete",
     "demo",
     "endpoint",
+    "facing",
     "get",
     "list_models",
     "load_endpoints",
@@ -112,6 +113,15 @@ def complete(account: Account) -> Account:
         open_models=row.open_models,
         demo=row.demo,
     )
+
+
+def facing(account: Account, wire: str) -> Account:
+    """The account as it speaks `wire`, where its provider does too: what a client of that format sends then passes untouched.
+    An account with an address or a format of its own stays as it is."""
+    row = PROVIDERS.get(account.provider)
+    if row is None or wire == account.wire or wire not in row.faces or account.base_url or account.options.get("wire"):
+        return account
+    return complete(replace(account, options={**account.options, "wire": wire}))
 
 
 def _wire(row: Provider, asked: object) -> tuple[str, frozenset[str]]:

@@ -60,7 +60,8 @@ def _normalised(text: str, provider_id: str, wire: str, own: tuple[str, ...]) ->
             url, path = url[: -len(call)], path[: -len(call)]
             break
     if not path:
-        return next((row for row in own if row.startswith(f"{url}/")), f"{url}/v1")
+        version = "v1beta" if wire == "gemini-generate" else "v1"
+        return next((row for row in own if row.startswith(f"{url}/")), f"{url}/{version}")
     if wire == "anthropic-messages" and not _VERSION.search(path):
         return f"{url}/v1"
     return url
@@ -174,6 +175,6 @@ def _credential(provider: Provider, account: Account) -> dict[str, str]:
         raise GatewayError(
             Kind.ACCOUNT_REJECTED, f"account {account.label!r}: the key has blanks or strange characters in it; enter it again"
         )
-    if provider.auth == "x-api-key":
-        return {"x-api-key": secret}
+    if provider.auth in ("x-api-key", "x-goog-api-key"):
+        return {provider.auth: secret}
     return {"authorization": f"Bearer {secret}"}

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
-WIRES = ("openai-chat", "anthropic-messages")
+WIRES = ("openai-chat", "openai-responses", "anthropic-messages", "gemini-generate")
 """The wire formats an account may be told to speak (options.wire): names of wire.FORMATS."""
 
-Auth = Literal["bearer", "x-api-key", "none"]
+Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "none"]
 
 FEATURES: Mapping[str, str] = {
     # How a request is said
@@ -57,6 +57,20 @@ FEATURES: Mapping[str, str] = {
     "effort": "takes `output_config.effort`",
     "no_thinking_budget": "refuses `thinking: {type: enabled, budget_tokens}`",
     "always_thinking": "cannot switch thinking off",
+    "encrypted_reasoning": "gives its thoughts encrypted, to be sent back unchanged (`include: reasoning.encrypted_content`)",
+    "thinking_level": "takes `thinkingConfig.thinkingLevel`",
+    "thinking_budget": "takes `thinkingConfig.thinkingBudget`",
+    "thought_signatures_required": "refuses a replayed function call without a signature or the placeholder for foreign ones",
+    # How it differs beyond that
+    "reduced_schema": "knows only part of JSON schema in tools and structured output",
+    "json_with_tools": "holds an answer to JSON while it may call functions",
+    "no_call_ids": "refuses `id` on function calls and results",
+    "function_response_media": "takes pictures and documents inside a function's result",
+    "url_images": "fetches pictures that are given by URL",
+    "flat_tools": "knows no namespaces of tools",
+    "no_custom_tools": "has no free-text tools",
+    "cache_breakpoints": "takes prompt-cache breakpoints on parts of the input",
+    "codex_backend": "speaks the Responses dialect of the Codex backend: always streamed, never stored, few settings",
     # What may be shown to it; absent and not negated = unknown, the provider decides
     "vision": "some of its models see images",
     "no_vision": "none of its models sees images",

@@ -11,6 +11,12 @@ from omni_connector.providers.provider import Balance, Face, Provider
 OPENAI_LIKE = frozenset({"stream_options", "json_object"})
 ANTHROPIC_WORDS = frozenset({"vision", "documents", "cache_control", "parallel_tools", "no_sampling_with_thinking"})
 
+RESPONSES_WORDS = frozenset(
+    {"reasoning_effort", "json_schema", "json_object", "vision", "documents", "parallel_tools", "custom_tools", "allowed_tools"}
+    | {"developer_role", "encrypted_reasoning", "safety_identifier"}
+)
+GEMINI_WORDS = frozenset({"vision", "documents", "audio", "json_schema", "json_object", "top_k"})
+
 BILLED = "API keys may be used by any client; calls are billed to the account's owner under the provider's terms."
 YOURS = "Your own server: no third party's terms apply beyond the licence of the model."
 CODING = "Coding-plan keys are limited by their terms to coding tools; read them before you connect one."
@@ -28,8 +34,38 @@ ROWS: tuple[Provider, ...] = (
         features=OPENAI_LIKE
         | {"max_completion_tokens", "developer_role", "reasoning_effort", "json_schema", "vision", "documents", "audio", "parallel_tools"}
         | {"custom_tools", "allowed_tools", "safety_identifier"},
+        faces={"openai-responses": Face({"": "https://api.openai.com/v1"}, RESPONSES_WORDS)},
         default_models=("gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4o"),
         price_id="openai",
+    ),
+    Provider(  # §1
+        id="openai-responses",
+        label="OpenAI (Responses API)",
+        wire="openai-responses",
+        base_url="https://api.openai.com/v1",
+        key_hint="sk-…",
+        key_url="https://platform.openai.com/api-keys",
+        docs_url="https://platform.openai.com/docs/api-reference/responses",
+        terms=BILLED,
+        features=RESPONSES_WORDS,
+        default_models=("gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-5-mini"),
+        price_id="openai",
+        notes="An `openai` account speaks this format too, whenever the client does; this one speaks it always.",
+    ),
+    Provider(  # §3
+        id="gemini",
+        label="Google Gemini",
+        wire="gemini-generate",
+        auth="x-goog-api-key",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        key_hint="AIza…",
+        key_url="https://aistudio.google.com/apikey",
+        docs_url="https://ai.google.dev/api/generate-content",
+        terms=BILLED,
+        features=GEMINI_WORDS,
+        default_models=("gemini-3.1-pro-preview", "gemini-3-flash-preview", "gemini-2.5-pro", "gemini-2.5-flash"),
+        price_id="google",
     ),
     Provider(  # §2
         id="anthropic",
@@ -386,6 +422,29 @@ ROWS: tuple[Provider, ...] = (
         notes="A server that wants a bearer token: put it into the account's own headers.",
     ),
     Provider(
+        id="custom-responses",
+        label="Custom, Responses-compatible",
+        wire="openai-responses",
+        base_url="",
+        key_hint="whatever the server wants, or nothing",
+        terms="You name the server; its operator's terms apply.",
+        custom=True,
+        features=frozenset({"custom_tools", "encrypted_reasoning"}),
+        notes="options.features_add and options.features_remove say what the server can.",
+    ),
+    Provider(
+        id="custom-gemini",
+        label="Custom, Gemini-compatible",
+        wire="gemini-generate",
+        auth="x-goog-api-key",
+        base_url="",
+        key_hint="whatever the server wants, or nothing",
+        terms="You name the server; its operator's terms apply.",
+        custom=True,
+        features=GEMINI_WORDS,
+        notes="options.features_add and options.features_remove say what the server can.",
+    ),
+    Provider(
         id="demo",
         label="Demo (built in)",
         base_url="demo://local",
@@ -403,6 +462,10 @@ ROWS: tuple[Provider, ...] = (
 ALIASES: dict[str, tuple[str, str]] = {
     "openai-custom": ("custom-openai", ""),
     "openai-compatible": ("custom-openai", ""),
+    "openairesponses-custom": ("custom-responses", ""),
+    "gemini-custom": ("custom-gemini", ""),
+    "google": ("gemini", ""),
+    "google-ai-studio": ("gemini", ""),
     "claude-custom": ("custom-anthropic", ""),
     "anthropic-compatible": ("custom-anthropic", ""),
     "claude": ("anthropic", ""),

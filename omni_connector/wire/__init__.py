@@ -20,6 +20,24 @@ from __future__ import annotations
 from types import ModuleType
 
 import omni_connector.wire.anthropic_messages as anthropic_messages
+import omni_connector.wire.gemini_generate as gemini_generate
 import omni_connector.wire.openai_chat as openai_chat
+import omni_connector.wire.openai_responses as openai_responses
+from omni_connector.chat import ChatRequest, Json
 
-FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (openai_chat, anthropic_messages)}
+FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (openai_chat, openai_responses, anthropic_messages, gemini_generate)}
+
+
+def upstream_path(wire: str, model: str, stream: bool) -> str:
+    """Where a request of this format goes, below a provider's base URL."""
+    module = FORMATS[wire]
+    return str(module.path(model, stream)) if hasattr(module, "path") else str(module.PATH)
+
+
+def parse_request(wire: str, body: Json, model: str, stream: bool) -> ChatRequest:
+    """A client's body → the canonical request; `model` and `stream` are what URL or body say."""
+    if wire == openai_responses.NAME:
+        openai_responses.refuse_state(body)
+    told = body if "path" not in vars(FORMATS[wire]) else {**body, "model": model, "stream": stream}
+    request: ChatRequest = FORMATS[wire].parse_request(told)
+    return request

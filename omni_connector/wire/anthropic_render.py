@@ -129,6 +129,8 @@ class _Body:
     def _custom_description(self, tool: Tool) -> str | None:
         """A free-text tool is offered as a function with one string; its grammar can only be described."""
         grammar = (tool.format or {}).get("definition") or (tool.format or {}).get("grammar")
+        if isinstance(grammar, dict):  # Chat Completions wraps it: {"grammar": {"syntax", "definition"}}
+            grammar = grammar.get("definition")
         if tool.format is None or tool.format.get("type") == "text":
             return tool.description
         self._drop(f"tools.{tool.name}.format (as description)")

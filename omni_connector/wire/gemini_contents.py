@@ -14,7 +14,9 @@ from typing import Any, Literal
 from omni_connector.chat import ForeignPart, Json, MediaPart, Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from omni_connector.errors import bad_request
 from omni_connector.wire.fields import Fields, name_of, wrong
-from omni_connector.wire.gemini_words import NAME, camel, dumps, from_response, is_made_up, make_id, open_signature, to_arguments
+from omni_connector.wire.gemini_calls import from_response, is_made_up, make_id, to_arguments
+from omni_connector.wire.gemini_signatures import open_signature
+from omni_connector.wire.gemini_words import NAME, camel, dumps
 
 MediaKind = Literal["image", "document", "audio"]
 
@@ -29,7 +31,11 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 class Contents:
-    """Reads the contents of one request in order; remembers its calls. Raises GatewayError (BAD_REQUEST)."""
+    """Reads the contents of one request in order; remembers its calls. Raises GatewayError (BAD_REQUEST).
+
+    Empty texts, and contents that hold nothing else, are left out: some clients send one beside a `systemInstruction` that
+    says it all, and only this API takes them.
+    """
 
     def __init__(self) -> None:
         self._number = 0
@@ -44,7 +50,8 @@ class Contents:
             )
         if not isinstance(contents, list):
             raise wrong("contents", contents, "a list of contents")
-        return [self._content(content, f"contents[{number}]") for number, content in enumerate(contents)]
+        messages = [self._content(content, f"contents[{number}]") for number, content in enumerate(contents)]
+        return [message for message in messages if message.parts]
 
     def system(self, value: Any, at: str) -> tuple[Message, ...]:
         """A content object, a list of parts, or plain text."""

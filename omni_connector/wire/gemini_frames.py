@@ -20,14 +20,19 @@ _INSIDE = re.compile(rb'["\\]')
 class Frames:
     """Push bytes, get JSON texts. Raises GatewayError (UPSTREAM_FAILED) for a chunk beyond sse.MAX_EVENT."""
 
-    __slots__ = ("_decoder", "_elements", "_fresh_line")
+    __slots__ = ("_between", "_decoder", "_elements", "_fresh_line")
 
     def __init__(self) -> None:
         self._decoder: sse.Decoder | None = None
         self._elements: _Elements | None = None
         self._fresh_line = False
+        self._between = True
+        """Nothing of an event has come yet that is not told."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
+        if self._between and chunk[:6] == b"data: " and chunk.find(b"\n") == len(chunk) - 3 and chunk[-4:] == b"\r\n\r\n":
+            # Nearly every chunk of bytes is one event.
+            return [chunk[6:-4]]
         if self._elements is not None:
             return self._elements.feed(chunk)
         if self._decoder is None:
@@ -45,6 +50,7 @@ class Frames:
                 return self._leave_events(chunk[: stray.start()], chunk[stray.start() :])
         if chunk:
             self._fresh_line = chunk.endswith((b"\n", b"\r"))
+            self._between = chunk.endswith((b"\n\n", b"\r\n\r\n"))
         return [event.data for event in self._decoder.feed(chunk)]
 
     def close(self) -> list[bytes]:
@@ -52,6 +58,7 @@ class Frames:
         return [event.data for event in self._decoder.close()] if self._decoder is not None and self._elements is None else []
 
     def _bare(self, chunk: bytes) -> list[bytes]:
+        self._between = False
         self._elements = _Elements()
         return self._elements.feed(chunk)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from omni_connector.chat import Json
 
+OWN_NOTE = "grounding"
+"""`type` of the annotations made here: their metadata is there as a whole, so they are not written again for Gemini clients."""
 _SOURCES = ("web", "maps", "retrievedContext", "image")
 """Kinds of a grounding chunk; each has `uri` and `title`."""
 
@@ -44,7 +46,7 @@ def _cited(grounding: Json) -> dict[int, str]:
 def _note(found: dict[str, Json], url: Any, title: Any, text: str | None) -> None:
     if not isinstance(url, str) or not url:
         return
-    note: Json = {"type": "grounding", "url": url}
+    note: Json = {"type": OWN_NOTE, "url": url}
     if isinstance(title, str) and title:
         note["title"] = title
     if text:

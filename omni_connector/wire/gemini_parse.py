@@ -35,13 +35,15 @@ def _parse(body: Any, stream: bool | None) -> ChatRequest:
     streamed = fields.boolean("stream") or False
     contents = Contents()
     system = contents.system(fields.take("systemInstruction"), "systemInstruction")
-    messages = contents.messages(fields.take("contents"))
+    messages = (*system, *contents.messages(fields.take("contents")))
+    if not messages:
+        raise bad_request("`contents` has no words and no files. Send at least one part with text.", "contents")
     extra: Json = {}
     config = _inner(fields, "generationConfig")
     request = ChatRequest(
         wire=NAME,
         model=model.removeprefix("models/"),
-        messages=(*system, *messages),
+        messages=messages,
         tools=_tools(fields.take("tools")),
         tool_choice=_tool_choice(_inner(fields, "toolConfig"), extra),
         output=_output(config, extra),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 from omni_connector.chat import Json
@@ -46,7 +47,7 @@ class PartialArguments:
 
     def _put(self, steps: list[str | int], value: Any, grows: bool) -> None:
         place: Any = self.value
-        for step, following in zip(steps, steps[1:], strict=False):
+        for step, following in pairwise(steps):
             inner = _get(place, step)
             if not isinstance(inner, dict | list):
                 inner = [] if isinstance(following, int) else {}

@@ -13,10 +13,11 @@ from dataclasses import fields as dataclass_fields
 
 from omni_connector.chat import ChatRequest, Json, OutputFormat, Rendered, Target, Tool
 from omni_connector.errors import bad_request
+from omni_connector.wire.gemini_calls import CUSTOM_INPUT, to_wire_name
 from omni_connector.wire.gemini_schema import reduce_schema
 from omni_connector.wire.gemini_thinking import render_thinking
 from omni_connector.wire.gemini_turns import Turns
-from omni_connector.wire.gemini_words import CUSTOM_INPUT, NAME, dumps, is_third, to_wire_name
+from omni_connector.wire.gemini_words import NAME, dumps, is_third
 
 _SAMPLING: Mapping[str, str] = {
     "temperature": "temperature",
@@ -83,16 +84,19 @@ class _Body:
     # ------------------------------------------------------------ Tools
 
     def _tools(self) -> list[Json]:
+        """All functions in one object, where the first of them stood."""
         functions: list[Json] = []
-        others: list[Json] = []
+        out: list[Json] = []
         for number, tool in enumerate(self._request.tools):
             if tool.kind != "foreign":
+                if not functions:
+                    out.append({"functionDeclarations": functions})
                 functions.append(self._function(tool))
             elif tool.wire == NAME:
-                others.append(tool.raw)
+                out.append(tool.raw)
             else:
                 self._drop(f"tools[{number}] ({tool.name or tool.raw.get('type', 'foreign')})")
-        return [*([{"functionDeclarations": functions}] if functions else ()), *others]
+        return out
 
     def _function(self, tool: Tool) -> Json:
         body: Json = {"name": to_wire_name(tool.name)}

@@ -26,8 +26,10 @@ from omni_connector.chat import (
     ToolResultPart,
 )
 from omni_connector.errors import bad_request
+from omni_connector.wire.gemini_calls import is_made_up, to_args, to_response, to_wire_name
 from omni_connector.wire.gemini_media import render_media
-from omni_connector.wire.gemini_words import NAME, NO_OPAQUE, SIGNATURE, SKIP, is_made_up, is_third, to_args, to_response, to_wire_name
+from omni_connector.wire.gemini_signatures import NO_OPAQUE, SIGNATURE, SKIP
+from omni_connector.wire.gemini_words import NAME, is_third
 
 _OPENING = "(The conversation begins with the assistant's words.)"
 """Put before an assistant's opening turn, which this API does not allow."""
@@ -49,6 +51,8 @@ class Turns:
         self.system: list[Json] = []
         self.contents: list[Json] = []
         self._collect(list(request.messages))
+        if self._own and self.system and not self.contents:
+            self.contents = [{"role": "user", "parts": [{"text": ""}]}]
         if not self.contents:
             raise bad_request("`contents`: nothing in them can be sent to this provider. Send at least one message with text.", "contents")
         if self._third or "thought_signatures_required" in target.features:

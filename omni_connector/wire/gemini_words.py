@@ -6,19 +6,16 @@ the REST surface of google-generativeai 0.8.5 sends them, and recorded answers.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from omni_connector.chat import ENVELOPE, Finish, Json, Opaque, Origin, Usage, seal, unseal
+from omni_connector.chat import Finish, Json, Usage
 from omni_connector.wire import views
 from omni_connector.wire.fields import integer
 
@@ -120,6 +117,14 @@ def loads_object(text: bytes | str) -> Json | None:
     return value if isinstance(value, dict) else None
 
 
+def loads_chunk(text: bytes) -> Json | None:
+    """One chunk of a stream; some hosts wrap it in an array of its own."""
+    value = loads(text)
+    if isinstance(value, list):
+        value = next((item for item in value if isinstance(item, dict)), None)
+    return value if isinstance(value, dict) else None
+
+
 def dumps(value: Any) -> bytes:
     """Compact JSON. Raises RecursionError for what is nested deeper than any reader takes."""
     return views.encode(value)
@@ -144,114 +149,6 @@ def camel(value: Json) -> Json:
         if out.get(name) is None:
             out[name] = item
     return out
-
-
-# ---------------------------------------------------------------- Tool calls
-
-RAW_ARGUMENTS = "_raw_arguments"
-CUSTOM_INPUT = "input"
-
-
-def to_args(arguments: str, custom: bool = False) -> Json:
-    """Arguments → the `args` object, without losing a character: nothing → {}; free text of a custom tool →
-    {"input": text}; what is no JSON object (an answer that was cut) → {"_raw_arguments": text}, undone by `to_arguments`."""
-    if custom:
-        return {CUSTOM_INPUT: arguments}
-    if not arguments.strip():
-        return {}
-    value = loads_object(arguments)
-    return {RAW_ARGUMENTS: arguments} if value is None else value
-
-
-def to_arguments(args: Json) -> str:
-    """The `args` object → arguments text; the opposite of `to_args`."""
-    raw = args.get(RAW_ARGUMENTS)
-    if len(args) == 1 and isinstance(raw, str) and loads_object(raw) is None:
-        return raw
-    return dumps(args).decode()
-
-
-def to_response(text: str, is_error: bool) -> Json:
-    """A tool's result → the `response` object: JSON objects as they are, other text under "output", an error under "error"."""
-    if is_error:
-        return {"error": text}
-    value = loads_object(text) if text.lstrip()[:1] == "{" else None
-    return {"output": text} if value is None else value
-
-
-def from_response(response: Json) -> tuple[str, bool]:
-    """The opposite of `to_response`: (text, is it an error?)."""
-    if len(response) == 1:
-        error, output = response.get("error"), response.get("output")
-        if isinstance(error, str):
-            return error, True
-        if isinstance(output, str) and "output" in to_response(output, False):
-            return output, False
-    return dumps(response).decode(), False
-
-
-_MADE_UP = "gemini_call_"
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
-
-
-def make_id(number: int, about: str) -> str:
-    """An id for a call that came without one, in letters every format allows and at most 40 of them. The same place and
-    name in a conversation always give the same id."""
-    return f"{_MADE_UP}{number}_{_NOT_IN_IDS.sub('_', about)[:23]}"
-
-
-def is_made_up(call_id: str) -> bool:
-    """True for ids of `make_id`: Gemini never gave them, so it does not get them."""
-    return call_id.startswith(_MADE_UP)
-
-
-_GOOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}\Z")
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.:-]")
-
-
-def to_wire_name(name: str) -> str:
-    """A function's name in the letters this API allows (upstreams.md §3); the same name always becomes the same other one."""
-    if _GOOD_NAME.match(name):
-        return name
-    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"_{_NOT_IN_NAMES.sub('_', name)[:54]}_{digest}"
-
-
-# ---------------------------------------------------------------- Thought signatures
-
-SIGNATURE = "gemini.thought_signature"
-NO_OPAQUE = "none"
-"""Kind of the sealed placeholder in the signature of a thought that came without any proof."""
-SKIP = "skip_thought_signature_validator"
-"""What clients send when they have no signature; the API takes it for calls that another model made (upstreams.md §3)."""
-_PLACEHOLDERS = frozenset({SKIP, "context_engineering_is_the_way_to_go"})
-
-_BETWEEN = ","
-SEALED_HEAD = base64.b64encode(ENVELOPE.encode()).decode()
-"""How every sealed signature begins. The vendor's SDKs read the field as base64 and write it anew, so an envelope travels as
-base64 of its text."""
-
-
-def signature_of(opaques: Iterable[Opaque]) -> str:
-    """Opaque values → what a Gemini client gets as `thoughtSignature`: a single own one bare, all others sealed."""
-    known = list(opaques)
-    if len(known) == 1 and known[0].kind == SIGNATURE:
-        return known[0].value
-    return base64.b64encode(_BETWEEN.join(seal(opaque) for opaque in known).encode()).decode()
-
-
-def open_signature(text: str) -> tuple[Opaque, ...]:
-    """A client's `thoughtSignature` → opaque values. A placeholder is none; a torn envelope of ours fits no origin."""
-    plain = text.replace("/", "_").replace("+", "-")
-    if not text or plain in _PLACEHOLDERS:
-        return ()
-    if not text.startswith(SEALED_HEAD):
-        return (Opaque(SIGNATURE, text),)
-    try:
-        sealed = base64.urlsafe_b64decode(plain.rstrip("=") + "=" * (-len(plain.rstrip("=")) % 4)).decode()
-    except (ValueError, binascii.Error):
-        sealed = ""
-    return tuple(unseal(piece) or Opaque(NO_OPAQUE, "", Origin("", "")) for piece in sealed.split(_BETWEEN))
 
 
 # ---------------------------------------------------------------- Models
@@ -310,7 +207,8 @@ def from_usage(usage: Usage) -> Json:
     raw = usage.raw if "promptTokenCount" in usage.raw else {}
     tool = min(_count(raw, "toolUsePromptTokenCount") or 0, usage.input or 0)
     block: Json = {**raw, "promptTokenCount": usage.prompt - tool}
-    block["candidatesTokenCount"] = max(0, (usage.output or 0) - (usage.reasoning or 0))
+    if usage.output is not None:
+        block["candidatesTokenCount"] = max(0, usage.output - (usage.reasoning or 0))
     if usage.reasoning is not None:
         block["thoughtsTokenCount"] = usage.reasoning
     if usage.cache_read is not None:

@@ -31,7 +31,7 @@ class InTurn:
             self._waiting[event.index] = [event]
             return []
         waiting = self._waiting.get(event.index)
-        if waiting is not None:
+        if waiting is not None and not isinstance(waiting[-1], PartEnd):
             waiting.append(event)
         return []
 

@@ -103,6 +103,8 @@ class _Choice:
     calls: int = 0
     thoughts: int = 0
     chars: int = 0
+    notes: list[Json] = field(default_factory=list)
+    """Citations, told in one chunk at the end: the vendor's SDK adds up lists only once."""
     finished: bool = False
 
 
@@ -143,7 +145,8 @@ class ResponseRenderer:
                 self._parts[index].opaque.append(opaque)
                 return b""
             case Annotation(index, _, value):
-                return self._annotate(self._parts[index], value)
+                self._annotate(self._parts[index], value)
+                return b""
             case PartEnd(index):
                 return self._part_end(self._parts[index])
             case UsageSeen(usage):
@@ -258,9 +261,11 @@ class ResponseRenderer:
             case _:
                 assert_never(start.kind)
 
-    def _annotate(self, part: _Part, value: Json) -> bytes:
-        note = _annotation(value, part.first, self._choices[part.start.choice].chars)
-        return b"" if note is None else self._say(part.start.choice, {"annotations": [note]})
+    def _annotate(self, part: _Part, value: Json) -> None:
+        choice = self._choices[part.start.choice]
+        note = _annotation(value, part.first, choice.chars)
+        if note is not None:
+            choice.notes.append(note)
 
     def _part_end(self, part: _Part) -> bytes:
         if not part.opaque:
@@ -285,7 +290,8 @@ class ResponseRenderer:
         choice, opening = self._choice(event.choice)
         choice.finished = True
         extra = {key: event.extra[key] for key in CHOICE_EXTRAS if event.extra.get(key) is not None}
-        return opening + self._say(event.choice, {}, _reason(event.reason, self._legacy), extra)
+        notes = self._say(event.choice, {"annotations": choice.notes}) if choice.notes else b""
+        return opening + notes + self._say(event.choice, {}, _reason(event.reason, self._legacy), extra)
 
     def _ended(self) -> bytes:
         """Clients loop on a stream without a finish reason, so a choice that was left open gets one."""

@@ -62,7 +62,9 @@ _CODES: Mapping[Kind, str] = {
 def parse_error(status: int, headers: Mapping[str, str], body: Any, now: float | None = None) -> GatewayError:
     """An upstream's error answer, classified. `body`: bytes, text or decoded JSON of any shape. `now`: Unix seconds."""
     error = openai_chat_errors.parse_error(status, headers, body, now)
-    return _refined(error, _inner(loads(body) if isinstance(body, bytes | bytearray | str) else body), now)
+    if isinstance(body, bytes | bytearray | str):
+        body = loads(body if isinstance(body, str) else bytes(body))
+    return _refined(error, _inner(body), now)
 
 
 def answer_error(data: Any, now: float | None = None) -> GatewayError:
@@ -103,20 +105,20 @@ def _refined(error: GatewayError, said: Json, now: float | None) -> GatewayError
 def _until_reset(error: GatewayError, said: Json, now: float | None) -> None:
     """A window of the plan is used up: for all models, until the time that the body states."""
     error.scope = "account"
-    seconds, moment = said.get("resets_in_seconds"), said.get("resets_at")
-    if _is_number(seconds):
-        error.retry_after, error.stated = max(0.0, float(seconds)), True
-    elif _is_number(moment):
-        error.retry_after, error.stated = max(0.0, float(moment) - (time.time() if now is None else now)), True
+    seconds, moment = _number(said.get("resets_in_seconds")), _number(said.get("resets_at"))
+    if seconds is None and moment is not None:
+        seconds = moment - (time.time() if now is None else now)
+    if seconds is not None:
+        error.retry_after, error.stated = max(0.0, seconds), True
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15 else None
 
 
 def failed_body(error: GatewayError) -> Json:
     """GatewayError → `response.error`. The caller's faults keep the provider's more exact code where it is one of this API."""
     code = _CODES.get(error.kind, "server_error")
-    if error.info.fault == "caller" and error.code in _KINDS:
+    if error.info.fault == "caller" and error.code is not None and error.code in _KINDS:
         code = error.code
     return {"code": code, "message": error.message}

@@ -26,7 +26,7 @@ from omni_connector.chat import (
     ToolResultPart,
 )
 from omni_connector.errors import bad_request
-from omni_connector.wire.fields import Fields, name_of, wrong
+from omni_connector.wire.fields import Fields, wrong
 from omni_connector.wire.openai_chat_words import dumps
 from omni_connector.wire.openai_responses_content import parse_content
 from omni_connector.wire.openai_responses_tools import Tools
@@ -43,7 +43,7 @@ def parse_items(value: Any, instructions: str | None, tools: Tools) -> tuple[Mes
     if instructions:
         items.messages.append(Message("system", (TextPart(instructions),)))
     if isinstance(value, str):
-        items.messages.append(Message("user", (TextPart(value),)))
+        items.messages += [Message("user", (TextPart(value),))] if value else []
     elif isinstance(value, list):
         items.read(value)
     elif value is not None:
@@ -69,7 +69,7 @@ class _Items:
         self._close_turn()
 
     def _declare(self, item: Any, at: str) -> None:
-        """First look: names of tools, and what belongs to calls, may stand behind the items that need them."""
+        """First look: what belongs to a call stands behind it."""
         if not isinstance(item, dict):
             raise wrong(at, item, "an object")
         sealed = item.get("encrypted_content")
@@ -219,4 +219,4 @@ def _output(fields: Fields) -> Any:
         return value
     if isinstance(value, list) and all(isinstance(piece, dict) and isinstance(piece.get("type"), str) for piece in value):
         return value
-    return f"{dumps(value)}" if name_of(value) != "null" else ""
+    return dumps(value)

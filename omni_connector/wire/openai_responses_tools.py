@@ -92,6 +92,11 @@ class Tools:
     def found(self) -> tuple[Tool, ...]:
         return tuple(self._tools.values())
 
+    @property
+    def as_items(self) -> bool:
+        """Whether some of them came as an input item."""
+        return any("at" in book(tool) for tool in self._tools.values())
+
     def declare(self, value: Any) -> None:
         """The field `tools`."""
         if value is None:

@@ -52,6 +52,12 @@ REASON: Mapping[Finish, str | None] = {
 CALLS = frozenset({"function_call", "custom_tool_call"})
 
 
+def is_call(item: Any) -> bool:
+    """Whether an output item is a call of a client's tool."""
+    kind, name = (item.get("type"), item.get("name")) if isinstance(item, dict) else (None, None)
+    return isinstance(kind, str) and kind in CALLS and isinstance(name, str) and bool(name)
+
+
 def finish_of(response: Json, calls: bool, *, ended: bool = False) -> tuple[Finish, str]:
     """A response object → (meaning, the provider's own word). `ended`: its stream is over, whatever `status` still says."""
     status = response.get("status")
@@ -60,8 +66,8 @@ def finish_of(response: Json, calls: bool, *, ended: bool = False) -> tuple[Fini
         reason = details.get("reason") if isinstance(details, dict) else None
         word = reason if isinstance(reason, str) and reason else "incomplete"
         return INCOMPLETE.get(word, Finish.OTHER), word
-    if status in NOT_DONE and not ended:
-        return Finish.OTHER, str(status)
+    if isinstance(status, str) and status in NOT_DONE and not ended:
+        return Finish.OTHER, status
     return (Finish.TOOL_CALLS if calls else Finish.STOP), "completed"
 
 
@@ -261,4 +267,3 @@ def to_grammar(form: Json | None) -> Json | None:
 def from_grammar(form: Json | None) -> Json | None:
     inner = None if form is None else form.get("grammar")
     return {"type": "grammar", **inner} if isinstance(inner, dict) else form
-

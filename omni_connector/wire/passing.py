@@ -18,20 +18,25 @@ from omni_connector.wire import FORMATS, sse, views
 TERMINAL: Mapping[str, bytes] = {
     "openai-chat": b"data: [DONE]\n\n",
     "anthropic-messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    "gemini-generate": b"",
 }
-"""Sent when an upstream told the finish reason and hung up without its terminal event: clients loop on such streams."""
+"""Formats whose streams are complete with their finish reason, and what then ends them: sent when an upstream told the
+reason and hung up without its terminal event, because clients repeat such requests in a loop."""
 
 _ERROR_EVENT: Mapping[str, str] = {"openai-chat": "", "anthropic-messages": "error"}
+"""Formats in which an error event is the error's body. The others' renderers know how a stream fails there."""
+_MODEL_IN_BODY = ("openai-chat", "anthropic-messages", "openai-responses")
+"""Gemini names the model in the URL, and in answers only the one that served."""
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
 
 # ---------------------------------------------------------------- Requests
 
 
-def request_body(body: bytes, *, model: str | None, ask_usage: bool) -> bytes:
+def request_body(wire: str, body: bytes, *, model: str | None, ask_usage: bool) -> bytes:
     """The client's body for an upstream of the same format: with the upstream's own model id where it differs, and with
     `stream_options.include_usage` where the provider tells usage only when asked."""
-    changes: dict[str, Any] = {} if model is None else {"model": model}
+    changes: dict[str, Any] = {"model": model} if model is not None and wire in _MODEL_IN_BODY else {}
     if ask_usage:
         given = _RAW.decode(body).get("stream_options")
         options = msgspec.json.decode(given) if given is not None else None
@@ -44,6 +49,8 @@ def request_body(body: bytes, *, model: str | None, ask_usage: bool) -> bytes:
 
 def fail_stream(wire: str, error: GatewayError) -> bytes:
     """An error event for a stream that has begun; no clean end may follow it."""
+    if wire not in _ERROR_EVENT:
+        return bytes(FORMATS[wire].ResponseRenderer("").fail(error))
     return sse.encode(views.encode(FORMATS[wire].render_error(error)), _ERROR_EVENT[wire])
 
 
@@ -75,11 +82,12 @@ class StreamEditor:
 
     def __init__(self, wire: str, *, model: str, hide_usage: bool) -> None:
         self._once = wire == "anthropic-messages"  # only message_start names the model there
-        self._hide_usage = hide_usage and not self._once
+        self._hide_usage = hide_usage and wire == "openai-chat"
         self._wanted = b'"model":' + _ENCODER.encode(model)
         self._served: bytes | None = None
         self._rest = b""
-        self._aside = False
+        self._aside = wire not in _MODEL_IN_BODY
+        self._end = b"\r\n\r\n" if wire == "gemini-generate" else b"\n\n"  # Google ends its lines so, and some readers look for it
 
     def feed(self, piece: bytes) -> bytes:
         if self._aside and not self._rest and piece.endswith((b"\n\n", b"\r\n\r\n")):
@@ -94,7 +102,7 @@ class StreamEditor:
         rest, self._rest = self._rest, b""
         if not rest.strip():
             return b""
-        block = rest.rstrip(b"\r\n") + b"\n\n"
+        block = rest.rstrip(b"\r\n") + self._end
         return block if self._aside else self._edit(block)
 
     def _edit(self, blocks: bytes) -> bytes:
@@ -119,7 +127,9 @@ class StreamEditor:
     def _renamed(self, block: bytes) -> bytes:
         """Azure opens with an empty name, xAI spells its last chunk with blanks: a chunk's own `model` counts, none inside it."""
         try:
-            name = _RAW.decode(block[max(0, block.find(b"{")) :]).get("model")
+            chunk = _RAW.decode(block[max(0, block.find(b"{")) :])
+            # The Responses format names it inside the response object that some of its events carry.
+            name = (_RAW.decode(chunk["response"]) if "response" in chunk else chunk).get("model")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return block
         found = next((found[0] for found in _MODEL.finditer(block) if name is not None and found[1] == bytes(name)), None)

@@ -7,6 +7,7 @@ done only when a request has to be translated.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -70,8 +71,8 @@ class _ResponsesView(msgspec.Struct):
     temperature: float | None = None
     top_p: float | None = None
     previous_response_id: str | None = None
-    prompt: msgspec.Raw | None = None
-    conversation: msgspec.Raw | None = None
+    prompt: msgspec.Raw = msgspec.Raw(b"null")  # a union with None would take nothing but null
+    conversation: msgspec.Raw = msgspec.Raw(b"null")
     tools: list[msgspec.Raw] | None = None
 
 
@@ -107,7 +108,8 @@ _MEDIA = (
     ("audio", re.compile(rb'"type"\s*:\s*"input_audio"|"mime_?[tT]ype"\s*:\s*"audio/')),
 )
 _JSON_OUTPUT = re.compile(rb'"type"\s*:\s*"json_(?:schema|object)"|"response_?[mM]ime_?[tT]ype"\s*:\s*"application/json"')
-_SEALED = b'"' + ENVELOPE.encode()
+_SEALED = (b'"' + ENVELOPE.encode(), b'"' + base64.b64encode(ENVELOPE.encode()))
+"""How an envelope of ours begins, also inside the base64 that Gemini's signatures are (six bytes are eight characters of it)."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -151,7 +153,7 @@ def look(wire: str, body: bytes, model: str = "", stream: bool | None = None) ->
     include_usage = bool(options is not None and options.include_usage)
     asked = model or getattr(view, "model", None) or ""
     streamed = bool(getattr(view, "stream", None)) if stream is None else stream
-    return View(asked, streamed, include_usage, needs, _SEALED in body)
+    return View(asked, streamed, include_usage, needs, any(mark in body for mark in _SEALED))
 
 
 _JSON_FIELD = {"openai-responses": "text.format", "gemini-generate": "generationConfig", "anthropic-messages": "output_config.format"}
@@ -168,7 +170,9 @@ def _has_subject(view: Any, shape: _Shape) -> None:
         return
     if said:
         return
-    if isinstance(view, _ResponsesView) and (view.previous_response_id or view.prompt is not None or view.conversation is not None):
+    if isinstance(view, _ResponsesView) and (
+        view.previous_response_id or any(bytes(raw) != b"null" for raw in (view.prompt, view.conversation))
+    ):
         return
     raise bad_request(f"`{shape.subject}` is empty. Send at least one message.", shape.subject)
 

@@ -1,4 +1,4 @@
-"""The two vendors' own SDKs in front of one gateway, and what a program that uses them gets to see."""
+"""The vendors' own SDKs (for Gemini: its HTTP) in front of one gateway, and what a program that uses them gets to see."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Clients:
 
     def __init__(self, url: str, key: str) -> None:
         self.sent: list[bytes] = []
+        self.url, self.key = url, key
         hooks: Any = {"request": [self._note]}
         async_hooks: Any = {"request": [self._note_async]}
         self._http = httpx2.Client(event_hooks=hooks, trust_env=False)
@@ -61,11 +62,13 @@ class Clients:
         self.sent.append(request.content)
 
     async def ask(self, client: str, body: Json, *, streamed: bool = False, sync: bool = False) -> Heard:
-        """`client`: "openai" or "anthropic"; `body`: the SDK's keyword arguments, fields it does not know under `extra_body`."""
+        """`client`: "openai", "anthropic", "responses" or "gemini" (which has no SDK here: plain HTTP, `body` and its "model");
+        `body`: the SDK's keyword arguments, fields it does not know under `extra_body`."""
         if sync:
             ask = self._openai_sync if client == "openai" else self._anthropic_sync
             return await asyncio.to_thread(ask, body, streamed)
-        return await (self._openai(body, streamed) if client == "openai" else self._anthropic(body, streamed))
+        asks = {"openai": self._openai, "anthropic": self._anthropic, "responses": self._responses, "gemini": self._gemini}
+        return await asks[client](body, streamed)
 
     async def _openai(self, body: Json, streamed: bool) -> Heard:
         raw = await self.openai.chat.completions.with_raw_response.create(**body, **({"stream": True} if streamed else {}))
@@ -75,6 +78,28 @@ class Clients:
         async for chunk in raw.parse():
             state.handle_chunk(chunk)
         return openai_heard(state.current_completion_snapshot, raw.headers)
+
+    async def _responses(self, body: Json, streamed: bool) -> Heard:
+        raw = await self.openai.responses.with_raw_response.create(**body, **({"stream": True} if streamed else {}))
+        told = raw.parse()
+        if not streamed:
+            return responses_heard(told, raw.headers)
+        response = None
+        async for event in told:
+            response = getattr(event, "response", response)
+        return responses_heard(response, raw.headers)
+
+    async def _gemini(self, body: Json, streamed: bool, query: str = "?alt=sse") -> Heard:
+        verb = f"streamGenerateContent{query}" if streamed else "generateContent"
+        asked = {name: value for name, value in body.items() if name != "model"}
+        address = f"{self.url}/v1beta/models/{body['model']}:{verb}"
+        got = await self.http.post(address, json=asked, headers={"x-goog-api-key": self.key})
+        got.raise_for_status()
+        if not streamed or not query:
+            chunks = got.json() if streamed else [got.json()]
+        else:
+            chunks = [json.loads(block.removeprefix("data: ")) for block in got.text.split("\r\n\r\n") if block]
+        return gemini_heard(chunks, got.headers)
 
     def _openai_sync(self, body: Json, streamed: bool) -> Heard:
         raw = self.openai_sync.chat.completions.with_raw_response.create(**body, **({"stream": True} if streamed else {}))
@@ -112,7 +137,7 @@ def openai_heard(completion: Any, headers: Mapping[str, str]) -> Heard:
     return Heard(
         text=message.content or "",
         thoughts=getattr(message, "reasoning_content", None) or "",
-        calls=[(call.id, call.function.name, _object(call.function.arguments)) for call in message.tool_calls or ()],
+        calls=[_chat_call(call) for call in message.tool_calls or ()],
         finish=choice.finish_reason,
         model=completion.model,
         input=usage.prompt_tokens if usage else -1,
@@ -123,6 +148,13 @@ def openai_heard(completion: Any, headers: Mapping[str, str]) -> Heard:
         headers=headers,
         id=completion.id,
     )
+
+
+def _chat_call(call: Any) -> tuple[str, str, Json]:
+    """A free-text call: its words as the one argument, as formats without such tools have it."""
+    if call.type == "custom":
+        return call.id, call.custom.name, {"input": call.custom.input}
+    return call.id, call.function.name, _object(call.function.arguments)
 
 
 def _object(arguments: str) -> Json:
@@ -151,4 +183,54 @@ def anthropic_heard(message: Any, headers: Mapping[str, str]) -> Heard:
         message=message,
         headers=headers,
         id=message.id,
+    )
+
+
+def responses_heard(response: Any, headers: Mapping[str, str]) -> Heard:
+    usage = response.usage
+    messages = [item for item in response.output if item.type == "message"]
+    calls = [item for item in response.output if item.type in ("function_call", "custom_tool_call")]
+    thoughts = [piece.text for item in response.output if item.type == "reasoning" for piece in item.content or item.summary]
+    return Heard(
+        text="".join(part.text if part.type == "output_text" else part.refusal for item in messages for part in item.content),
+        thoughts="".join(thoughts),
+        calls=[
+            (call.call_id, call.name, {"input": call.input} if call.type == "custom_tool_call" else _object(call.arguments))
+            for call in calls
+        ],
+        finish=response.incomplete_details.reason if response.incomplete_details else response.status,
+        model=response.model,
+        input=usage.input_tokens,
+        cached=usage.input_tokens_details.cached_tokens,
+        output=usage.output_tokens,
+        reasoning=usage.output_tokens_details.reasoning_tokens,
+        message=response,
+        headers=headers,
+        id=response.id,
+    )
+
+
+def gemini_heard(chunks: list[Json], headers: Mapping[str, str]) -> Heard:
+    """`message`: all parts as a content, for replay."""
+    first = [one for chunk in chunks for one in chunk.get("candidates") or () if one.get("index", 0) == 0]
+    parts = [part for one in first for part in (one.get("content") or {}).get("parts") or ()]
+    usage: Json = {}
+    for chunk in chunks:
+        usage |= chunk.get("usageMetadata") or {}
+    blocked = [chunk["promptFeedback"]["blockReason"] for chunk in chunks if "blockReason" in (chunk.get("promptFeedback") or {})]
+    finishes = [one["finishReason"] for one in first if one.get("finishReason")] + blocked
+    assert len(finishes) == 1, "one finish reason, at the end"
+    return Heard(
+        text="".join(part["text"] for part in parts if "text" in part and not part.get("thought")),
+        thoughts="".join(part["text"] for part in parts if "text" in part and part.get("thought")),
+        calls=[(call.get("id") or "", call["name"], call["args"]) for part in parts if (call := part.get("functionCall"))],
+        finish=finishes[0],
+        model=chunks[-1].get("modelVersion", ""),
+        input=usage.get("promptTokenCount", 0) + usage.get("toolUsePromptTokenCount", 0),
+        cached=usage.get("cachedContentTokenCount", 0),
+        output=usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0),
+        reasoning=usage.get("thoughtsTokenCount", 0),
+        message={"role": "model", "parts": [part for part in parts if part != {"text": ""}]},
+        headers=headers,
+        id=chunks[-1].get("responseId", ""),
     )

@@ -288,7 +288,8 @@ async def test_keys_that_do_not_open(stage: Stage, client: str) -> None:
     expired = await gateway.admin.create_key({"name": f"expired for {client}"})
     await gateway.db.tx(lambda conn: key_rows.update(conn, expired["id"], {"expires_at": 1}))
     await gateway.reload()
-    for wrong in ("sk-of-somebody-else", f"{rig.key[:-1]}x", revoked["key"], expired["key"], gateway.admin_key):
+    typo = rig.key[:-1] + ("y" if rig.key.endswith("x") else "x")
+    for wrong in ("sk-of-somebody-else", typo, revoked["key"], expired["key"], gateway.admin_key):
         clients = Clients(rig.url, wrong)
         error, _ = await refused(clients, client, 401)
         assert client == "anthropic" or error["code"] == "invalid_api_key"

@@ -13,7 +13,12 @@ from omni_connector.providers.provider import FEATURES, WIRES, Provider
 from omni_connector.providers.rows import ALIASES, ROWS
 from omni_connector.snapshot import Account
 
-PATHS = {"openai-chat": "/chat/completions", "anthropic-messages": "/messages"}
+PATHS = {
+    "openai-chat": "/chat/completions",
+    "openai-responses": "/responses",
+    "anthropic-messages": "/messages",
+    "gemini-generate": "/models/m:generateContent",
+}
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 
 

@@ -23,10 +23,12 @@ from omni_connector.chat import (
     Ended,
     Failed,
     Finish,
+    Finished,
     Opaque,
     OpaqueDelta,
     Origin,
     Part,
+    PartEnd,
     PartStart,
     ReasoningPart,
     RefusalPart,
@@ -169,9 +171,13 @@ def test_foreign_citations_become_url_citations() -> None:
         *(Started("", "x"), PartStart(0, "text"), Delta(0, "Hello ")),
         Annotation(0, "anthropic-messages", {"type": "web_search_result_location", "url": "https://a.example", "title": "A"}),
         Annotation(0, "anthropic-messages", {"type": "char_location", "cited_text": "x"}),
+        Annotation(0, "openai-chat", {"type": "url_citation", "url_citation": {"url": "https://b.example"}}),
+        *(PartEnd(0), Finished(Finish.STOP), Ended()),
     ]
     data = b"".join(renderer.feed(event) for event in events)
+    # The vendor's SDK fails on a second list of them.
     assert data.count(b"annotations") == 1
+    assert b"https://b.example" in data
     assert b'"url_citation":{"start_index":0,"end_index":6,"url":"https://a.example","title":"A"}' in data
 
 

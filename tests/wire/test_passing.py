@@ -91,6 +91,7 @@ def test_a_last_block_without_its_blank_line_is_completed(tail: bytes) -> None:
     assert edit(lines(chunk("a")) + b"data: " + chunk("b") + tail) == lines(chunk("a", model="asked"), chunk("b", model="asked"))
     assert edit(lines(chunk("a")) + b"data: " + USAGE + tail, hide=True) == lines(chunk("a", model="asked"))
     assert edit(b"\n" + tail) in (b"", b"\n\n")
+    assert edit(b'data: {"candidates":[]}' + tail, wire="gemini-generate") == b'data: {"candidates":[]}\r\n\r\n'
 
 
 @pytest.mark.parametrize("spaced", [False, True])
@@ -149,8 +150,8 @@ def test_rubbish_passes_and_is_never_lost(raw: bytes, cuts: list[int], hide: boo
 
 def test_a_body_goes_out_as_it_came_unless_something_must_change() -> None:
     raw = b'{ "messages" : [ {"role":"user", "content":"hi"} ] , "odd" : 1.10 }'
-    assert request_body(raw, model=None, ask_usage=False) is raw
-    changed = request_body(raw, model="theirs", ask_usage=True)
+    assert request_body("openai-chat", raw, model=None, ask_usage=False) is raw
+    changed = request_body("openai-chat", raw, model="theirs", ask_usage=True)
     assert json.loads(changed) == {**json.loads(raw), "model": "theirs", "stream_options": {"include_usage": True}}
     assert b'[ {"role":"user", "content":"hi"} ]' in changed
     assert b"1.10" in changed
@@ -159,7 +160,11 @@ def test_a_body_goes_out_as_it_came_unless_something_must_change() -> None:
 @pytest.mark.parametrize("given_", [None, {}, {"include_usage": False, "other": 1}])
 def test_usage_is_asked_for_without_losing_other_stream_options(given_: Any) -> None:
     raw = json.dumps({"stream_options": given_}).encode()
-    assert json.loads(request_body(raw, model=None, ask_usage=True))["stream_options"] == {**(given_ or {}), "include_usage": True}
+    changed = request_body("openai-chat", raw, model=None, ask_usage=True)
+    assert json.loads(changed)["stream_options"] == {
+        **(given_ or {}),
+        "include_usage": True,
+    }
 
 
 def test_the_name_of_a_whole_answer() -> None:

@@ -13,6 +13,8 @@ from omni_connector.chat import Opaque, Origin, seal
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire.views import View, decode, encode, look, splice
 
+Json = dict[str, Any]
+
 CHAT, MESSAGES = "openai-chat", "anthropic-messages"
 HI = {"role": "user", "content": "hi"}
 VALUES = st.recursive(
@@ -87,6 +89,13 @@ def test_bad_bodies_are_explained(raw: bytes, param: str | None, words: str) -> 
     assert words in error.message
     assert error.param == param
     assert len(error.message) < 600
+
+
+@pytest.mark.parametrize("more", [{"prompt": {"id": "pmpt_1"}}, {"conversation": "conv_1"}, {"conversation": {"id": "conv_1"}}])
+def test_what_the_provider_keeps_may_stand_for_the_input(more: Json) -> None:
+    for fields in ({"input": "hi", **more}, more):
+        assert look("openai-responses", json.dumps({"model": "m", **fields}).encode()).model == "m"
+    assert refused(json.dumps({"model": "m", **dict.fromkeys(more)}).encode(), "openai-responses").param == "input"
 
 
 @given(

@@ -1,0 +1,64 @@
+"""Which POST of the client API a path is: wire format, pinned provider, and what Gemini puts into the URL (CONTRACT §4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+POSTS: Mapping[str, str] = {
+    "/v1/chat/completions": "openai-chat",
+    "/v1/responses": "openai-responses",
+    "/v1/messages": "anthropic-messages",
+}
+"""Path → wire format; each also below /{provider}."""
+
+# Current Google SDKs call /v1, older ones and the command-line tools /v1beta. A model id may hold slashes and colons.
+_GEMINI = re.compile(r"/v1(?:beta)?/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`provider`: the path's first segment where the rest is a client path. `model` and `stream`: what the URL says, if it does.
+    `as_array`: a stream is wanted as one JSON array (Gemini without `alt=sse`)."""
+
+    wire: str
+    provider: str = ""
+    model: str = ""
+    stream: bool | None = None
+    as_array: bool = False
+
+
+def client_route(path: str, query: bytes = b"") -> Route | None:
+    """The route of a client API POST; None for every other path."""
+    found = _route(path, query)
+    if found is not None:
+        return found
+    head, slash, rest = path[1:].partition("/")
+    below = _route(f"/{rest}", query) if slash else None
+    return None if below is None else Route(below.wire, head, below.model, below.stream, below.as_array)
+
+
+def _route(path: str, query: bytes) -> Route | None:
+    wire = POSTS.get(path)
+    if wire is not None:
+        return Route(wire)
+    gemini = _GEMINI.fullmatch(path)
+    if gemini is None:
+        return None
+    stream = gemini["verb"] == "streamGenerateContent"
+    sse = parse_qs(query.decode("latin-1")).get("alt") == ["sse"]
+    return Route("gemini-generate", "", gemini["model"].removeprefix("models/"), stream, stream and not sse)
+
+
+def wire_of(path: str, headers: Mapping[str, str]) -> str:
+    """The format an error or a list on this path is told in: by the path, else by what the asking SDK sends (clients.md, finding 1)."""
+    found = client_route(path)
+    if found is not None:
+        return found.wire
+    if "/v1/messages" in path or "anthropic-version" in headers:
+        return "anthropic-messages"
+    if "/v1beta/" in path or "x-goog-api-key" in headers or "x-goog-api-client" in headers:
+        return "gemini-generate"
+    return "openai-chat"

@@ -1,0 +1,47 @@
+"""`:countTokens`, both sides: a client's request → ChatRequest, a request for an upstream's own counter, and the answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omni_connector.chat import ChatRequest, Json, Rendered, Target
+from omni_connector.errors import bad_request
+from omni_connector.wire.fields import integer, name_of, wrong
+from omni_connector.wire.gemini_parse import parse_request
+from omni_connector.wire.gemini_render import render_request
+from omni_connector.wire.gemini_words import camel, loads_object
+
+
+def parse_count_request(body: Json) -> ChatRequest:
+    """{"contents": […]} or {"generateContentRequest": {"model", "contents", "systemInstruction", "tools", …}}; the URL's model is
+    in `model`, put there by the caller. Raises GatewayError (BAD_REQUEST)."""
+    if not isinstance(body, dict):
+        raise bad_request(f"The body must be a JSON object with `contents`, not {name_of(body)}.")
+    outer = camel(body)
+    inner = outer.get("generateContentRequest")
+    if inner is None:
+        return parse_request(outer)
+    if not isinstance(inner, dict):
+        raise wrong("generateContentRequest", inner, "an object")
+    model = outer.get("model") or inner.get("model")
+    return parse_request({**inner, "model": model})
+
+
+def render_count_request(request: ChatRequest, model: str, target: Target) -> Rendered:
+    """The body for an upstream's `POST /models/{model}:countTokens`, with all that counts: system, tools and contents."""
+    rendered = render_request(request, model, target)
+    whole = {"model": f"models/{model.removeprefix('models/')}", **rendered.body}
+    return Rendered({"generateContentRequest": whole}, rendered.dropped)
+
+
+def parse_count(body: Any) -> int | None:
+    """An upstream's answer → tokens; None when it does not say."""
+    value = loads_object(body) if isinstance(body, bytes) else body
+    tokens = integer(camel(value).get("totalTokens")) if isinstance(value, dict) else None
+    return tokens if tokens is not None and tokens >= 0 else None
+
+
+def render_count(total: int, cached: int | None = None) -> Json:
+    """{"totalTokens", "promptTokensDetails", "cachedContentTokenCount"?}."""
+    body: Json = {"totalTokens": total, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": total}]}
+    return body if cached is None else {**body, "cachedContentTokenCount": cached}

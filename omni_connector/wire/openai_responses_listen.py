@@ -1,0 +1,267 @@
+"""The pass-through lane's ear for Responses answers: the bytes go by unchanged, and this knows what they cost.
+
+Of a delta no more than its length is kept, found by byte searches: a `"` inside JSON text is always escaped, so `"delta":"` with
+bare quotes is a key. Decoded are only the first and the terminal event, an error, calls as they begin, and items of hosts that
+tell no deltas.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from omni_connector.chat import Finish, Json, Started, Usage
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.wire import sse
+from omni_connector.wire.openai_chat_words import dumps, loads
+from omni_connector.wire.openai_responses_answer import ResponseRenderer, fail_after
+from omni_connector.wire.openai_responses_errors import answer_error
+from omni_connector.wire.openai_responses_stream import started_of
+from omni_connector.wire.openai_responses_words import finish_of, is_call, usage_of
+
+_TYPE = re.compile(rb'"type"\s*:\s*"((?:response\.[a-z_.]+|error|keepalive))"')
+_DELTA = re.compile(rb'"delta"\s*:\s*"')
+_CALL = re.compile(rb'"type"\s*:\s*"(?:function_call|custom_tool_call)"')
+
+_COUNTED = frozenset(
+    {
+        b"response.output_text.delta",
+        b"response.refusal.delta",
+        b"response.reasoning_summary_text.delta",
+        b"response.reasoning_text.delta",
+        b"response.function_call_arguments.delta",
+        b"response.custom_tool_call_input.delta",
+    }
+)
+_TERMINAL = frozenset({b"response.completed", b"response.incomplete", b"response.done"})
+_FAILED = frozenset({b"response.failed", b"error"})
+_BACKSLASH = 0x5C
+
+
+class Listener:
+    """`feed` bytes as they pass, or `whole` for an answer in one piece; the attributes are always up to date."""
+
+    __slots__ = (
+        "_called",
+        "_decoder",
+        "_events",
+        "_rest",
+        "_since",
+        "_started",
+        "ended",
+        "error",
+        "finish",
+        "first_output",
+        "output_chars",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.finish: Finish | None = None
+        self.error: GatewayError | None = None
+        self.ended = False
+        """A terminal event other than a failure was seen in the bytes fed so far."""
+        self.output_chars = 0
+        """Characters of words, thoughts and tool arguments."""
+        self.first_output = False
+        self._rest = bytearray()
+        self._decoder: sse.Decoder | None = None
+        self._called = False
+        self._events = 0
+        self._started: Started | None = None
+        """What the first event says of the response."""
+        self._since = 0
+        """Characters counted since the last item ended: 0 means that its host tells no deltas."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Raises GatewayError (UPSTREAM_FAILED) for an event beyond the decoder's limit."""
+        if self._decoder is not None or b"\r" in chunk:
+            self._feed_slowly(chunk)
+            return
+        if self._rest and b"\n" not in chunk:
+            # The middle of a large event (an image): gathered, not searched again with every chunk.
+            self._rest += chunk
+            self._check_size()
+            return
+        text = bytes(self._rest) + chunk if self._rest else chunk
+        *blocks, rest = text.split(b"\n\n")
+        self._rest = bytearray(rest)
+        for block in blocks:
+            self._block(block)
+        if self._rest:
+            self._unfinished()
+
+    def close(self) -> None:
+        """End of the bytes: a last event without its blank line counts."""
+        if self._decoder is not None:
+            for event in self._decoder.close():
+                self._hear(event.data, event.event.encode())
+        elif self._rest:
+            self._block(bytes(self._rest))
+        self._rest.clear()
+
+    def whole(self, body: Json | bytes) -> None:
+        """The same from a whole answer, as decoded JSON or bytes."""
+        value: Any = loads(body) if isinstance(body, bytes) else body
+        if not isinstance(value, dict) or value.get("error") or value.get("status") == "failed":
+            self.error = answer_error(value)
+        elif not isinstance(value.get("output"), list):
+            self.error = GatewayError(Kind.UPSTREAM_FAILED, "The provider answered without `output`.")
+        else:
+            for item in value["output"]:
+                self._count_item(item)
+            self._end(value, ended=False)
+            self.first_output = True
+
+    def fail(self, error: GatewayError, model: str) -> bytes:
+        """How this very stream ends when it fails here: response.failed for the response that has begun. `model` is the
+        requested name."""
+        if self._started is None:
+            return ResponseRenderer(model).fail(error)
+        return fail_after(self._started, self._events, model, error)
+
+    # ------------------------------------------------------------ Events
+
+    def _feed_slowly(self, chunk: bytes) -> None:
+        """CR line ends: the full decoder, from here on."""
+        if self._decoder is None:
+            self._decoder = sse.Decoder()
+            chunk = bytes(self._rest) + chunk
+            self._rest.clear()
+        for event in self._decoder.feed(chunk):
+            self._hear(event.data, event.event.encode())
+
+    def _block(self, block: bytes) -> None:
+        name, _, data = block.partition(b"\n")
+        if name[:7] == b"event: " and data[:5] == b"data:" and b"\n" not in data:
+            self._hear(data[5:], name[7:])
+        elif block[:5] == b"data:" and not data:
+            self._hear(block[5:], b"")
+        elif block:
+            decoder = sse.Decoder()
+            for event in (*decoder.feed(block + b"\n\n"), *decoder.close()):
+                self._hear(event.data, event.event.encode())
+
+    def _unfinished(self) -> None:
+        """A terminal event counts as soon as its line is whole: some hosts hang up right behind it."""
+        self._check_size()
+        if self._rest.endswith((b"}", b"}\n")) and b"\ndata:" in b"\n" + self._rest:
+            data = bytes(self._rest)
+            kind = _TYPE.search(data)
+            if kind is not None and kind[1] in _TERMINAL | _FAILED and loads(data[data.find(b"{") :]) is not None:
+                self._block(data)
+
+    def _check_size(self) -> None:
+        if len(self._rest) > sse.MAX_EVENT:
+            raise GatewayError(Kind.UPSTREAM_FAILED, f"The provider sent an event of more than {sse.MAX_EVENT >> 20} MB.")
+
+    def _hear(self, data: bytes, name: bytes) -> None:
+        if self.ended or self.error is not None:
+            return
+        self._events += 1
+        if name in _COUNTED:
+            self._count_delta(data)
+            return
+        found = None if name.startswith(b"response.") else _TYPE.search(data)
+        kind = name if found is None else found[1]
+        if kind in _COUNTED:
+            self._count_delta(data)
+        elif kind == b"response.output_item.added":
+            if _CALL.search(data) and is_call(_item_of(data)):
+                self.first_output = self._called = True
+        elif kind == b"response.output_item.done":
+            self._item_done(data)
+        elif kind == b"response.created" and self._started is None:
+            self._started = started_of(loads(data))
+        elif kind in _TERMINAL or kind in _FAILED:
+            self._terminal(data)
+        elif not kind and b'"error"' in data:
+            event = loads(data)
+            if isinstance(event, dict) and isinstance(event.get("error"), dict):
+                self.error = answer_error(event)
+
+    def _count_delta(self, data: bytes) -> None:
+        found = _DELTA.search(data)
+        if found is None:
+            return
+        start = found.end()
+        end = data.find(b'"', start)
+        while end > start and data[end - 1] == _BACKSLASH and _escaped(data, end):
+            end = data.find(b'"', end + 1)
+        if end <= start:
+            return
+        piece = data[start:end]
+        if piece.isascii() and b"\\" not in piece:
+            self._count(end - start)
+            return
+        text = loads(b'"' + piece + b'"')
+        self._count(len(text) if isinstance(text, str) else len(piece))
+
+    def _count(self, characters: int) -> None:
+        if characters:
+            self.output_chars += characters
+            self._since += characters
+            self.first_output = True
+
+    def _item_done(self, data: bytes) -> None:
+        if not self._since:
+            self._count_item(_item_of(data))
+        elif not self._called and _CALL.search(data):
+            self._called = is_call(_item_of(data))
+        self._since = 0
+
+    def _count_item(self, item: Any) -> None:
+        """Words, thoughts and arguments of a whole item."""
+        if not isinstance(item, dict):
+            return
+        called = is_call(item)
+        self._called = self._called or called
+        for key in ("arguments", "input"):
+            value = item.get(key)
+            if value and called:
+                self._count(len(value if isinstance(value, str) else dumps(value)))
+        for key in ("content", "summary"):
+            pieces = item.get(key)
+            for piece in pieces if isinstance(pieces, list) else ():
+                text = (piece.get("text") or piece.get("refusal")) if isinstance(piece, dict) else None
+                self._count(len(text) if isinstance(text, str) else 0)
+
+    def _terminal(self, data: bytes) -> None:
+        event = loads(data)
+        if not isinstance(event, dict):
+            return
+        response = event.get("response")
+        response = response if isinstance(response, dict) else {}
+        kind = event.get("type")
+        if kind in {"response.failed", "error"} or event.get("error") or response.get("error") or response.get("status") == "failed":
+            self.error = answer_error(event)
+            return
+        if kind == "response.incomplete" and not response.get("incomplete_details"):
+            response = {**response, "status": "incomplete"}
+        output = response.get("output")
+        for item in output if isinstance(output, list) else ():
+            self._called = self._called or is_call(item)
+            if not self.output_chars:
+                self._count_item(item)
+        self._end(response, ended=True)
+
+    def _end(self, response: Json, *, ended: bool) -> None:
+        self.finish, _ = finish_of(response, self._called, ended=ended)
+        usage = usage_of(response)
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage.merged(usage)
+        self.ended = True
+
+
+def _item_of(data: bytes) -> Any:
+    event = loads(data)
+    return event.get("item") if isinstance(event, dict) else None
+
+
+def _escaped(data: bytes, quote: int) -> bool:
+    """Whether an odd number of backslashes stands before the quote."""
+    at = quote - 1
+    while at >= 0 and data[at] == _BACKSLASH:
+        at -= 1
+    return (quote - 1 - at) % 2 == 1
