@@ -29,7 +29,7 @@ PACKAGE = ROOT / "omni_connector"
 VALUES = {"errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live"}
 REQUEST = VALUES | {"catalog", "meter", "record", "lanes", "call", "auth", "limits", "wire", "providers", "routing", "upstream", "ledger"}
 BACK = REQUEST | {"store", "jobs", "oauth", "onboarding", "clients", "alerts", "relay"}
-EVERYTHING = BACK | {"admin", "gateway", "doctor", "cli", "supervisor", "app", "docs"}
+EVERYTHING = BACK | {"admin", "gateway", "doctor", "cli", "supervisor", "app", "docs", "paths"}
 
 ARROWS: Mapping[str, set[str]] = {
     # Values: they know nothing above them.

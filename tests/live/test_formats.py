@@ -13,6 +13,7 @@ from tests.live.answers import CHAT, MESSAGES, Call, Said, Tokens
 from tests.live.answers_more import GEMINI, RESPONSES, told
 from tests.live.asking import Heard
 from tests.live.conftest import Json, Stage
+from tests.serving import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -237,6 +238,30 @@ async def test_a_mistake_is_told_in_the_clients_format(stage: Stage, client: str
     name, word = shapes[client]
     assert error[name] == word and error["message"]
     assert (got.json().get("type") == "error") == (client == "anthropic")
+
+
+@WAYS
+# C-47 O-20 P-55
+async def test_a_stream_that_breaks_off(stage: Stage, client: str, wire: str) -> None:
+    """The client hears the format's own error, never a proper end; the row says what happened."""
+    await stage.account(PROVIDER[wire])
+    whole_answer = told(Said("one two three four five six"), wire, True)
+    raw = b"".join(piece for piece in whole_answer.pieces if isinstance(piece, bytes))
+    begun = raw[: raw.index(b"three") + 5]
+    begun = raw[: raw.index(b"\r\n\r\n" if wire == GEMINI else b"\n\n", len(begun))] + (b"\r\n\r\n" if wire == GEMINI else b"\n\n")
+    stage.upstream.answer(Answer(200, whole_answer.headers, [begun, 0.05], cut=True))
+    address = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "responses": "/v1/responses"}.get(client)
+    asked = {**ask(client, user(client, "Count.")), "stream": True}
+    if client == "gemini":
+        address = f"/v1beta/models/{asked.pop('model')}:streamGenerateContent?alt=sse"
+        del asked["stream"]
+    got = await stage.clients.http.post(f"{stage.rig.url}{address}", json=asked, headers=stage.rig.bearer)
+    assert got.status_code == 200 and b"three" in got.content
+    assert b"error" in got.content and b"broke off" in got.content
+    assert not any(end in got.content for end in (b"[DONE]", b"message_stop", b"response.completed", b'"STOP"'))
+    row = await stage.row()
+    assert (row["outcome"], row["http_status"]) == ("cut", 200)
+    assert row["usage"]["output"] > 0
 
 
 # ---------------------------------------------------------------- Gemini's addresses
