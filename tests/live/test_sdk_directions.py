@@ -107,7 +107,7 @@ TALK_LEFT: dict[str, Json] = {
 @DIRECTIONS
 @STREAMED
 @pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
-# O-13 O-17 O-22 C-21 C-24 C-35 C-36 J-01 R-05 P-40 P-42 P-56
+# O-13 O-14 O-17 O-22 C-21 C-24 C-35 C-36 J-01 R-05 P-40 P-42 P-56
 async def test_a_conversation(stage: Stage, way: str, streamed: bool, sync: bool) -> None:
     client, provider = sides(way)
     account = await stage.account(provider)

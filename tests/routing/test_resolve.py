@@ -141,7 +141,7 @@ def test_a_listed_id_with_a_slash_gives_way_only_to_an_exact_pin() -> None:
     assert served("openrouter/auto", Snapshot(accounts=(router,))) == [["or=openrouter/auto"]]
 
 
-def test_demo_answers_auto_only_while_nothing_real_is_enabled() -> None:
+def test_demo_answers_auto_only_while_nothing_real_is_enabled() -> None:  # J-14
     off = account("work", models=("gpt-5",), enabled=False)
     assert served("auto", Snapshot(accounts=(DEMO,))) == [["demo=demo-chat"]]
     assert served("auto", Snapshot(accounts=(off, DEMO))) == [["work=gpt-5", "demo=demo-chat"]]
