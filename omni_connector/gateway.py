@@ -164,23 +164,22 @@ class Gateway:
     async def reload(self) -> None:
         """Read the configuration anew. What is in flight keeps the snapshot it began with."""
         async with self._reloading:
-            fresh = await self.db.run(lambda conn: load_snapshot(conn, self.vault, self._complete))
+            fresh = await self.db.run(lambda conn: load_snapshot(conn, self.vault, providers.complete))
             if fresh.version >= self.snapshot.version:
                 self._take(fresh)
 
-    def _complete(self, account: Account) -> Account:
-        """The facts of the provider's row, and the system's proxy where the settings want it."""
-        account = providers.complete(account)
-        wanted = {"openai": self.settings.use_system_proxy_openai, "anthropic": self.settings.use_system_proxy_claude}
+    def _proxied(self, account: Account, stored: settings.Settings) -> Account:
+        """The account with the system's proxy, where the settings want it and it has none of its own."""
+        wanted = {"openai": stored.use_system_proxy_openai, "anthropic": stored.use_system_proxy_claude}
         if account.proxy_url or not wanted.get(account.provider):
             return account
-        proxy = next((self.env[name] for name in PROXY_VARIABLES if self.env.get(name)), "")
-        return replace(account, proxy_url=proxy)
+        return replace(account, proxy_url=next((self.env[name] for name in PROXY_VARIABLES if self.env.get(name)), ""))
 
     def _take(self, fresh: Snapshot) -> None:
         # What can fail comes first: the old picture or the new one, never half of each.
         stored = settings.load(self.env, fresh.settings)
         endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
+        fresh = replace(fresh, accounts=tuple(self._proxied(account, stored) for account in fresh.accounts))
         self.snapshot, self.settings, self.endpoints = fresh, stored, endpoints
         self.ledger.gather = stored.group_commit_ms / 1000
         self.upstream.connect_timeout = stored.connect_timeout_s

@@ -163,7 +163,7 @@ class Relay:
             job.retrying = tried > 0
             self.retrying += job.retrying
             try:
-                await self._attempt(job, candidate)
+                await self._attempt(job, candidate, panic=plan.panic)
                 return
             except Unable as unable:
                 job.errors.append(unable.error)
@@ -196,9 +196,14 @@ class Relay:
         self.retrying -= job.retrying
         job.retrying = False
 
-    async def _attempt(self, job: Job, candidate: Candidate) -> None:
-        """One try at one account, to the end. Raises GatewayError; Unable when the request cannot even be said there."""
+    async def _attempt(self, job: Job, candidate: Candidate, *, panic: bool) -> None:
+        """One try at one account, to the end. Raises GatewayError; Unable when the request cannot even be said there, or when
+        the account filled up or was taken out since the plan was made. `panic`: it is tried although our own guess is against it."""
         lane, request = self._prepare(job, candidate)
+        # Nothing is awaited between this look and the slot below: that keeps `max_in_flight` exact and half-open tests single.
+        hold = self._pool.check(candidate.account, candidate.model, self._doors.now())
+        if hold is not None and not (panic and hold.guess):
+            raise Unable(GatewayError(Kind.NO_ACCOUNT, hold.reason))
         record = job.record
         record.account_id, record.account_label = candidate.account.id, candidate.account.label
         record.provider, record.model = candidate.account.provider, candidate.model
@@ -497,6 +502,8 @@ class Relay:
         kind = Kind.UPSTREAM_TIMEOUT if kinds == {Kind.UPSTREAM_TIMEOUT} else Kind.NO_ACCOUNT
         tried = len(job.record.attempts)
         words = f"All {tried} accounts that were tried failed" if tried > 1 else "The only account that could be tried failed"
+        if not tried:
+            words = "No account can serve the request any more"
         left_out = sum(failure.skipped for failure in told)
         words += f"; {left_out} more cannot serve now." if left_out else "."
         words += f" Last: {job.errors[-1].message}"
@@ -514,7 +521,7 @@ class Relay:
 
 
 class Unable(Exception):
-    """This candidate's format cannot say the request; another one's may."""
+    """This candidate cannot be tried: its format cannot say the request, or it is not free any more. Another one may."""
 
     def __init__(self, error: GatewayError) -> None:
         super().__init__(str(error))

@@ -327,3 +327,13 @@ async def test_a_cooldown_of_another_process_counts_here(gateway: Gateway, home:
     await other.db.tx(lambda conn: account_rows.extend_cooldown(conn, held))
     await until(lambda: gateway.pool.cooldown(account_id, "") == held)
     await other.close()
+
+
+async def test_a_changed_proxy_setting_is_effective_at_once(gateway: Gateway) -> None:  # C-61, R-18
+    gateway.env = {**gateway.env, "HTTPS_PROXY": "http://127.0.0.1:3128"}
+    await gateway.admin.add_account({"provider": "openai", "api_key": "sk-0123456789", "discover": False})
+    await gateway.admin.set_config({"use_system_proxy_openai": True})
+    assert [account.proxy_url for account in gateway.snapshot.accounts] == ["http://127.0.0.1:3128"]
+    assert [account.proxy_url for account in gateway.pool.accounts.values()] == ["http://127.0.0.1:3128"]
+    await gateway.admin.set_config({"use_system_proxy_openai": False})
+    assert [account.proxy_url for account in gateway.snapshot.accounts] == [""]

@@ -524,3 +524,25 @@ async def test_a_whole_answer_to_a_streamed_request_is_told_as_a_stream(house: H
         assert client.headers["content-type"].startswith("text/event-stream")
         assert b"all is well" in client.body.replace(b'"}}]}\n\ndata: ', b"")
         assert client.body.rstrip().endswith(b"[DONE]" if wire == CHAT else b'{"type":"message_stop"}')
+
+
+async def test_a_burst_never_puts_more_in_flight_than_an_account_takes(house: House) -> None:
+    """All of them are planned while nothing is in flight yet: the row's commit lies between the plan and the slot."""
+    await house.account("a", chat(), max_in_flight=1)
+    most = 0
+    real = house.gateway.pool.acquire
+
+    def counted(account: Any, model: str, now: int) -> Any:
+        nonlocal most
+        slot = real(account, model, now)
+        most = max(most, house.gateway.pool.live(account.id).in_flight)
+        return slot
+
+    house.gateway.pool.acquire = counted  # type: ignore[method-assign]
+    clients = [Client() for _ in range(8)]
+    await asyncio.gather(*(house.gateway.relay.run(house.call(), client) for client in clients))
+    assert most == 1
+    assert {client.status for client in clients} == {200, 503}
+    refused = next(client for client in clients if client.status == 503)
+    assert failures(refused) == [("a", None, True)]
+    assert "1 of 1 in flight" in refused.error["message"]
