@@ -34,18 +34,20 @@ from jose import JWTError, jwt
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from omni_connector import __version__, auth, secrets, settings, usage
+from omni_connector import __version__, auth, secrets, settings
 from omni_connector.admin import now_ms
-from omni_connector.call import Call, Headers, client_name, error_answer, lower
+from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
+from omni_connector.counting import COUNTERS
 from omni_connector.errors import GatewayError, Kind, bad_request
-from omni_connector.gateway import PROVIDER_NAMES, Gateway
+from omni_connector.gateway import Gateway, provider_named
 from omni_connector.paths import Route, client_route, wire_of
 from omni_connector.relay import LEFT
 from omni_connector.root import ROOT
 from omni_connector.routing.resolve import ModelName
 from omni_connector.snapshot import ClientKey
 from omni_connector.store import settings as setting_rows
-from omni_connector.wire import gemini_tokens, model_lists, views
+from omni_connector.wire import model_lists, views
+from omni_connector.wire import openai_responses_state as responses
 
 log = logging.getLogger("omni.app")
 Json = dict[str, Any]
@@ -461,7 +463,7 @@ class ClientApi:
             await self._inner(scope, receive, send)
             return
         route = client_route(scope["path"], scope.get("query_string", b""))
-        cors = self._cors(scope) if self._gateway.settings.cors_origins and (route or scope["path"].startswith("/v1/")) else []
+        cors = self._cors(scope) if self._gateway.settings.cors_origins and (route or CLIENT_PATH.match(scope["path"])) else []
         if scope["method"] == "OPTIONS" and cors:
             await AsgiSink(send, [*cors, _wished(scope)]).whole(204, [], b"")
             return
@@ -489,10 +491,10 @@ class ClientApi:
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"vary", b"origin"),
-            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
             (
                 b"access-control-expose-headers",
-                b"x-omni-request-id, x-omni-model, x-omni-provider, x-omni-account, x-omni-cost, retry-after",
+                b"x-omni-request-id, x-omni-model, x-omni-provider, x-omni-account, x-omni-cost, x-omni-dropped, x-omni-usage, retry-after",
             ),
         ]
 
@@ -522,10 +524,11 @@ class ClientApi:
             key=key,
             client=client_name(headers),
             started_at=started_at,
-            provider=PROVIDER_NAMES.get(pinned, ""),
+            provider=provider_named(pinned),
             model=route.model,
             stream=route.stream,
             as_array=route.as_array,
+            endpoint=route.endpoint,
         )
         self._gateway.used_key(key.id, started_at)
         await self._relay(call, receive, sink)
@@ -537,7 +540,7 @@ class ClientApi:
         peer_address = (scope.get("client") or ("",))[0]
         key = client_key(self._gateway, headers, scope.get("query_string", b""), peer_address, now)
         pinned = provider or headers.get("model-provider", "")
-        if pinned and pinned not in PROVIDER_NAMES:
+        if pinned and not provider_named(pinned):
             raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned[:100]!r}.", param="provider")
         if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise GatewayError(Kind.BAD_REQUEST, "Compressed request bodies are not taken. Send plain JSON.", upstream_status=415)
@@ -654,14 +657,19 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
     async def health() -> Json:
         return {"status": "ok", "version": __version__}
 
-    def visible(pinned: str) -> list[ModelName]:
-        """What the key may use; below /{provider} only what that provider serves."""
-        found = gateway.models(key())
-        if not pinned:
-            return found
-        provider = PROVIDER_NAMES.get(pinned)
-        if provider is None:
+    def named(pinned: str) -> str:
+        """The provider that a path or header pins, "" where none is. Raises GatewayError (NOT_FOUND)."""
+        provider = provider_named(pinned)
+        if pinned and not provider:
             raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned[:100]!r}.", param="provider")
+        return provider
+
+    def visible(pinned: str) -> list[ModelName]:
+        """What the key may use; below /{provider}, or with `Model-Provider`, only what that provider serves."""
+        found = gateway.models(key())
+        provider = named(pinned or request.headers.get("model-provider", ""))
+        if not provider:
+            return found
         labels = {account.label for account in gateway.snapshot.accounts if account.provider == provider}
         return [model for model in found if labels & set(model.accounts)]
 
@@ -686,36 +694,71 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
         words = f"No connected account serves a model named {name!r}. GET /v1/models lists them."
         raise GatewayError(Kind.MODEL_NOT_FOUND, words, param="model")
 
+    async def counted(wire: str, provider: str, name: str = "") -> Response:
+        """The provider's own count where an account has a counter, else our estimate, which says so."""
+        asking_key, body = key(), await request.body
+        value = views.decode(body)
+        headers = {field.lower(): text for field, text in request.headers.items()}
+        pinned = named(provider or headers.get("model-provider", ""))
+        model = name or value.get("model") or ""
+        started = now_ms()
+        call = Call(
+            id=secrets.new_id("req", started),
+            wire=wire,
+            path=request.path,
+            body=body,
+            headers=headers,
+            key=asking_key,
+            client=client_name(headers),
+            started_at=started,
+            provider=pinned,
+            model=name,
+            stream=False,
+        )
+        count = await gateway.count(call, value, model if isinstance(model, str) else "")
+        told: dict[str, str] = {"x-omni-usage": count.source}
+        if count.account:
+            told |= {"x-omni-provider": count.provider, "x-omni-account": header_text(count.account).decode()}
+        return Response(json.dumps(COUNTERS[wire].render_count(count.tokens)), 200, {"content-type": "application/json", **told})
+
     @app.post("/v1/messages/count_tokens")
     @app.post("/<provider>/v1/messages/count_tokens")
-    async def count_tokens(provider: str = "") -> Response:
-        """Estimated here, and marked so; the message is only looked at, never sent anywhere."""
-        key()
-        body = await request.body
-        # Claude Code counts single tools and files too: a list without messages is a fair question here.
-        value = views.decode(body)
-        if not isinstance(value.get("messages"), list):
-            raise bad_request("`messages` is missing or not a list.", "messages")
-        return estimated({"input_tokens": usage.estimate_tokens(body)})
+    async def count_messages(provider: str = "") -> Response:
+        return await counted("anthropic-messages", provider)
+
+    @app.post("/v1/responses/input_tokens")
+    @app.post("/<provider>/v1/responses/input_tokens")
+    async def count_input(provider: str = "") -> Response:
+        return await counted("openai-responses", provider)
 
     @app.post("/v1/models/<path:name>")
     @app.post("/v1beta/models/<path:name>")
     @app.post("/<provider>/v1/models/<path:name>")
     @app.post("/<provider>/v1beta/models/<path:name>")
     async def gemini_verb(name: str, provider: str = "") -> Response:
-        """`:countTokens`, estimated here; the verbs that answer are served ahead of Quart."""
+        """`:countTokens`; the verbs that answer are served ahead of Quart."""
         model_name, _, verb = name.rpartition(":")
         if verb != "countTokens":
             raise GatewayError(Kind.NOT_FOUND, f"There is no method {verb!r} for models here.")
-        key()
-        body = await request.body
-        gemini_tokens.parse_count_request({**views.decode(body), "model": model_name})
-        return estimated(gemini_tokens.render_count(usage.estimate_tokens(body)))
+        return await counted("gemini-generate", provider, model_name.removeprefix("models/"))
 
+    @app.get("/v1/responses/<response_id>")
+    @app.get("/<provider>/v1/responses/<response_id>")
+    async def response(response_id: str, provider: str = "") -> Json:
+        """An answer that was kept (Responses, `store`), to the key that asked for it."""
+        return responses.render_stored(await gateway.kept.response(key().id, response_id))
 
-def estimated(answer: Json) -> Response:
-    """Token counts that no provider was asked for say so."""
-    return Response(json.dumps(answer), 200, {"content-type": "application/json", "x-omni-usage": "estimated"})
+    @app.get("/v1/responses/<response_id>/input_items")
+    @app.get("/<provider>/v1/responses/<response_id>/input_items")
+    async def input_items(response_id: str, provider: str = "") -> Json:
+        kept, page = await gateway.kept.response(key().id, response_id), request.args
+        return responses.render_input_items(kept, page.get("limit"), page.get("after"), page.get("order"))
+
+    @app.delete("/v1/responses/<response_id>")
+    @app.delete("/<provider>/v1/responses/<response_id>")
+    async def forget_response(response_id: str, provider: str = "") -> Json:
+        await gateway.kept.forget(key().id, response_id)
+        return responses.render_deleted(response_id)
 
 
 # ================================================================ Onboarding
@@ -975,6 +1018,48 @@ def add_events(app: Quart, gateway: Gateway) -> None:
 
 # ================================================================ Pages
 
+LLMS = """\
+# omni-connector
+
+> One local address and one key for every AI account of its owner. Send requests in OpenAI's, Anthropic's or Gemini's API; a connected \
+account is chosen, formats are translated, failures go to the next account, and every request stands in the owner's books.
+
+- Base URL: {base}/v1 for OpenAI's SDKs and everything OpenAI-compatible; {base} for Anthropic's and Google's SDKs
+- Key: begins with omni-; send it as `Authorization: Bearer KEY`, `x-api-key`, `x-goog-api-key` or `?key=`. Only the owner can make one, \
+in the dashboard at {base}/ or with `omni-connector key create`. Ask for it; do not look for it in files.
+- Model: `auto` is always right. Also: a provider, a model, `provider/model`, an account's label or prefix before the model, \
+`provider/LEVEL/model` for thinking (none, minimal, low, medium, high, xhigh, max), aliases. `GET /v1/models` lists what works.
+
+## Conversations: any of these with any connected provider, whole or streamed
+
+- POST /v1/chat/completions: OpenAI Chat Completions
+- POST /v1/responses: OpenAI Responses; `previous_response_id` works with every provider. GET and DELETE /v1/responses/ID, \
+GET /v1/responses/ID/input_items: answers that were kept (send `store: false` to keep none)
+- POST /v1/messages: Anthropic Messages
+- POST /v1beta/models/MODEL:generateContent, POST /v1beta/models/MODEL:streamGenerateContent: Gemini, also under /v1
+- POST /v1/completions: a plain prompt
+
+## Other calls
+
+- POST /v1/embeddings, POST /v1beta/models/MODEL:embedContent, POST /v1beta/models/MODEL:batchEmbedContents: vectors, with providers of \
+either form
+- POST /v1/images/generations, /v1/images/edits, /v1/images/variations, /v1/audio/speech, /v1/audio/transcriptions, \
+/v1/audio/translations, /v1/moderations, /v1/rerank: bytes pass to a provider that follows OpenAI's API
+- POST /v1/messages/count_tokens, POST /v1/responses/input_tokens, POST /v1beta/models/MODEL:countTokens: tokens of a request; \
+`x-omni-usage` says whether they are reported or estimated
+- GET /v1/models, GET /v1beta/models, each also with /NAME: what the key may use
+- GET /health: no key needed
+
+## Good to know
+
+- One provider only: its id before the path ({base}/openai/v1/chat/completions) or in the header `Model-Provider`.
+- Answers tell in x-omni-provider, x-omni-account and x-omni-model who served, in x-omni-dropped what the provider's format could not \
+say, in x-omni-cost the dollars, in x-omni-request-id the row of the books.
+- Errors come in the API's own form. 429 and 503 carry Retry-After; a 503 lists every candidate with its reason.
+- To check: GET {base}/health, then GET {base}/v1/models with the key, then a short message.
+"""
+"""/llms.txt: what an agent needs to set a tool up, or to call us itself."""
+
 
 def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
     @app.get("/")
@@ -987,6 +1072,10 @@ def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
         if guard.redeem(token):
             guard.admit(response)
         return response
+
+    @app.get("/llms.txt")
+    async def llms() -> Response:
+        return Response(LLMS.format(base=f"{request.scheme}://{request.host}"), 200, {"content-type": "text/plain; charset=utf-8"})
 
     @app.get("/favicon.ico")
     async def favicon() -> Response:

@@ -17,7 +17,7 @@ from omni_connector.usage import nano, usd
 Headers = list[tuple[bytes, bytes]]
 
 # Provider headers that a client may want to see under their own names (CONTRACT §4).
-PASSED_ON = ("x-ratelimit-", "anthropic-ratelimit-")
+PASSED_ON = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Call:
     """Whether the URL asks for a stream; None where the body says so."""
     as_array: bool = False
     """A streamed answer is wanted as one JSON array instead of server-sent events (Gemini without `alt=sse`)."""
+    endpoint: str = ""
+    """The path without a provider in front of it."""
 
 
 class Sink(Protocol):
@@ -53,18 +55,20 @@ class Sink(Protocol):
     async def end(self, data: bytes = b"") -> None: ...
 
 
-def answer_headers(record: Record, upstream: Mapping[str, str], *, stream: bool, as_array: bool = False) -> Headers:
-    """Status-200 headers: what we know of the route, and the provider's own rate limits."""
+def answer_headers(record: Record, upstream: Mapping[str, str], *, stream: bool, as_array: bool = False, content_type: str = "") -> Headers:
+    """Status-200 headers: what we know of the route, and the provider's own rate limits. `content_type`: of bytes that pass as
+    they are (a picture, a sound)."""
     headers = _ours(record)
     for name, value in upstream.items():
         if name.startswith(PASSED_ON):
             headers.append((name.encode("latin-1"), value.encode("latin-1", "replace")))
     if stream:
-        headers.append((b"content-type", b"application/json" if as_array else b"text/event-stream; charset=utf-8"))
+        kind = content_type or ("application/json" if as_array else "text/event-stream; charset=utf-8")
+        headers.append((b"content-type", kind.encode("latin-1", "replace")))
         headers.append((b"cache-control", b"no-cache"))
         headers.append((b"x-accel-buffering", b"no"))
         return headers
-    headers.append((b"content-type", b"application/json"))
+    headers.append((b"content-type", (content_type or "application/json").encode("latin-1", "replace")))
     headers.append((b"x-omni-cost", (usd(nano(record.cost)) or "unknown").encode()))
     return headers
 

@@ -44,16 +44,95 @@ MAX_OUTPUT: tuple[tuple[str, int], ...] = (
 
 PROFILES: tuple[tuple[str, frozenset[str]], ...] = (
     # upstreams.md §2: 5-series adaptive and effort only; 4.6–4.8 both; 4.5 and older budgets only. Sampling rules there too.
-    (r"claude-(fable|mythos|opus|sonnet)-5", frozenset({"adaptive_thinking", "effort", "no_thinking_budget", "no_sampling"})),
-    (r"claude-haiku-5", frozenset({"no_sampling"})),
+    # platform.claude.com, "What's new in Claude Haiku 5.5": adaptive and effort as the others of the series.
+    (r"claude-(fable|mythos|opus|sonnet|haiku)-5", frozenset({"adaptive_thinking", "effort", "no_thinking_budget", "no_sampling"})),
     (r"claude-(opus|sonnet)-4\.[678]$", frozenset({"adaptive_thinking", "effort", "no_sampling_with_thinking"})),
     (r"claude-", frozenset({"no_sampling_with_thinking"})),
     # §1, quirks: reasoning models refuse sampling values other than the defaults.
     (r"(o[134](-|$)|gpt-[56](\.|-|$))", frozenset({"no_sampling"})),
-    # §10: k2.7-code and k3 cannot switch thinking off.
-    (r"kimi-k(2\.7-code|3)", frozenset({"always_thinking"})),
+    # §10: k2.7-code and k3 cannot switch thinking off; platform.kimi.ai, "thinking effort": k3 takes `reasoning_effort`.
+    (r"kimi-k2\.7-code", frozenset({"always_thinking"})),
+    (r"kimi-k3", frozenset({"always_thinking", "reasoning_effort"})),
+    # docs.z.ai: `reasoning_effort` from 5.2 on, and 5.3 always thinks.
+    (r"glm-5\.2", frozenset({"reasoning_effort"})),
+    (r"glm-5\.3", frozenset({"always_thinking", "reasoning_effort"})),
+    # platform.openai.com, "Completions (Legacy)": these complete prompts and know no messages.
+    (r"(gpt-3\.5-turbo-instruct|davinci|babbage|curie|ada)(-|$)", frozenset({"completions"})),
+    # docs.x.ai, console.groq.com/docs/reasoning: not every model of these hosts takes `reasoning_effort`, but these do everywhere.
+    (r"grok-(4\.3|3-mini)", frozenset({"reasoning_effort"})),
+    (r"gpt-oss", frozenset({"reasoning_effort"})),
 )
 """How a model differs from its provider: pattern on the family → words of providers.FEATURES, first match wins."""
+
+NONE, LOW, MEDIUM, HIGH, XHIGH, MAX = "none", "low", "medium", "high", "xhigh", "max"
+GRADES = (LOW, MEDIUM, HIGH)
+ANYWHERE: frozenset[str] = frozenset()
+SWITCHED = frozenset({"thinking_toggle", "enable_thinking", "reasoning_object"})
+BUDGETED = frozenset({"enable_thinking", "reasoning_object"})
+CODEX = frozenset({"codex_backend"})
+
+THINKING: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = (
+    # §6A: the Codex backend lists levels of its own; nothing there can be told not to think.
+    (r"gpt-5\.6", CODEX, (*GRADES, XHIGH, MAX)),
+    (r"gpt-5(\.1)?(-codex)?(-mini)?$", CODEX, GRADES),
+    (r"gpt-5\.", CODEX, (*GRADES, XHIGH)),
+    # §1 and developers.openai.com/api/docs/models, each model's page; the API's own 400 names the same values.
+    (r"gpt-5-chat$", ANYWHERE, ()),
+    (r"gpt-5\.\d-chat$", ANYWHERE, (MEDIUM,)),
+    (r"gpt-5-pro$", ANYWHERE, (HIGH,)),
+    (r"gpt-5\.\d-pro$", ANYWHERE, (MEDIUM, HIGH, XHIGH)),
+    (r"(gpt-5(\.1)?-codex(-mini)?|codex-mini)$", ANYWHERE, GRADES),
+    (r"gpt-5\.\d-codex", ANYWHERE, (*GRADES, XHIGH)),
+    (r"gpt-5(-mini|-nano)?$", ANYWHERE, ("minimal", *GRADES)),
+    (r"gpt-5\.1$", ANYWHERE, (NONE, *GRADES)),
+    (r"gpt-5\.[2-5](-mini|-nano)?$", ANYWHERE, (NONE, *GRADES, XHIGH)),
+    (r"gpt-5\.6(-sol|-terra|-luna)?$", ANYWHERE, (NONE, *GRADES, XHIGH, MAX)),
+    (r"o1-(mini|preview)$", ANYWHERE, ()),
+    (r"o[134](-mini|-pro)?$", ANYWHERE, GRADES),
+    (r"o\d(-mini)?-deep-research$", ANYWHERE, (MEDIUM,)),
+    (r"gpt-oss", ANYWHERE, GRADES),
+    (r"gpt-(3|4|image)|chatgpt-4|davinci|babbage|text-embedding|whisper|tts-|dall-e", ANYWHERE, ()),
+    # §2 and platform.claude.com, "Effort" and the models' pages: always on in Fable, Mythos, Opus 5.5; Sonnet 5.5 has another word
+    # for off. Up to 4.5 by budget: what fits into the largest answer (§0.2 for the numbers).
+    (r"claude-mythos-preview", ANYWHERE, (*GRADES, MAX)),
+    (r"claude-(fable|mythos|(opus|sonnet)-5\.5)", ANYWHERE, (*GRADES, XHIGH, MAX)),
+    (r"claude-(opus|sonnet|haiku)-5", ANYWHERE, (NONE, *GRADES, XHIGH, MAX)),
+    (r"claude-opus-4\.[78]$", ANYWHERE, (NONE, *GRADES, XHIGH, MAX)),
+    (r"claude-(opus|sonnet)-4\.6$", ANYWHERE, (NONE, *GRADES, MAX)),
+    (r"claude-(opus|sonnet|haiku)-4\.5$|claude-sonnet-4(\.0)?$|claude-3\.7-sonnet$", ANYWHERE, (NONE, *GRADES, XHIGH)),
+    (r"claude-opus-4(\.[01])?$", ANYWHERE, (NONE, *GRADES)),
+    (r"claude-(2|3|instant)", ANYWHERE, ()),
+    # §3 and cloud.google.com, "Thinking": levels from 3 on, budgets before; pro models cannot switch it off.
+    (r"gemini-.*(image|tts|live|audio|embedding)|gemini-(1|2\.0)|gemma-", ANYWHERE, ()),
+    (r"gemini-2\.5-pro", ANYWHERE, ("minimal", *GRADES)),
+    (r"gemini-2\.5-flash", ANYWHERE, (NONE, "minimal", *GRADES)),
+    (r"gemini-(3-)?pro", ANYWHERE, (LOW, HIGH)),
+    (r"gemini-3\.\d-pro", ANYWHERE, GRADES),
+    (r"gemini-3(\.[1-6])?-flash", ANYWHERE, ("minimal", *GRADES)),
+    (r"gemini-(3\.\d-)?flash", ANYWHERE, GRADES),
+    # §10, §11, §14 and the vendors' "thinking" pages. "high" is on where there is nothing but on and off.
+    (r"kimi-k3", ANYWHERE, (LOW, HIGH, MAX)),
+    (r"kimi-k2\.[56]", SWITCHED, (NONE, HIGH)),
+    (r"kimi-k2(-|\.7|$)|moonshot-v1", ANYWHERE, ()),
+    (r"glm-5\.3", ANYWHERE, (LOW, HIGH, MAX)),
+    (r"glm-5\.2", ANYWHERE, (NONE, HIGH, MAX)),
+    (r"glm-(4\.[5-7]|5|5\.1)(-|$)", SWITCHED, (NONE, HIGH)),
+    (r"deepseek-(chat|reasoner)$", frozenset({"thinking_toggle"}), (NONE, LOW, HIGH, MAX)),
+    (r"deepseek-(v4|flash|pro)", ANYWHERE, (NONE, LOW, HIGH, MAX)),
+    (r"deepseek-v3\.[12]", SWITCHED, (NONE, HIGH)),
+    (r"deepseek-(r1|coder)|minimax-m2", ANYWHERE, ()),
+    # §13, end: a budget of thinking tokens.
+    (r"qwen.*(coder|instruct|embedding)|qwen-max$|qwen2", ANYWHERE, ()),
+    (r"qwen3.*thinking|qwq", BUDGETED, GRADES),
+    (r"qwen(3(\.\d)?-|-plus|-flash|-turbo)", BUDGETED, (NONE, *GRADES)),
+    # docs.x.ai, "Reasoning": all others of these think in one way, or not at all.
+    (r"grok-4\.3", ANYWHERE, (NONE, *GRADES)),
+    (r"grok-3-mini", ANYWHERE, (LOW, HIGH)),
+    (r"grok-(2|3|4|4\.1|code)(-|$)", ANYWHERE, ()),
+    (r"(meta-)?llama-?[234]|codestral|ministral|pixtral|(open-)?mixtral", ANYWHERE, ()),
+)
+"""Levels of thinking: pattern on the family → words of which the provider must have one (`ANYWHERE`: none) → levels of
+chat.LEVELS, least first. First match wins; () is a model without a choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +196,18 @@ def _first(table: Iterable[tuple[str, T]], name: str) -> T | None:
 def profile(model_id: str) -> frozenset[str]:
     """Words of providers.FEATURES that hold for this model wherever it is served. Empty: nothing special is known."""
     return _first(PROFILES, family(model_id)) or frozenset()
+
+
+@lru_cache(maxsize=8192)
+def levels(model_id: str, features: frozenset[str]) -> tuple[str, ...] | None:
+    """Levels of thinking that may be asked of this model at a provider with these words of providers.FEATURES, least first;
+    "none" only where thinking can be switched off. (): there is no choice, it does not think or only in its own way. None: unknown,
+    the provider decides."""
+    name, words = family(model_id), features | profile(model_id)
+    known = next((found for pattern, needs, found in THINKING if (not needs or needs & words) and re.match(pattern, name)), None)
+    if known is not None and "always_thinking" in words:
+        return tuple(level for level in known if level != NONE)
+    return known
 
 
 @lru_cache(maxsize=4096)

@@ -63,7 +63,7 @@ def unseal(text: str) -> Opaque | None:
         return None
     body = text[len(ENVELOPE) :]
     try:
-        fields = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        fields = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode())
     except (ValueError, binascii.Error, RecursionError):
         return None
     if not (isinstance(fields, list) and len(fields) == 4 and all(isinstance(f, str) for f in fields)):
@@ -196,9 +196,19 @@ class OutputFormat:
     description: str | None = None
 
 
+EFFORT_BUDGET: Mapping[str, int] = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 128000}
+"""Level of thinking → tokens, for formats that count in tokens. A convention of gateways, not of a vendor."""
+LEVELS = tuple(EFFORT_BUDGET)
+
+
+def effort_of(budget: int) -> str:
+    """Tokens → the lowest level that reaches them; above "xhigh": "max"."""
+    return next((level for level, tokens in EFFORT_BUDGET.items() if budget <= tokens), "max")
+
+
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """How much to reason. `effort`: none|minimal|low|medium|high|xhigh|max. `budget`: tokens. `enabled` False: off.
+    """How much to reason. `effort`: one of LEVELS. `budget`: tokens. `enabled` False: off.
     `adaptive`: the model decides. `show`: whether the caller wants to read it ("summarized", "omitted", …)."""
 
     enabled: bool | None = None
@@ -299,19 +309,16 @@ class Usage:
 
     def merged(self, later: Usage) -> Usage:
         """Counts in a stream are cumulative: what came later wins, what it does not mention stays."""
-
-        def pick(new: int | None, old: int | None) -> int | None:
-            return old if new is None else new
-
+        # Written out: providers that tell the usage with every chunk make this one of the busiest places.
         return Usage(
-            input=pick(later.input, self.input),
-            cache_read=pick(later.cache_read, self.cache_read),
-            cache_write=pick(later.cache_write, self.cache_write),
-            output=pick(later.output, self.output),
-            reasoning=pick(later.reasoning, self.reasoning),
-            raw={**self.raw, **later.raw},
-            cache_write_1h=pick(later.cache_write_1h, self.cache_write_1h),
-            web_searches=pick(later.web_searches, self.web_searches),
+            self.input if later.input is None else later.input,
+            self.cache_read if later.cache_read is None else later.cache_read,
+            self.cache_write if later.cache_write is None else later.cache_write,
+            self.output if later.output is None else later.output,
+            self.reasoning if later.reasoning is None else later.reasoning,
+            {**self.raw, **later.raw},
+            self.cache_write_1h if later.cache_write_1h is None else later.cache_write_1h,
+            self.web_searches if later.web_searches is None else later.web_searches,
         )
 
 

@@ -8,11 +8,12 @@ inside the functions: a page is only as expensive as its own source.
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,39 @@ PROMISES = TESTS / "promises.txt"
 
 _ID = re.compile(r"\b([RJCOP])-(\d{2,3})(?:\s*…\s*\1-(\d{2,3}))?")
 _HEADER = "<!-- Written by `python -m omni_connector.docs` from {source}; do not edit by hand. -->\n\n"
+_END = "<!-- End of the generated section. -->\n"
+
+CALLS: Mapping[str, tuple[str, str]] = {
+    "openai-chat": ("a conversation: OpenAI Chat Completions", "passes or is translated"),
+    "openai-responses": ("a conversation: OpenAI Responses", "passes or is translated; the answer is [kept](#kept-answers)"),
+    "anthropic-messages": ("a conversation: Anthropic Messages", "passes or is translated"),
+    "gemini-generate": ("a conversation: Gemini", "passes or is translated"),
+    "openai-completions": ("a prompt to go on with", "passes where prompts are completed, else becomes a user's message"),
+    "openai-embeddings": ("vectors of texts", "passes or is translated"),
+    "gemini-embeddings": ("vectors of texts", "passes or is translated"),
+    "image": ("pictures", "passes byte for byte"),
+    "speech": ("a sound of a text", "passes byte for byte"),
+    "transcription": ("the text of a sound", "passes byte for byte"),
+    "moderation": ("a verdict on a text", "passes byte for byte"),
+    "rerank": ("documents in order of a question", "passes byte for byte"),
+}
+"""Wire format or purpose of a POST → what it is for, and what happens to its body."""
+
+GEMINI_VERBS = ("generateContent", "streamGenerateContent", "embedContent", "batchEmbedContents")
+
+LOOKS: Mapping[str, str] = {
+    "hello": "whether somebody is there, as Claude Code asks; no key needed",
+    "health": "state and version; no key needed",
+    "models": "every name the key may use, in the form of the SDK that asks",
+    "model": "one of them",
+    "count_messages": "tokens of a request, Anthropic's form",
+    "count_input": "tokens of a request, the Responses form",
+    "gemini_verb": "tokens of a request, Gemini's form",
+    "response": "an answer that was [kept](#kept-answers)",
+    "input_items": "what its request brought (`limit`, `after`, `order`)",
+    "forget_response": "forgets it",
+}
+"""Function of app.py that answers the rest of the client API → what it tells."""
 
 
 def errors_page() -> str:
@@ -130,6 +164,74 @@ def _provider_section(provider: Provider) -> str:
     return "\n".join(lines) + "\n"
 
 
+def client_api_page() -> str:
+    """docs/client-api.md: written by hand but for its tables of paths."""
+    return with_section((DOCS / "client-api.md").read_text(encoding="utf-8"), client_paths(), "omni_connector/paths.py and app.py")
+
+
+def with_section(page: str, section: str, source: str) -> str:
+    """The page with its generated section, which stands between two comment lines, written anew. ValueError: it has none."""
+    begin = _HEADER.format(source=source)
+    head, found, rest = page.partition(begin)
+    _, closed, tail = rest.partition(_END)
+    if not found or not closed:
+        raise ValueError(f"the page has no section between {begin.strip()!r} and {_END.strip()!r}")
+    return f"{head}{begin}{section}\n{_END}{tail}"
+
+
+def client_paths() -> str:
+    """Every path of the client API: the calls that an account answers, then what omni-connector tells by itself."""
+    from omni_connector.paths import POSTS, client_route
+
+    gemini: dict[str, list[str]] = {}
+    for verb in GEMINI_VERBS:
+        route = client_route(f"/v1beta/models/MODEL:{verb}")
+        assert route is not None, verb
+        gemini.setdefault(route.wire, []).append(f"`/v1beta/models/{{model}}:{verb}`")
+    paths = [(f"`{path}`", wire) for path, wire in POSTS.items()] + [(", ".join(each), wire) for wire, each in gemini.items()]
+    paths.sort(key=lambda row: list(CALLS).index(row[1]))
+    calls = [(path, CALLS[wire][0], _code(wire), _who_serves(wire, path.strip("`")), CALLS[wire][1]) for path, wire in paths]
+    looks = [(", ".join(map(_code, each)), LOOKS[name]) for name, each in _client_routes().items()]
+    return (
+        _table(("POST", "For", "Name in the activity", "Who can serve it", "The body"), calls)
+        + "\nAnswered by omni-connector itself, or asked of an account's counter:\n\n"
+        + _table(("Call", "What it tells"), looks)
+    )
+
+
+def _who_serves(wire: str, path: str) -> str:
+    from omni_connector.prepare import EMBEDDING_WIRE
+    from omni_connector.wire import CLIENT_FORMATS, EMBEDDINGS
+    from omni_connector.wire.raw import RAW
+
+    if wire in CLIENT_FORMATS:
+        return "every account"
+    spoken = EMBEDDING_WIRE if wire in EMBEDDINGS else RAW[path].wires
+    return "accounts that speak " + ", ".join(map(_code, sorted(spoken)))
+
+
+def _client_routes() -> dict[str, list[str]]:
+    """Function of app.py → its calls ("GET /v1/models"), without those below /{provider}. Read from the source: routes are
+    declared inside a function that wants a running gateway."""
+    tree = ast.parse((ROOT / "app.py").read_text(encoding="utf-8"))
+    declaring = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "add_client_routes")
+    found: dict[str, list[str]] = {}
+    for node in [inner for inner in ast.walk(declaring) if isinstance(inner, ast.AsyncFunctionDef)]:
+        for verb, path in _declared(node):
+            if not path.startswith("/<provider>"):
+                shown = re.sub(r"<(?:path:)?(\w+)>", r"{\1}", path)
+                found.setdefault(node.name, []).append(f"{verb} {shown}{':countTokens' if node.name == 'gemini_verb' else ''}")
+    return found
+
+
+def _declared(function: ast.AsyncFunctionDef) -> Iterator[tuple[str, str]]:
+    """("GET", "/v1/models") of each `@app.get("/v1/models")`."""
+    for decorator in function.decorator_list:
+        match decorator:
+            case ast.Call(ast.Attribute(ast.Name("app"), verb), [ast.Constant(str(path)), *_]):
+                yield verb.upper(), path
+
+
 def promises_page() -> str:
     """docs/promises.md: every promise, and the test files that keep it."""
     promises = read_promises()
@@ -200,6 +302,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "settings.md": settings_page,
     "providers.md": providers_page,
+    "client-api.md": client_api_page,
     "promises.md": promises_page,
 }
 """File in docs/ → what it must hold."""

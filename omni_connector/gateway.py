@@ -21,26 +21,30 @@ from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
 from omni_connector.call import Call
 from omni_connector.chat import Usage
-from omni_connector.errors import GatewayError, Kind
+from omni_connector.counting import Count, Counter
+from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.fetch import PublicFetcher
 from omni_connector.jobs import Jobs
+from omni_connector.kept import Kept
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.live import Live
+from omni_connector.prepare import Asked, Sources
 from omni_connector.record import Record, account_failure
 from omni_connector.relay import Deadlines, Doors, Relay
 from omni_connector.routing.health import HealthSettings, cooldown_for, needs_login, recover, scope_of
-from omni_connector.routing.plan import Plan, make_plan
+from omni_connector.routing.plan import Plan, going_on, make_plan
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
 from omni_connector.snapshot import Account, ClientKey, Cooldown, Snapshot
 from omni_connector.store import accounts as account_rows
+from omni_connector.store import kept as kept_rows
 from omni_connector.store import keys as key_rows
 from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
 from omni_connector.store.snapshot import load_snapshot
 from omni_connector.upstream import Upstream
-from omni_connector.wire.views import View
 
 log = logging.getLogger("omni.gateway")
 
@@ -52,8 +56,14 @@ PROVIDER_NAMES: Mapping[str, str] = {
     **{name: target for name, (target, _) in providers.ALIASES.items()},
     **{name: name for name in providers.PROVIDERS},
 }
+"""Each name of a provider, in lower case → its id."""
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+
+
+def provider_named(word: str) -> str:
+    """The provider that a path, a header or a setting names, in any case ("openaiResponses-custom"); "" when there is none."""
+    return PROVIDER_NAMES.get(word.strip().lower(), "")
 
 
 class Gateway:
@@ -74,6 +84,9 @@ class Gateway:
         self.pool = Pool(catalog.family)
         self.limits = Limits()
         self.upstream = Upstream()
+        self.fetcher = PublicFetcher()
+        self.kept = Kept(db, vault)
+        self.counter = Counter(self.upstream, lambda: self.endpoints)
         self.ledger = Ledger(self._write)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._used: dict[str, int] = {}
@@ -87,10 +100,17 @@ class Gateway:
             estimate=usage.estimate_tokens,
             price=self.price,
             prices_loaded=self._prices_loaded,
-            endpoints=lambda: self.endpoints,
+            sources=Sources(
+                endpoints=lambda: self.endpoints,
+                keeping=lambda: self.settings.responses_store,
+                earlier=self.kept.earlier,
+                marks=self.kept.marks,
+                media=self._media,
+            ),
             failed=self._failed,
             worked=self._worked,
             publish=self._publish_record,
+            seal=self._seal,
             process_id=self.process_id,
             now=now_ms,
         )
@@ -216,10 +236,11 @@ class Gateway:
 
     # ------------------------------------------------------------ what the relay asks for
 
-    def plan(self, call: Call, view: View) -> Plan:
-        stored = self.settings
+    def plan(self, call: Call, asked: Asked) -> Plan:
+        view, stored = asked.view, self.settings
         resolution = self._resolve(view.model, call)
-        return make_plan(resolution, view.needs, call.key, self.pool, stored.strategy, now_ms(), self._rng)
+        plan = make_plan(resolution, view.needs, call.key, self.pool, stored.strategy, now_ms(), self._rng)
+        return going_on(plan, asked.earlier[-1].account_id or "") if asked.earlier else plan
 
     def _resolve(self, name: str, call: Call) -> Resolution:
         """A pin by path or header first, then the default provider, then the name as it stands (CONTRACT §4)."""
@@ -233,11 +254,12 @@ class Gateway:
                 family=catalog.family,
                 default_model=self.settings.default_model,
                 provider_aliases=PROVIDER_NAMES,
+                levels=catalog.levels,
             )
 
         if call.provider:
             return look_up(call.provider if name in ("", "auto") else f"{call.provider}/{name}")
-        preferred = PROVIDER_NAMES.get(self.settings.default_provider, "")
+        preferred = provider_named(self.settings.default_provider)
         if preferred:
             try:
                 return look_up(preferred if name in ("", "auto") else f"{preferred}/{name}")
@@ -252,7 +274,29 @@ class Gateway:
         return look_up("auto")
 
     def models(self, key: ClientKey) -> list[ModelName]:
-        return visible_models(self.snapshot, key, family=catalog.family, provider_aliases=PROVIDER_NAMES)
+        return visible_models(self.snapshot, key, family=catalog.family, provider_aliases=PROVIDER_NAMES, levels=catalog.levels)
+
+    async def count(self, call: Call, body: Json, model: str) -> Count:
+        """Tokens of a request: asked of the account that would serve it, else estimated. Raises GatewayError for a wrong request;
+        a model that nobody serves is estimated too, since clients count before they choose."""
+        try:
+            plan = make_plan(self._resolve(model, call), {}, call.key, self.pool, self.settings.strategy, now_ms(), self._rng)
+        except GatewayError as error:
+            if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.NO_ACCOUNT):
+                raise
+            return await self.counter.count(call, body, ())
+        return await self.counter.count(call, body, plan.attempts)
+
+    async def _media(self, urls: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        stored = self.settings
+        if not stored.fetch_media:
+            raise bad_request("The model that serves this wants pictures and documents as bytes. Send them as base64.")
+        return await self.fetcher.fetch_all(
+            urls,
+            limit_bytes=stored.fetch_media_mb << 20,
+            within_s=stored.fetch_media_timeout_s,
+            allow_private=stored.fetch_private_media,
+        )
 
     def price(self, used: Usage, account: Account, model: str) -> tuple[Decimal | None, str]:
         found = usage.price(used, providers.price_id(account), model)
@@ -262,10 +306,15 @@ class Gateway:
         if self._prices is not None and not self._prices.done():
             await asyncio.shield(self._prices)
 
-    async def _write(self, opens: Sequence[Json], settles: Sequence[Json]) -> None:
+    async def _seal(self, keeps: Sequence[Json]) -> Sequence[Json]:
+        # In a thread, and ahead of the ledger: pictures take seconds, which no stream and no other request should wait for.
+        return await asyncio.to_thread(kept_rows.sealed, self.vault, keeps)
+
+    async def _write(self, opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json]) -> None:
         def write(conn: Any) -> None:
             request_rows.insert_open(conn, opens)
             request_rows.settle(conn, settles)
+            kept_rows.put(conn, keeps)
 
         await self.db.tx(write)
 

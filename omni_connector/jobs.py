@@ -20,6 +20,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from omni_connector.settings import Settings
 from omni_connector.store import accounts as account_rows
 from omni_connector.store import jobs as queue
+from omni_connector.store import kept
 from omni_connector.store import requests as request_rows
 from omni_connector.store.engine import Database
 
@@ -32,6 +33,8 @@ DEAD_MS = 30_000
 """A process that was not seen for this long is dead, even on another machine."""
 CHUNK = 2_000
 """Rows one delete takes: the writer is never held for long."""
+KEPT_CHUNK = 200
+"""The same for rows that hold whole conversations."""
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -49,7 +52,7 @@ class Kind:
 
 KINDS = (
     Kind("cooldown-recovery", "Drops cooldowns that ran out long ago.", lambda s: MINUTE, 5_000),
-    Kind("retention", "Deletes request rows beyond the kept days and rows.", lambda s: HOUR, 5 * MINUTE),
+    Kind("retention", "Deletes request rows beyond the kept days and rows, and kept answers past theirs.", lambda s: HOUR, 5 * MINUTE),
     Kind(
         "snapshot", "Writes a copy of the database to backups/ and keeps the newest ones.", lambda s: int(s.snapshot_hours * HOUR), MINUTE
     ),
@@ -176,7 +179,17 @@ class Jobs:
         while count := await self._db.tx(lambda conn: request_rows.prune(conn, before, keep, CHUNK)):
             deleted += count
             await asyncio.sleep(0)
-        return f"{deleted} request rows deleted"
+        return f"{deleted} request rows and {await self._prune_kept()} kept answers deleted"
+
+    async def _prune_kept(self) -> int:
+        days = self._settings().kept_days
+        if not days:
+            return 0
+        before, deleted = self._now() - days * 24 * HOUR, 0
+        while count := await self._db.tx(lambda conn: kept.prune(conn, before, KEPT_CHUNK)):
+            deleted += count
+            await asyncio.sleep(0)
+        return deleted
 
     async def _snapshot(self) -> str:
         """A whole copy or none: the store writes beside the target and renames."""

@@ -1,8 +1,9 @@
 """The ledger: a row is open and durable before the upstream call, settled before the last byte leaves (DESIGN.md, law 4).
 
 Group commit: one writer task takes everything that waits and commits it in one transaction, so that one fsync serves all
-rows of a few milliseconds. Enqueuing never waits and never fails; whoever needs durability awaits the future. A caller
-that is cancelled (the client left) need not await: the row is already in the writer's hands.
+rows of a few milliseconds. What a settled request leaves for later ones rides along, so that it is there before the client
+can ask for it; it never costs the settlement. Enqueuing never waits and never fails; whoever needs durability awaits the
+future. A caller that is cancelled (the client left) need not await: the row is already in the writer's hands.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Any
 from omni_connector.errors import GatewayError, Kind
 
 Row = dict[str, Any]
-Write = Callable[[Sequence[Row], Sequence[Row]], Awaitable[None]]
-"""Writes rows to open and rows to settle in one durable transaction, in that order."""
+Write = Callable[[Sequence[Row], Sequence[Row], Sequence[Row]], Awaitable[None]]
+"""Writes rows to open, rows to settle and rows to keep in one durable transaction, in that order."""
 
 log = logging.getLogger("omni.ledger")
 
-Waiting = tuple[Row, asyncio.Future[None] | None]
-"""A row and who waits for it; nobody waits for one that is offered again."""
+Waiting = tuple[Row, asyncio.Future[None] | None, Sequence[Row]]
+"""A row, who waits for it (nobody for one that is offered again), and what is to be kept with it."""
 
 BARE = ("id", "settled_at", "outcome", "http_status", "flag")
 """What a settlement is reduced to when the database takes the rest of it not even alone."""
@@ -41,15 +42,16 @@ class Ledger:
     def __init__(self, write: Write, *, gather: float = 0.002) -> None:
         self._write = write
         self.gather = gather
-        self._opens: list[tuple[Row, asyncio.Future[None]]] = []
-        self._settles: list[tuple[Row, asyncio.Future[None]]] = []
+        self._opens: list[Waiting] = []
+        self._settles: list[Waiting] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self.commits = 0
         self.rows = 0
         self.unsettled: list[Row] = []
-        """Settlements that a database out of order refused; kept and offered again with the next commit."""
+        """Settlements that a database out of order refused; offered again with the next commit. What was to be kept with them is
+        let go: their clients were told of a failure."""
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ledger")
@@ -64,18 +66,19 @@ class Ledger:
     def open(self, row: Row) -> asyncio.Future[None]:
         return self._put(self._opens, row)
 
-    def settle(self, row: Row) -> asyncio.Future[None]:
-        return self._put(self._settles, row)
+    def settle(self, row: Row, keep: Sequence[Row] = ()) -> asyncio.Future[None]:
+        """`keep`: rows for later requests, durable together with `row`. Those that cannot be stored are logged and left out."""
+        return self._put(self._settles, row, keep)
 
     @property
     def waiting(self) -> int:
         return len(self._opens) + len(self._settles)
 
-    def _put(self, queue: list[tuple[Row, asyncio.Future[None]]], row: Row) -> asyncio.Future[None]:
+    def _put(self, queue: list[Waiting], row: Row, keep: Sequence[Row] = ()) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A settlement nobody awaits (the client left) must not warn about its unread exception: it is logged below.
         future.add_done_callback(_read)
-        queue.append((row, future))
+        queue.append((row, future, keep))
         self._wake.set()
         return future
 
@@ -98,15 +101,17 @@ class Ledger:
                 self._wake.set()
 
     async def _commit(self, opens: Sequence[Waiting], settles: Sequence[Waiting]) -> None:
-        held, self.unsettled = [(row, None) for row in self.unsettled], []
+        held: list[Waiting] = [(row, None, ()) for row in self.unsettled]
+        self.unsettled = []
         settles = [*held, *settles]
-        error = await self._try([row for row, _ in opens], [row for row, _ in settles])
+        keeps = [kept for _, _, keep in settles for kept in keep]
+        error = await self._try([row for row, _, _ in opens], [row for row, _, _ in settles], keeps)
         if error is not None:
             await self._one_by_one(opens, settles, error)
             return
         self.commits += 1
         self.rows += len(opens) + len(settles)
-        for _, future in (*opens, *settles):
+        for _, future, _ in (*opens, *settles):
             _tell(future)
 
     async def _one_by_one(self, opens: Sequence[Waiting], settles: Sequence[Waiting], error: GatewayError) -> None:
@@ -114,12 +119,15 @@ class Ledger:
         queue = [*((True, *waiting) for waiting in opens), *((False, *waiting) for waiting in reversed(settles))]
         stored = 0
         refused: list[tuple[bool, Row, asyncio.Future[None] | None]] = []
-        for is_open, row, future in queue:
+        for is_open, row, future, keep in queue:
             given_up = not stored and len(refused) >= PROBES
-            if len(queue) == 1 or given_up or not await self._alone(is_open, row):
+            # Alone and with nothing to keep, it has been refused already.
+            known = len(queue) == 1 and not keep
+            if known or given_up or not await self._alone(is_open, row):
                 refused.append((is_open, row, future))
                 continue
             stored += 1
+            await self._keep(keep)
             _tell(future)
         for is_open, row, future in refused:
             _tell(future, error)
@@ -132,17 +140,25 @@ class Ledger:
 
     async def _alone(self, is_open: bool, row: Row) -> bool:
         try:
-            await self._write([row] if is_open else [], [] if is_open else [row])
+            await self._write([row] if is_open else [], [] if is_open else [row], [])
         except Exception as error:  # noqa: BLE001 — as above
             log.error("request %s could not be written: %s", row.get("id"), error)
             return False
         return True
 
-    async def _try(self, opens: Sequence[Row], settles: Sequence[Row]) -> GatewayError | None:
+    async def _keep(self, rows: Sequence[Row]) -> None:
+        """Rows to keep of a settlement that is durable by now: those that can be stored."""
+        for row in rows:
+            try:
+                await self._write([], [], [row])
+            except Exception as error:  # noqa: BLE001 — as above
+                log.error("a %s that was to be kept could not be: %s", row.get("kind"), error)
+
+    async def _try(self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row]) -> GatewayError | None:
         reason: Exception | None = None
         for pause in (*RETRIES, None):
             try:
-                await self._write(opens, settles)
+                await self._write(opens, settles, keeps)
                 return None
             except Exception as error:  # noqa: BLE001 — whatever the database raises, the writer must live on
                 reason = error

@@ -56,8 +56,9 @@ class Meter:
                 case Started():
                     if event.usage is not None:
                         self._use(event.usage)
-                case Finished(reason):
-                    self.finish = reason
+                case Finished(reason, choice):
+                    # Of several answers the first one decides, as for the ears of the other lane.
+                    self.finish = reason if choice == 0 or self.finish is None else self.finish
                     self.first_output = True
                 case Failed(error):
                     self.error = error

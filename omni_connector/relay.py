@@ -14,27 +14,34 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from omni_connector import catalog, providers, secrets
-from omni_connector.call import Call, Sink, answer_headers, error_answer
-from omni_connector.chat import ChatRequest, Json, Origin, Target, Usage
+from omni_connector import secrets
+from omni_connector.call import Call, Headers, Sink, answer_headers, error_answer
+from omni_connector.chat import Json, Usage
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
-from omni_connector.lanes import Lane, PassThrough, Translated
+from omni_connector.lanes import Gathered, Lane, PassThrough, Raw
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.meter import Reading
+from omni_connector.prepare import Asked, NoEndpoint, Prepared, Preparer, Sources, Unable, kept_rows
 from omni_connector.record import Attempt, Outcome, Record
 from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, failures, refusal
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
-from omni_connector.upstream import Exchange, Upstream, UpstreamRequest, read_all
-from omni_connector.wire import FORMATS, parse_request, passing, upstream_path, views
+from omni_connector.upstream import Begun, Exchange, Upstream, read_all
+from omni_connector.wire import dialect, passing, views
 
 log = logging.getLogger("omni.relay")
 
 HOLD = 2.0
 """Seconds for which the first bytes of a stream are held back to see whether they turn into an answer or an error. Until
 then another account may still take over; a model that thinks longer than this gets its stream committed."""
+
+NO_ENDPOINT = frozenset({404, 405, 501})
+"""Status with which a provider says, in no words about the model, that it has no such endpoint."""
+
+ABOUT_THE_MODEL = frozenset({Kind.UPSTREAM_MODEL_MISSING, Kind.ACCOUNT_FORBIDDEN})
+"""What says nothing about conversations when it is said of another endpoint: a model that converses cannot embed."""
 
 LEFT = "client left"
 """The message of the cancellation with which app.py says that the client hung up."""
@@ -59,17 +66,19 @@ class Deadlines:
 class Doors:
     """What the relay needs of the rest of the house, as plain callables."""
 
-    plan: Callable[[Call, views.View], Plan]
+    plan: Callable[[Call, Asked], Plan]
     estimate: Callable[[bytes], int]
     price: Callable[[Usage, Account, str], tuple[Decimal | None, str]]
     prices_loaded: Callable[[], Awaitable[None]]
     """Done when `price` answers without loading its tables first."""
-    endpoints: Callable[[], providers.Endpoints]
+    sources: Sources
     failed: Callable[[Candidate, GatewayError], None]
     """An account failed: cool it, remember it, say so."""
     worked: Callable[[Candidate, int], None]
     """An account answered; the int is the time to its first words in ms."""
     publish: Callable[[Record], None]
+    seal: Callable[[Sequence[Json]], Awaitable[Sequence[Json]]]
+    """Rows to keep → the same with encrypted values, those that can be kept."""
     process_id: str
     now: Callable[[], int]
 
@@ -83,12 +92,9 @@ class Job:
     record: Record
     began: float
     """Monotonic seconds."""
-    view: views.View | None = None
-    request: ChatRequest | None = None
-    """Parsed only when a candidate needs a translation."""
+    asked: Asked | None = None
+    """What was looked at, once it was found to be sound."""
     lane: Lane | None = None
-    upstream_wire: str = ""
-    """The format of the attempt under way."""
     retrying: bool = False
     """On a second or later attempt whose answer has not begun."""
     entered: bool = False
@@ -110,12 +116,14 @@ class Relay:
         self._pool = pool
         self._limits = limits
         self._doors = doors
+        self._preparer = Preparer(doors.sources)
         self.deadlines = deadlines
         self.active = 0
         self.retrying = 0
 
     async def run(self, call: Call, sink: Sink) -> None:
-        """Answer one call. Raises only CancelledError; every failure becomes an answer and a row."""
+        """Answer one call. Raises only CancelledError; every failure becomes an answer and a row. A sink that was started and is not
+        ended then is to be broken off: there was no way to say in those bytes that they are not all."""
         job = Job(call, sink, self._record(call), time.monotonic())
         self.active += 1
         try:
@@ -132,10 +140,12 @@ class Relay:
     async def _answer(self, job: Job) -> None:
         call, record = job.call, job.record
         try:
-            job.view = view = views.look(call.wire, call.body, call.model, call.stream)
+            job.asked = await self._preparer.look(call)
+            view = job.asked.view
             record.stream, record.model_requested = view.stream, view.model
-            record.est_input = self._doors.estimate(call.body)
-            plan = self._doors.plan(call, view)
+            # Bytes of sounds and pictures are no tokens.
+            record.est_input = self._doors.estimate(call.body) if call.wire in views.WIRES else 0
+            plan = self._doors.plan(call, job.asked)
             record.route = plan.route
             record.skipped = [skipped.as_json() for skipped in plan.skipped]
             if not plan.attempts:
@@ -163,7 +173,7 @@ class Relay:
             job.retrying = tried > 0
             self.retrying += job.retrying
             try:
-                await self._attempt(job, candidate, panic=plan.panic)
+                await self._try(job, candidate, panic=plan.panic)
                 return
             except Unable as unable:
                 job.errors.append(unable.error)
@@ -196,10 +206,17 @@ class Relay:
         self.retrying -= job.retrying
         job.retrying = False
 
+    async def _try(self, job: Job, candidate: Candidate, *, panic: bool) -> None:
+        """One account. Where it turns out not to have an endpoint, it may serve in another way: a completion as a conversation."""
+        try:
+            await self._attempt(job, candidate, panic=panic)
+        except NoEndpoint:
+            await self._attempt(job, candidate, panic=panic)
+
     async def _attempt(self, job: Job, candidate: Candidate, *, panic: bool) -> None:
         """One try at one account, to the end. Raises GatewayError; Unable when the request cannot even be said there, or when
         the account filled up or was taken out since the plan was made. `panic`: it is tried although our own guess is against it."""
-        lane, request = self._prepare(job, candidate)
+        prepared = await self._prepare(job, candidate)
         # Nothing is awaited between this look and the slot below: that keeps `max_in_flight` exact and half-open tests single.
         hold = self._pool.check(candidate.account, candidate.model, self._doors.now())
         if hold is not None and not (panic and hold.guess):
@@ -207,22 +224,26 @@ class Relay:
         record = job.record
         record.account_id, record.account_label = candidate.account.id, candidate.account.label
         record.provider, record.model = candidate.account.provider, candidate.model
-        job.lane = lane
+        record.dropped = prepared.dropped
+        job.lane = prepared.lane
         began = time.monotonic()
         status: int | None = None
         slot = self._pool.acquire(candidate.account, candidate.model, self._doors.now())
         try:
-            exchange = await self._send(job, request)
+            exchange = await self._send(job, prepared)
             status = exchange.status
             try:
-                await self._receive(job, candidate, lane, exchange, began)
+                await self._receive(job, candidate, prepared, exchange, began)
             finally:
                 exchange.close()
         except GatewayError as error:
             error.message = _without_secrets(error.message, candidate.account)
             if not job.sink.started:
                 record.attempts.append(_attempt(candidate, error.upstream_status or status, began, error))
-            if error.info.fault != "us":
+            if prepared.endpoint and not job.sink.started and error.kind is Kind.UPSTREAM_FAILED and error.upstream_status in NO_ENDPOINT:
+                self._preparer.note_missing(candidate, prepared)
+                raise NoEndpoint(error) from error
+            if error.info.fault != "us" and not (prepared.endpoint and error.kind in ABOUT_THE_MODEL):
                 self._doors.failed(candidate, error)
             raise
         except asyncio.CancelledError:
@@ -232,51 +253,22 @@ class Relay:
         finally:
             self._pool.release(slot)
 
-    def _prepare(self, job: Job, candidate: Candidate) -> tuple[Lane, UpstreamRequest]:
-        call, view = job.call, job.view
-        assert view is not None
-        account = providers.facing(candidate.account, call.wire)
-        job.upstream_wire = account.wire
-        asked = view.model or candidate.model
-        if account.wire == call.wire and not view.sealed and not call.as_array:
-            hide = view.stream and not view.include_usage and "stream_options" in account.features
-            other = candidate.model if candidate.model != view.model else None
-            body = passing.request_body(call.wire, call.body, model=other, ask_usage=hide)
-            return PassThrough(call.wire, model=asked, hide_usage=hide), self._outgoing(account, candidate.model, body, job)
-        target = Target(
-            Origin(account.provider, candidate.model),
-            account.features | catalog.profile(candidate.model),
-            catalog.max_output(candidate.model),
-        )
+    async def _prepare(self, job: Job, candidate: Candidate) -> Prepared:
+        assert job.asked is not None
         try:
-            rendered = FORMATS[account.wire].render_request(_parsed(job), candidate.model, target)
-        except GatewayError as error:
-            raise Unable(error) from error
-        job.record.dropped = rendered.dropped
-        lane = Translated(account.wire, call.wire, asked, _parsed(job), target.origin, as_array=call.as_array and view.stream)
-        return lane, self._outgoing(account, candidate.model, views.encode(rendered.body), job)
+            async with asyncio.timeout(self._left(job)):
+                return await self._preparer.prepare(job.asked, candidate)
+        except TimeoutError as error:
+            raise GatewayError(
+                Kind.UPSTREAM_TIMEOUT, f"The request could not be made ready within {self.deadlines.total:.0f} s."
+            ) from error
 
-    def _outgoing(self, account: Account, model: str, body: bytes, job: Job) -> UpstreamRequest:
-        call = job.call
-        assert job.view is not None
-        provider = providers.get(account.provider)
-        headers = {
-            **providers.request_headers(provider, account, call.headers if account.wire == call.wire else {}),
-            "content-type": "application/json",
-            "accept-encoding": "identity",
-        }
-        path = upstream_path(account.wire, model, job.view.stream)
-        url = providers.endpoint(provider, account, path, self._doors.endpoints())
-        options: Json = account.options.get("demo") or {}
-        return UpstreamRequest("POST", url, headers, body, account.proxy_url, options)
-
-    async def _send(self, job: Job, request: UpstreamRequest) -> Exchange:
+    async def _send(self, job: Job, prepared: Prepared) -> Exchange:
         """Status and headers; a refusal is read, classified and raised."""
-        assert job.view is not None
-        wait = self.deadlines.first_byte if job.view.stream else self._left(job)
+        wait = self.deadlines.first_byte if prepared.stream else self._left(job)
         try:
             async with asyncio.timeout(min(wait, self._left(job))):
-                exchange = await self._upstream.send(request)
+                exchange = await self._upstream.send(prepared.request)
                 if 200 <= exchange.status < 300:
                     return exchange
                 try:
@@ -285,25 +277,34 @@ class Relay:
                     exchange.close()
         except TimeoutError as error:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider did not begin to answer within {wait:.0f} s.") from error
-        refusal: GatewayError = FORMATS[job.upstream_wire].parse_error(exchange.status, exchange.headers, body)
+        refusal: GatewayError = dialect(prepared.wire).parse_error(exchange.status, exchange.headers, body)
         raise refusal
 
     # ------------------------------------------------------------ commit → stream
 
-    async def _receive(self, job: Job, candidate: Candidate, lane: Lane, exchange: Exchange, began: float) -> None:
-        assert job.view is not None
-        if not job.view.stream:
+    async def _receive(self, job: Job, candidate: Candidate, prepared: Prepared, exchange: Exchange, began: float) -> None:
+        lane = prepared.lane
+        if isinstance(lane, Raw):
+            lane.begin(exchange.headers.get("content-type", ""))
+        if not prepared.stream or (isinstance(lane, Raw) and lane.tells_whole):
             await self._whole(job, candidate, lane, exchange, began)
             return
-        if "json" in exchange.headers.get("content-type", "") and "stream" not in exchange.headers.get("content-type", ""):
-            await self._whole_as_stream(job, candidate, lane, exchange, began)
+        if isinstance(lane, Gathered):
+            await self._gather(job, candidate, lane, exchange, began)
             return
+        kind = exchange.headers.get("content-type", "")
+        if "json" in kind and "stream" not in kind and not isinstance(lane, Raw):
+            exchange = begun = Begun(exchange, await self._beginning(job, exchange))
+            array = isinstance(lane, PassThrough) and lane.passes_array(begun.first)
+            if not array and not passing.looks_like_events(begun.first):
+                await self._whole_as_stream(job, candidate, exchange, began)
+                return
         held = await self._first(job, lane, exchange, began)
         self._committed(job, candidate, exchange, began)
         try:
             # `_next` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
             async with asyncio.timeout(self._left(job) + 1):
-                await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True, as_array=job.call.as_array))
+                await job.sink.start(200, self._headers(job, exchange))
                 await self._stream(job, lane, exchange, held)
         except TimeoutError as error:
             words = f"The client did not take the answer within {self.deadlines.total:.0f} s."
@@ -316,28 +317,45 @@ class Relay:
             raise lane.error
         self._committed(job, candidate, exchange, began)
         await self._settle(job, "ok", 200)
-        await job.sink.whole(200, answer_headers(job.record, exchange.headers, stream=False), answer)
+        await job.sink.whole(200, self._headers(job, exchange, whole=True), answer)
 
-    async def _whole_as_stream(self, job: Job, candidate: Candidate, lane: Lane, exchange: Exchange, began: float) -> None:
+    async def _gather(self, job: Job, candidate: Candidate, lane: Gathered, exchange: Exchange, began: float) -> None:
+        """The provider only streams, and a whole answer is wanted."""
+        while not lane.ended and (piece := await self._next(job, exchange)):
+            lane.feed(piece)
+            if lane.error is not None:
+                raise lane.error
+        lane.close()
+        if not lane.complete:
+            raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream broke off before it was complete.")
+        answer = lane.whole_answer()
+        self._committed(job, candidate, exchange, began)
+        await self._settle(job, "ok", 200)
+        await job.sink.whole(200, self._headers(job, exchange, whole=True), answer)
+
+    async def _whole_as_stream(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
         """The provider ignored `stream`: its whole answer is told as events."""
+        assert job.asked is not None
         body = await self._body(job, exchange)
-        call = job.call
-        wire, model = job.upstream_wire, candidate.model
-        job.lane = told = Translated(
-            wire,
-            call.wire,
-            job.record.model_requested or model,
-            _parsed(job),
-            Origin(candidate.account.provider, model),
-            as_array=call.as_array,
-        )
+        job.lane = told = self._preparer.telling(job.asked, candidate)
         answer = told.stream_whole(body)
         if told.error is not None:
             raise told.error
         self._committed(job, candidate, exchange, began)
         await self._settle(job, "ok", 200)
-        await job.sink.start(200, answer_headers(job.record, exchange.headers, stream=True, as_array=job.call.as_array))
+        await job.sink.start(200, self._headers(job, exchange))
         await job.sink.end(answer)
+
+    def _headers(self, job: Job, exchange: Exchange, *, whole: bool = False) -> Headers:
+        kind = (exchange.headers.get("content-type") or "application/octet-stream") if isinstance(job.lane, Raw) else ""
+        return answer_headers(job.record, exchange.headers, stream=not whole, as_array=job.call.as_array, content_type=kind)
+
+    async def _beginning(self, job: Job, exchange: Exchange) -> bytes:
+        try:
+            async with asyncio.timeout(self._left(job)):
+                return await exchange.read()
+        except TimeoutError as error:
+            raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not begin its answer in time.") from error
 
     async def _body(self, job: Job, exchange: Exchange) -> bytes:
         try:
@@ -362,6 +380,8 @@ class Relay:
                 raise GatewayError(Kind.UPSTREAM_TIMEOUT, words) from error
             if not piece:
                 held += lane.close()
+                if lane.error is not None:
+                    raise lane.error
                 if not lane.complete:
                     raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream ended before it said anything.")
                 break
@@ -381,7 +401,7 @@ class Relay:
         while not lane.ended:
             if out:
                 await sink.write(out)
-            piece = await self._next(job, lane, exchange)
+            piece = await self._next(job, exchange)
             if not piece:
                 out = lane.close()
                 break
@@ -390,6 +410,8 @@ class Relay:
                 raise lane.error
         else:
             out += lane.close()
+        if lane.error is not None:
+            raise lane.error
         if not lane.complete:
             raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream broke off before it was complete.")
         if job.record.first_token_ms is None:
@@ -397,10 +419,10 @@ class Relay:
         await self._settle(job, "ok", 200)
         await sink.end(out)
 
-    async def _next(self, job: Job, lane: Lane, exchange: Exchange) -> bytes:
+    async def _next(self, job: Job, exchange: Exchange) -> bytes:
         """The next bytes; keeps the client's line open while the provider is silent, until it is silent for too long."""
         limits = self.deadlines
-        keepalive: bytes = FORMATS[job.call.wire].KEEPALIVE
+        keepalive: bytes = b"" if isinstance(job.lane, Gathered | Raw) else dialect(job.call.wire).KEEPALIVE
         beat = limits.keepalive if keepalive else limits.idle
         silent = 0.0
         while True:
@@ -442,19 +464,40 @@ class Relay:
     async def _settle(self, job: Job, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
         await self._doors.prices_loaded()
         self._measure(job)
+        kept = await self._kept(job) if outcome == "ok" else ()
+        # From here to the ledger nothing is awaited: who is cancelled before it still has a row to close.
         job.record.end(self._doors.now(), outcome, status, error)
-        done = self._ledger.settle(job.record.settled())
+        done = self._ledger.settle(job.record.settled(), kept)
         self._doors.publish(job.record)
         await done
+
+    async def _kept(self, job: Job) -> Sequence[Json]:
+        """What later requests will refer to: it is durable together with the row, so before they can be sent. An answer is
+        worth more than that, so nothing that goes wrong here costs it."""
+        record = job.record
+        if job.asked is None or job.lane is None or record.key_id is None:
+            return ()
+        try:
+            rows = kept_rows(job.asked, job.lane, keeping=self._doors.sources.keeping())
+            owner = {"key_id": record.key_id, "account_id": record.account_id, "provider": record.provider, "model": record.model}
+            now = self._doors.now()
+            return await self._doors.seal([{**row, **owner, "created_at": now} for row in rows]) if rows else ()
+        except Exception:
+            log.exception("what request %s leaves for later ones cannot be kept", job.call.id)
+            return ()
 
     def _measure(self, job: Job) -> None:
         """What the answer used and cost, as far as it got."""
         record, lane = job.record, job.lane
         if lane is None or record.account_id is None or record.model is None:
             return
-        reading: Reading = lane.reading(record.est_input)
-        account = self._pool.accounts.get(record.account_id)
-        cost, source = (None, "unknown") if account is None else self._doors.price(reading.usage, account, record.model)
+        try:
+            reading: Reading = lane.reading(record.est_input)
+            account = self._pool.accounts.get(record.account_id)
+            cost, source = (None, "unknown") if account is None else self._doors.price(reading.usage, account, record.model)
+        except Exception:
+            log.exception("what request %s used is unknown", record.id)  # figures are worth less than a closed row
+            return
         record.used(reading, cost, source)
 
     async def _fail(self, job: Job, error: GatewayError) -> None:
@@ -466,7 +509,9 @@ class Relay:
                 self._ledger.open(job.record.opened())
             await self._close_row(job, "cut" if job.sink.started else "failed", error)
         if job.sink.started:
-            await job.sink.end(job.lane.fail(error) if job.lane is not None else b"")
+            told = job.lane.fail(error) if job.lane is not None else b""
+            if told or not isinstance(job.lane, Raw):
+                await job.sink.end(told)
             return
         status, headers, body = error_answer(job.call.wire, error, job.record)
         await job.sink.whole(status, headers, body)
@@ -520,14 +565,6 @@ class Relay:
         return min(waits, default=None)
 
 
-class Unable(Exception):
-    """This candidate cannot be tried: its format cannot say the request, or it is not free any more. Another one may."""
-
-    def __init__(self, error: GatewayError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 def _without_secrets(words: str, account: Account) -> str:
     """Some providers repeat the credential they refuse, and their words go to clients and into the ledger. Half an emoji in
     them (a lone surrogate) would be text that nothing can encode."""
@@ -543,14 +580,6 @@ def _leave_out(job: Job, rest: Sequence[Candidate], reason: str) -> None:
         left_out = Skipped(candidate, reason)
         job.record.skipped = [*job.record.skipped, left_out.as_json()]
         job.failures.append(ProviderFailure(left_out.provider, left_out.account, None, reason, skipped=True))
-
-
-def _parsed(job: Job) -> ChatRequest:
-    """The canonical request, parsed once, when somebody first needs it."""
-    if job.request is None:
-        assert job.view is not None
-        job.request = parse_request(job.call.wire, views.decode(job.call.body), job.view.model, job.view.stream)
-    return job.request
 
 
 def _attempt(candidate: Candidate, status: int | None, began: float, error: GatewayError | None) -> Attempt:

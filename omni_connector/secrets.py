@@ -116,12 +116,20 @@ class Vault:
 
     def encrypt(self, plain: str, aad: str) -> bytes:
         """b"v1|key id|12 bytes of nonce|ciphertext". `aad` is "table:row id:column"."""
+        return self.encrypt_bytes(plain.encode("utf-8", "surrogatepass"), aad)
+
+    def encrypt_bytes(self, plain: bytes, aad: str) -> bytes:
+        """`encrypt` for what is no text."""
         nonce = os.urandom(12)
-        sealed = self._ciphers[self.current].encrypt(nonce, plain.encode("utf-8", "surrogatepass"), aad.encode())
+        sealed = self._ciphers[self.current].encrypt(nonce, plain, aad.encode())
         return b"v1|" + self.current.encode() + b"|" + nonce + b"|" + sealed
 
     def decrypt(self, blob: bytes, aad: str) -> str:
         """Raises SecretsError, which names the place and what to restore."""
+        return self.decrypt_bytes(blob, aad).decode("utf-8", "surrogatepass")
+
+    def decrypt_bytes(self, blob: bytes, aad: str) -> bytes:
+        """The opposite of `encrypt_bytes`. Raises SecretsError as `decrypt` does."""
         version, _, rest = bytes(blob).partition(b"|")
         key_id, _, sealed = rest.partition(b"|")
         if version != b"v1" or len(sealed) < 13 + 16 or sealed[12:13] != b"|":
@@ -134,7 +142,7 @@ class Vault:
                 f"Restore the file {MASTER_FILE} that belongs to this database (or set {MASTER_ENV[0]} to its content)."
             )
         try:
-            return cipher.decrypt(sealed[:12], sealed[13:], aad.encode()).decode("utf-8", "surrogatepass")
+            return cipher.decrypt(sealed[:12], sealed[13:], aad.encode())
         except InvalidTag:
             raise SecretsError(
                 f"The stored secret {aad} does not decrypt with master key {name}: it was changed or moved from another row, or "

@@ -72,6 +72,10 @@ class Settings:
     )
     retention_days: int = _row(90, "Days that finished requests are kept in the books; 0 keeps them.", low=0)
     retention_rows: int = _row(1_000_000, "Finished requests that are kept at most; 0 is no limit.", low=0)
+    responses_store: bool = _row(
+        True, "Keep answers of the Responses API, encrypted, so that previous_response_id works with every provider."
+    )
+    kept_days: int = _row(30, "Days that such answers, and what goes with tool calls, are kept; 0 keeps them.", low=0)
     snapshot_hours: int = _row(24, "Hours between copies of the database in backups/; 0 makes none.", low=0)
     snapshots_kept: int = _row(7, "Copies of the database that are kept.", low=1)
     group_commit_ms: int = _row(2, "How long book entries wait for others, to share one flush to disk; 0 does not wait.", low=0, high=5)
@@ -104,6 +108,13 @@ class Settings:
     # Network
     use_system_proxy_openai: bool = _row(False, "Reach OpenAI through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_OPENAI",))
     use_system_proxy_claude: bool = _row(False, "Reach Anthropic through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_CLAUDE",))
+    # Files named by address
+    fetch_media: bool = _row(True, "Fetch pictures and documents that a request names by URL, for providers that take bytes only.")
+    fetch_private_media: bool = _row(
+        False, "Fetch them from private addresses and this machine too. Only when all clients may read your own network."
+    )
+    fetch_media_mb: int = _row(20, "Most that is fetched for one request, in MiB.", low=1, high=512)
+    fetch_media_timeout_s: float = _row(15.0, "Seconds that fetching for one request may take.", low=0.1, high=300)
     # Logs
     log_level: str = _row("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict, repr=False, compare=False)

@@ -1,4 +1,4 @@
-"""Transport: the one door to the network. The only module that imports aiohttp and httpx2.
+"""Transport: the door to the providers. Only this module imports httpx2; only this one and fetch.py import aiohttp.
 
 Direct HTTP/1.1 inference goes through aiohttp (3 to 8 times cheaper per stream, docs/performance.md); whatever needs a
 proxy goes through httpx2; the built-in demo provider answers in process. All three give the same `Exchange`, and all
@@ -115,6 +115,26 @@ class Exchange(Protocol):
 
     def close(self) -> None:
         """Let go: gives a finished connection back to the pool, aborts an unfinished one so that the provider notices."""
+
+
+class Begun:
+    """An exchange whose first bytes were looked at."""
+
+    def __init__(self, exchange: Exchange, first: bytes) -> None:
+        self.status = exchange.status
+        self.headers = exchange.headers
+        self.first = first
+        self._exchange = exchange
+        self._told = False
+
+    async def read(self) -> bytes:
+        if self._told or not self.first:
+            return await self._exchange.read()
+        self._told = True
+        return self.first
+
+    def close(self) -> None:
+        self._exchange.close()
 
 
 async def read_all(exchange: Exchange, limit: int = MAX_WHOLE) -> bytes:

@@ -91,7 +91,8 @@ class FakeUpstream:
         raw = await request.read()
         if request.path.endswith("/models"):
             return web.json_response({"object": "list", "data": [{"id": "test-model", "object": "model"}]})
-        seen = Seen(request.path, {name.lower(): value for name, value in request.headers.items()}, json.loads(raw or b"{}"), raw)
+        body = json.loads(raw or b"{}") if request.content_type == "application/json" else {}
+        seen = Seen(request.path, {name.lower(): value for name, value in request.headers.items()}, body, raw)
         self.seen.append(seen)
         behaviour = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         told = behaviour(seen)

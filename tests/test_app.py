@@ -16,7 +16,8 @@ import pytest
 from jose import jwt
 
 import app as module
-from omni_connector import secrets
+from omni_connector import docs, secrets
+from omni_connector.paths import POSTS
 from tests.desk import ADMIN_READS, ELSEWHERE, HOST, Desk, closed, error_of, opened
 from tests.serving import Rig, whole
 
@@ -522,6 +523,16 @@ async def test_a_look_at_the_head_of_the_live_events_leaves_no_reader(desk: Desk
         answer = await desk.ask("HEAD", "/api/events", **desk.admin)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
     assert not desk.gateway.live.listening
+
+
+async def test_an_agent_finds_every_call_at_llms_txt(desk: Desk) -> None:  # O-06
+    answer = await desk.ask("GET", "/llms.txt")
+    text = (await answer.get_data()).decode()
+    assert (answer.status_code, answer.content_type) == (200, "text/plain; charset=utf-8")
+    assert text.startswith("# omni-connector\n\n> ") and f"http://{HOST}/v1 for OpenAI" in text
+    calls = [*POSTS, *(f":{verb}" for verb in docs.GEMINI_VERBS), ":countTokens", "/v1/messages/count_tokens", "/v1/responses/ID"]
+    assert [call for call in calls if call not in text] == []
+    assert (await desk.ask("GET", "/llms.txt", host="evil.example")).status_code == 421
 
 
 # ---------------------------------------------------------------- The file itself

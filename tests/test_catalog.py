@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector import catalog
+from omni_connector.chat import LEVELS
+from omni_connector.providers import PROVIDERS
 from omni_connector.providers.provider import FEATURES
 
 
@@ -80,3 +82,70 @@ def test_profiles_use_the_one_vocabulary() -> None:
     assert catalog.profile("claude-haiku-4-5") == {"no_sampling_with_thinking"}
     assert catalog.profile("o3-mini") == catalog.profile("gpt-5.1") == {"no_sampling"}
     assert catalog.profile("gpt-4o") == catalog.profile("octopus") == frozenset()
+    assert catalog.profile("claude-haiku-5-5") == catalog.profile("claude-opus-5")
+    assert catalog.profile("moonshotai/Kimi-K3") == {"always_thinking", "reasoning_effort"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "levels"),
+    [
+        ("openai", "gpt-5-2025-08-07", "minimal low medium high"),
+        ("openai", "gpt-5.1", "none low medium high"),
+        ("openai", "gpt-5.1-codex-max", "low medium high xhigh"),
+        ("openai", "gpt-5-codex", "low medium high"),
+        ("openai", "gpt-5.5-pro", "medium high xhigh"),
+        ("openai", "gpt-5.6-sol", "none low medium high xhigh max"),
+        ("openai", "gpt-5-chat-latest", ""),
+        ("openai", "o4-mini-2025-04-16", "low medium high"),
+        ("openai", "gpt-4o", ""),
+        ("openai", "gpt-9", None),
+        ("anthropic", "claude-opus-4-8", "none low medium high xhigh max"),
+        ("anthropic", "claude-sonnet-4-6", "none low medium high max"),
+        ("anthropic", "claude-sonnet-4-5-20250929", "none low medium high xhigh"),
+        ("anthropic", "claude-opus-5", "none low medium high xhigh max"),
+        ("anthropic", "claude-opus-5-5", "low medium high xhigh max"),
+        ("anthropic", "claude-fable-5-1", "low medium high xhigh max"),
+        ("anthropic", "claude-3-haiku-20240307", ""),
+        ("openrouter", "anthropic/claude-sonnet-4.6", "none low medium high max"),
+        ("gemini", "gemini-2.5-pro", "minimal low medium high"),
+        ("gemini", "models/gemini-2.5-flash", "none minimal low medium high"),
+        ("gemini", "gemini-3-pro-preview", "low high"),
+        ("gemini", "gemini-3.1-pro-preview", "low medium high"),
+        ("gemini", "gemini-3-flash-preview", "minimal low medium high"),
+        ("gemini", "gemini-3.7-flash", "low medium high"),
+        ("gemini", "gemini-2.5-flash-image", ""),
+        ("kimi", "kimi-k3", "low high max"),
+        ("kimi-code", "kimi-k2.6", "none high"),
+        ("kimi", "kimi-k2.7-code", ""),
+        ("custom-openai", "kimi-k2.6", None),
+        ("glm", "glm-5.2", "none high max"),
+        ("glm", "glm-4.6", "none high"),
+        ("deepseek", "deepseek-chat", "none low high max"),
+        ("openrouter", "deepseek/deepseek-chat", None),
+        ("openrouter", "deepseek/deepseek-r1:free", ""),
+        ("qwen", "qwen-plus", "none low medium high"),
+        ("qwen", "qwen3-235b-a22b-thinking-2507", "low medium high"),
+        ("qwen", "qwen3-coder-plus", ""),
+        ("groq", "qwen/qwen3-32b", None),
+        ("groq", "openai/gpt-oss-120b", "low medium high"),
+        ("xai", "grok-4.3", "none low medium high"),
+        ("xai", "grok-4-0709", ""),
+        ("ollama", "my-own", None),
+    ],
+)
+def test_levels_of_thinking(provider: str, model: str, levels: str | None) -> None:
+    # P-49, P-50
+    assert catalog.levels(model, PROVIDERS[provider].features) == (None if levels is None else tuple(levels.split()))
+
+
+def test_the_words_of_a_provider_change_the_levels() -> None:
+    codex = frozenset({"codex_backend", "reasoning_effort"})
+    assert catalog.levels("gpt-5.4", codex) == ("low", "medium", "high", "xhigh")
+    assert catalog.levels("gpt-5.6-terra", codex) == ("low", "medium", "high", "xhigh", "max")
+    assert catalog.levels("gpt-5.1", frozenset({"always_thinking"})) == ("low", "medium", "high")
+
+
+def test_the_table_of_levels_uses_the_vocabularies() -> None:
+    for _, needs, levels in catalog.THINKING:
+        assert needs <= FEATURES.keys()
+        assert [level for level in LEVELS if level in levels] == list(levels)

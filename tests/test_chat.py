@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.chat import (
+    EFFORT_BUDGET,
     ENVELOPE,
+    LEVELS,
     ChatRequest,
     ChatResponse,
     Choice,
@@ -35,6 +37,7 @@ from omni_connector.chat import (
     ToolResultPart,
     Usage,
     UsageSeen,
+    effort_of,
     fold,
     needs,
     seal,
@@ -182,3 +185,10 @@ def asking(*parts: Any, **more: Any) -> ChatRequest:
 )
 def test_needs_name_the_field_that_asks(request_: ChatRequest, wanted: dict[str, str]) -> None:  # O-19
     assert needs(request_) == wanted
+
+
+def test_levels_of_thinking_and_budgets_map_back() -> None:
+    # P-49, P-50
+    assert LEVELS == ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+    assert [effort_of(EFFORT_BUDGET[level]) for level in LEVELS] == list(LEVELS)
+    assert [effort_of(tokens) for tokens in (1, 513, 31999, 10**9)] == ["minimal", "low", "xhigh", "max"]

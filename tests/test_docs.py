@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from omni_connector import docs
+from omni_connector import docs, paths
 from omni_connector.errors import Kind
+from omni_connector.paths import POSTS
 
 
 def test_promise_ids_are_read_from_comments_only() -> None:
@@ -39,9 +41,29 @@ def test_pages_hold_every_row_of_their_table() -> None:
         docs.errors_page(): [f"`{kind}`" for kind in Kind],
         docs.providers_page(): [f"### {name}\n" for name in PROVIDERS],
         docs.settings_page(): [f"`{setting.env}`" for setting in SETTINGS],
+        docs.client_paths(): [f"`{path}`" for path in POSTS] + [f"{{model}}:{verb}`" for verb in docs.GEMINI_VERBS],
         docs.promises_page(): [f"| {name} |" for name in docs.read_promises()],
     }
     assert not [row for page, expected in rows.items() for row in expected if row not in page]
+
+
+def test_the_client_paths_are_those_that_are_served() -> None:
+    """Gemini's verbs stand in a pattern, and the calls that app.py answers itself in its source."""
+    pattern = re.search(r"<verb>([^)]+)", paths._GEMINI.pattern)
+    assert pattern is not None and tuple(pattern[1].split("|")) == docs.GEMINI_VERBS
+    routes = docs._client_routes()
+    assert routes["response"] == ["GET /v1/responses/{response_id}"]
+    assert routes["gemini_verb"] == ["POST /v1/models/{name}:countTokens", "POST /v1beta/models/{name}:countTokens"]
+    assert routes.keys() == docs.LOOKS.keys()
+
+
+def test_a_section_is_rewritten_and_nothing_around_it() -> None:
+    begin = docs._HEADER.format(source="x.py")
+    page = f"# Title\n\n{begin}old\n{docs._END}\ntail\n"
+    assert docs.with_section(page, "new\n", "x.py") == f"# Title\n\n{begin}new\n\n{docs._END}\ntail\n"
+    for broken in ("# Title\n", f"{begin}never closed\n", f"{docs._END}{begin}"):
+        with pytest.raises(ValueError, match="no section"):
+            docs.with_section(broken, "new\n", "x.py")
 
 
 def test_tables_survive_bars_and_line_breaks() -> None:

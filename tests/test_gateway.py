@@ -17,7 +17,9 @@ from omni_connector.gateway import Gateway, now_ms
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Cooldown
 from omni_connector.store import accounts as account_rows
+from omni_connector.store import kept
 from omni_connector.store import keys as key_rows
+from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
 
@@ -337,3 +339,14 @@ async def test_a_changed_proxy_setting_is_effective_at_once(gateway: Gateway) ->
     assert [account.proxy_url for account in gateway.pool.accounts.values()] == ["http://127.0.0.1:3128"]
     await gateway.admin.set_config({"use_system_proxy_openai": False})
     assert [account.proxy_url for account in gateway.snapshot.accounts] == [""]
+
+
+async def test_what_is_kept_is_sealed_and_there_when_the_row_is_settled(gateway: Gateway) -> None:  # C-23
+    row = {"id": "req_1", "started_at": 1, "process_id": gateway.process_id}
+    keep = {"kind": "response", "key_id": "key_1", "id": "resp_1", "created_at": 1, "value": {"input": [], "response": {"id": "resp_1"}}}
+    never = {**keep, "id": "x" * 300}
+    gateway.ledger.open(row)
+    await gateway.ledger.settle({"id": "req_1", "settled_at": 2, "outcome": "ok"}, await gateway._seal([keep, never]))
+    assert (await gateway.db.run(lambda conn: request_rows.get(conn, "req_1")) or {})["outcome"] == "ok"
+    (found,) = await gateway.db.run(lambda conn: kept.get(conn, "response", "key_1", ["resp_1", "x" * 300]))
+    assert kept.open_(gateway.vault, "response", "resp_1", found["value"]) == keep["value"]

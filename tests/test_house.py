@@ -28,14 +28,15 @@ PACKAGE = ROOT / "omni_connector"
 
 VALUES = {"errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live"}
 REQUEST = VALUES | {"catalog", "meter", "record", "lanes", "call", "auth", "limits", "wire", "providers", "routing", "upstream", "ledger"}
-BACK = REQUEST | {"store", "jobs", "oauth", "onboarding", "clients", "alerts", "relay"}
+REQUEST |= {"fetch"}
+BACK = REQUEST | {"store", "jobs", "oauth", "onboarding", "clients", "alerts", "relay", "counting", "prepare", "kept"}
 EVERYTHING = BACK | {"admin", "gateway", "doctor", "cli", "supervisor", "app", "docs", "paths"}
 
 ARROWS: Mapping[str, set[str]] = {
     # Values: they know nothing above them.
     "errors": set(),
     "root": set(),
-    "paths": set(),
+    "paths": {"errors", "chat", "wire"},
     "snapshot": set(),
     "live": {"errors"},
     "secrets": {"errors"},
@@ -49,6 +50,7 @@ ARROWS: Mapping[str, set[str]] = {
     "routing": {"errors", "chat", "snapshot"},
     "store": {"errors", "secrets", "settings", "snapshot", "root"},
     "upstream": {"errors", "providers", "snapshot"},
+    "fetch": {"errors", "providers"},
     "auth": {"errors", "secrets", "snapshot"},
     "limits": {"errors", "snapshot"},
     "meter": {"errors", "chat", "usage"},
@@ -57,7 +59,10 @@ ARROWS: Mapping[str, set[str]] = {
     "call": {"errors", "usage", "snapshot", "lanes", "meter", "record"},
     "oauth": VALUES | {"providers", "wire"},
     # Where they meet. The relay gets storage as plain callables.
-    "relay": REQUEST,
+    "prepare": REQUEST,
+    "relay": REQUEST | {"prepare"},
+    "kept": BACK,
+    "counting": REQUEST,
     "ledger": REQUEST | {"store"},
     "jobs": BACK,
     "onboarding": BACK,
@@ -78,7 +83,7 @@ ARROWS: Mapping[str, set[str]] = {
 DOORS: Mapping[str, tuple[str, ...]] = {
     "quart": ("app",),
     "httpx2": ("upstream",),
-    "aiohttp": ("upstream",),
+    "aiohttp": ("upstream", "fetch"),
     "sqlalchemy": ("store", "migrations"),
     "alembic": ("store", "migrations"),
     "aiosqlite": ("store",),
@@ -382,6 +387,7 @@ def test_a_legal_import_passes(source: str, module: str, room: str) -> None:
 def test_arrows_have_no_way_round() -> None:
     """Below the front doors no two rooms may know each other, by whatever way: the plan itself is a plan."""
     meeting = {
+        "kept",
         "jobs",
         "onboarding",
         "clients",

@@ -20,6 +20,7 @@ from omni_connector.settings import Settings, load
 from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import accounts as account_rows
 from omni_connector.store import jobs as queue
+from omni_connector.store import kept
 from omni_connector.store import requests as request_rows
 from omni_connector.store.engine import Database
 
@@ -199,14 +200,28 @@ async def test_retention_by_days_and_by_rows_in_chunks(works: Works, monkeypatch
         await works.request(number, START - (20 - number) * DAY)
     await works.request(99, START - 100 * DAY, settled=False)  # still open: never deleted
     works.set(retention_days=10, retention_rows=1000)
-    assert await works.process()._retention() == "10 request rows deleted"
+    assert await works.process()._retention() == "10 request rows and 0 kept answers deleted"
     works.set(retention_days=0, retention_rows=5)
     await works.process()._retention()
     kept = {row["id"] for row in await works.requests()}
     assert "req_000099" in kept
     assert kept - {"req_000099"} == {f"req_{number:06}" for number in range(16, 20)}, "the newest rows stay"
     works.set(retention_days=0, retention_rows=0)
-    assert await works.process()._retention() == "0 request rows deleted"
+    assert await works.process()._retention() == "0 request rows and 0 kept answers deleted"
+
+
+async def test_kept_answers_go_after_their_days(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omni_connector import jobs as module
+
+    monkeypatch.setattr(module, "KEPT_CHUNK", 3)
+    rows = [{"kind": "call", "key_id": "k", "id": f"c{n}", "created_at": START - n * DAY - 1, "value": b"x"} for n in range(10)]
+    await works.db.tx(lambda conn: kept.put(conn, rows))
+    works.set(kept_days=0)
+    assert (await works.process()._retention()).endswith("0 kept answers deleted")
+    works.set(kept_days=2)
+    assert await works.process()._retention() == "0 request rows and 8 kept answers deleted"
+    left = await works.db.run(lambda conn: kept.get(conn, "call", "k", [row["id"] for row in rows]))
+    assert [row["id"] for row in left] == ["c0", "c1"]
 
 
 async def test_snapshots_are_whole_and_only_the_newest_stay(works: Works) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_connector.chat import Finish, Json, Origin
+from omni_connector.chat import Finish, Json, Opaque, Origin, unseal
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.lanes import Lane, PassThrough, Translated, decode_answer, error_body
+from omni_connector.lanes import Gathered, Lane, PassThrough, Translated, decode_answer, error_body
 from omni_connector.wire import FORMATS
 from tests.live.answers import CHAT, MESSAGES, Said, Tokens
 
@@ -21,6 +22,11 @@ WAYS = [(CHAT, CHAT), (MESSAGES, MESSAGES), (CHAT, MESSAGES), (MESSAGES, CHAT)]
 BODIES: dict[str, Json] = {
     CHAT: {"model": ASKED, "messages": [{"role": "user", "content": "hi"}], "stream_options": {"include_usage": True}},
     MESSAGES: {"model": ASKED, "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
+}
+ASKING: dict[str, Json] = {
+    **BODIES,
+    "openai-responses": {"model": ASKED, "input": "hi"},
+    "gemini-generate": {"model": ASKED, "contents": [{"parts": [{"text": "hi"}]}]},
 }
 each_way = pytest.mark.parametrize(("source", "target"), WAYS)
 
@@ -87,6 +93,28 @@ def test_whole_answers(source: str, target: str) -> None:
     assert SAID.text in json.dumps(answer, ensure_ascii=False)
     reading = way.reading(5)
     assert (reading.usage.input, reading.usage.output, reading.source) == (21, 9, "reported")
+
+
+@pytest.mark.parametrize("target", [MESSAGES, "openai-responses", "gemini-generate"])
+def test_a_thought_without_a_proof_is_marked_with_its_thinker_also_in_a_whole_answer(target: str) -> None:  # law 1
+    answer = {"choices": [{"message": {"content": "Hi", "reasoning_content": "Hm."}, "finish_reason": "stop"}]}
+    asked = FORMATS[target].parse_request(ASKING[target])
+    told = Translated(CHAT, target, ASKED, asked, ORIGIN).whole(json.dumps(answer).encode())
+    marks = [text for text in _texts(json.loads(told)) if (opened := _opened(text)) is not None and opened.origin == ORIGIN]
+    assert len(marks) == 1
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, dict | list):
+        return [text for inner in (value.values() if isinstance(value, dict) else value) for text in _texts(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+def _opened(text: str) -> Opaque | None:
+    try:
+        return unseal(text) or unseal(base64.b64decode(text + "==").decode())
+    except ValueError:
+        return None
 
 
 @each_way
@@ -156,6 +184,65 @@ def test_a_finish_reason_in_the_last_torn_block_still_counts() -> None:
     assert way.complete
     assert out.count(b'"finish_reason":"stop"') == 1
     assert out.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("wire", [CHAT, MESSAGES])
+@pytest.mark.parametrize("late", [b'data: {"late', b'data: {"late":1}\n\n', b"event: x\ndata: la"])
+def test_nothing_is_passed_on_behind_the_terminal_event(wire: str, late: bytes) -> None:  # C-49
+    raw = said(wire, streamed=True)
+    for cut in (0, len(raw) - 3, len(raw)):
+        way = lane(wire, wire)
+        out = way.feed(raw[:cut]) + way.feed(raw[cut:] + late)
+        out += way.feed(late) + way.close()
+        assert way.complete and text_of(out, wire) == SAID.text
+        assert (
+            b"late" not in out
+            and out == out[: out.rindex(b"DONE]" if wire == CHAT else b"}")] + (b"DONE]" if wire == CHAT else b"}") + b"\n\n"
+        )
+
+
+@pytest.mark.parametrize("wire", [CHAT, MESSAGES])
+def test_half_an_event_is_not_passed_on_with_an_end_of_ours(wire: str) -> None:
+    raw = said(wire, streamed=True)
+    torn = raw[: raw.rindex(b"data: [DONE]" if wire == CHAT else b"event: message_stop")] + b'data: {"half'
+    way = lane(wire, wire)
+    out = way.feed(torn) + way.close()
+    assert way.complete and text_of(out, wire) == SAID.text
+    assert b"half" not in out
+
+
+@pytest.mark.parametrize(("source", "target"), [*WAYS, (CHAT, "openai-responses"), (MESSAGES, "gemini-generate")])
+def test_a_streamed_answer_is_gathered_into_the_whole_one_that_was_asked_for(source: str, target: str) -> None:
+    asked = FORMATS[target].parse_request(ASKING[target])
+    raw, way = said(source, streamed=True), Gathered(source, target, ASKED, asked, ORIGIN)
+    assert b"".join(way.feed(raw[at : at + 7]) for at in range(0, len(raw), 7)) + way.close() + way.close() == b""
+    assert way.complete and way.first_output and way.error is None
+    told = json.loads(way.whole_answer())
+    assert SAID.text in json.dumps(told, ensure_ascii=False)
+    reading = way.reading(5)
+    assert (reading.usage.input, reading.usage.output, reading.source) == (21, 9, "reported")
+    # Where the provider answers whole after all, the same comes of it.
+    whole = json.loads(Gathered(source, target, ASKED, asked, ORIGIN).whole(said(source, streamed=False)))
+    assert (
+        SAID.text in json.dumps(whole, ensure_ascii=False)
+        and {"usage", "usageMetadata"} & whole.keys() == {"usage", "usageMetadata"} & told.keys()
+    )
+
+
+@pytest.mark.parametrize("source", [CHAT, MESSAGES])
+def test_a_torso_or_a_failure_is_never_gathered_into_an_answer(source: str) -> None:
+    raw = said(source, streamed=True)
+    way = Gathered(source, MESSAGES, ASKED, FORMATS[MESSAGES].parse_request(BODIES[MESSAGES]), ORIGIN)
+    way.feed(raw[: raw.index(b"\n\n", len(raw) // 2) + 2])
+    way.close()
+    assert not way.complete
+    with pytest.raises(GatewayError, match="broke off"):
+        way.whole_answer()
+    way = Gathered(source, MESSAGES, ASKED, FORMATS[MESSAGES].parse_request(BODIES[MESSAGES]), ORIGIN)
+    way.feed(b'event: error\ndata: {"type":"error","error":{"message":"busy","type":"overloaded_error"}}\n\n')
+    assert way.error is not None
+    with pytest.raises(GatewayError, match="busy"):
+        way.whole_answer()
 
 
 def test_usage_that_only_we_asked_for_is_counted_and_kept_from_the_client() -> None:  # C-48

@@ -17,16 +17,18 @@ class Disk:
 
     def __init__(self) -> None:
         self.commits: list[tuple[list[Any], list[Any]]] = []
+        self.kept: list[list[Any]] = []
         self.broken = 0
         self.gate: asyncio.Event | None = None
 
-    async def write(self, opens: Any, settles: Any) -> None:
+    async def write(self, opens: Any, settles: Any, keeps: Any) -> None:
         if self.gate is not None:
             await self.gate.wait()
         if self.broken:
             self.broken -= 1
             raise OSError("disk full")
         self.commits.append((list(opens), list(settles)))
+        self.kept.append(list(keeps))
 
 
 @pytest.fixture(autouse=True)
@@ -110,10 +112,10 @@ async def test_a_row_that_cannot_be_stored_holds_up_nobody() -> None:  # R-13
     """One impossible value (a count beyond 64 bits) used to fail every later commit as well."""
     disk = Disk()
 
-    async def write(opens: Any, settles: Any) -> None:
+    async def write(opens: Any, settles: Any, keeps: Any) -> None:
         if any(row.get("input") == 2**70 for row in (*opens, *settles)):
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
-        await disk.write(opens, settles)
+        await disk.write(opens, settles, keeps)
 
     book = Ledger(write, gather=0)
     book.start()
@@ -144,3 +146,48 @@ async def test_an_outage_is_told_apart_from_a_bad_row_and_closing_tries_once_mor
     assert disk.broken == 0
     await book.close()
     assert sum(len(settles) for _, settles in disk.commits) == 10
+
+
+async def test_what_is_kept_shares_the_commit_of_its_settlement() -> None:
+    disk = Disk()
+    book = Ledger(disk.write, gather=0)
+    book.start()
+    await book.settle({"id": "a"}, [{"kind": "response", "id": "resp_1"}])
+    await book.settle({"id": "b"})
+    assert disk.commits == [([], [{"id": "a"}]), ([], [{"id": "b"}])]
+    assert disk.kept == [[{"kind": "response", "id": "resp_1"}], []]
+    await book.close()
+
+
+@pytest.mark.parametrize("beside", [0, 3])
+async def test_a_kept_row_that_cannot_be_stored_costs_no_settlement(beside: int, caplog: pytest.LogCaptureFixture) -> None:  # R-13
+    disk = Disk()
+
+    async def write(opens: Any, settles: Any, keeps: Any) -> None:
+        if any(kept["id"] == "poison" for kept in keeps):
+            raise ValueError("no such bytes")
+        await disk.write(opens, settles, keeps)
+
+    book = Ledger(write, gather=0)
+    book.start()
+    row = {"id": "a", "outcome": "ok", "input": 7}
+    good, bad = {"kind": "call", "id": "good"}, {"kind": "response", "id": "poison"}
+    await asyncio.gather(book.settle(row, [bad, good]), *(book.settle({"id": str(n)}, [{"id": f"k{n}"}]) for n in range(beside)))
+    assert sorted(each["id"] for _, settles in disk.commits for each in settles) == sorted(["a", *map(str, range(beside))])
+    assert row in [each for _, settles in disk.commits for each in settles], "with its figures"
+    assert sorted(each["id"] for kept in disk.kept for each in kept) == sorted(["good", *(f"k{n}" for n in range(beside))])
+    assert "a response that was to be kept could not be" in caplog.text
+    await book.close()
+
+
+async def test_after_an_outage_only_settlements_are_offered_again() -> None:
+    disk = Disk()
+    book = Ledger(disk.write, gather=0)
+    book.start()
+    disk.broken = 3 + 1  # the tries of the batch, then the row alone
+    with pytest.raises(GatewayError):
+        await book.settle({"id": "a"}, [{"id": "k"}])
+    assert book.unsettled == [{"id": "a"}]
+    await book.settle({"id": "b"})
+    assert (disk.commits, disk.kept) == ([([], [{"id": "a"}, {"id": "b"}])], [[]])
+    await book.close()

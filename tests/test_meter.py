@@ -27,6 +27,12 @@ def test_an_answer_without_a_word_has_begun_when_it_is_finished() -> None:
     assert meter.output_chars == 0
 
 
+def test_of_several_answers_the_first_one_decides() -> None:
+    meter = Meter()
+    meter.hear([Finished(Finish.LENGTH, 1), Finished(Finish.STOP, 0), Finished(Finish.FILTER, 2)])
+    assert meter.finish is Finish.STOP
+
+
 def test_a_failure_inside_is_kept() -> None:
     meter, error = Meter(), GatewayError(Kind.UPSTREAM_OVERLOADED, "busy")
     meter.hear([Started("r", "m"), Failed(error)])

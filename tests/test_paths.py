@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from omni_connector.paths import Route, client_route, wire_of
@@ -13,16 +15,23 @@ from omni_connector.paths import Route, client_route, wire_of
         ("/v1/chat/completions", b"", Route("openai-chat")),
         ("/v1/messages", b"beta=true", Route("anthropic-messages")),
         ("/v1/responses", b"", Route("openai-responses")),
+        ("/v1/completions", b"", Route("openai-completions")),
+        ("/v1/embeddings", b"", Route("openai-embeddings")),
+        ("/v1/images/generations", b"", Route("image")),
+        ("/v1/rerank", b"", Route("rerank")),
         ("/groq/v1/chat/completions", b"", Route("openai-chat", "groq")),
+        ("/groq/v1/audio/speech", b"", Route("speech", "groq")),
         ("/v1beta/models/gemini-3-flash:generateContent", b"", Route("gemini-generate", "", "gemini-3-flash", False)),
         ("/v1/models/gemini-3-flash:streamGenerateContent", b"alt=sse", Route("gemini-generate", "", "gemini-3-flash", True)),
         ("/v1beta/models/m:streamGenerateContent", b"key=x", Route("gemini-generate", "", "m", True, True)),
         ("/v1beta/models/qwen/qwen3:free:generateContent", b"", Route("gemini-generate", "", "qwen/qwen3:free", False)),
         ("/gemini/v1beta/models/m:generateContent", b"", Route("gemini-generate", "gemini", "m", False)),
+        ("/v1beta/models/e:embedContent", b"", Route("gemini-embeddings", "", "e", False)),
+        ("/gemini/v1/models/e:batchEmbedContents", b"", Route("gemini-embeddings", "gemini", "e", False)),
     ],
 )
 def test_client_paths(path: str, query: bytes, route: Route) -> None:
-    assert client_route(path, query) == route
+    assert client_route(path, query) == replace(route, endpoint=path.removeprefix(f"/{route.provider}") if route.provider else path)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from omni_connector import prepare
 from omni_connector import relay as module
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
@@ -72,9 +73,9 @@ async def test_the_row_is_on_disk_before_the_last_byte(house: House) -> None:  #
     gates = [asyncio.Event(), asyncio.Event()]
     real, waiting = house.gateway.ledger._write, list(gates)
 
-    async def write(opens: Sequence[Json], settles: Sequence[Json]) -> None:
+    async def write(opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json]) -> None:
         await waiting.pop(0).wait()
-        await real(opens, settles)
+        await real(opens, settles, keeps)
 
     await house.account("a", chat(streamed=True))
     house.gateway.ledger._write = write
@@ -94,7 +95,7 @@ async def test_the_row_is_on_disk_before_the_last_byte(house: House) -> None:  #
 async def test_a_request_that_cannot_be_put_on_record_is_not_carried_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     from omni_connector import ledger
 
-    async def full(opens: Sequence[Json], settles: Sequence[Json]) -> None:
+    async def full(opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json]) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(ledger, "RETRIES", ())
@@ -508,7 +509,7 @@ async def test_a_fault_of_ours_is_a_500_with_a_number_and_blames_no_account(
     def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("deep inside")
 
-    monkeypatch.setattr(module, "PassThrough", broken)
+    monkeypatch.setattr(prepare, "PassThrough", broken)
     client = await house.ask()
     assert client.status == 500
     assert "deep inside" not in client.error["message"]
@@ -524,6 +525,16 @@ async def test_a_whole_answer_to_a_streamed_request_is_told_as_a_stream(house: H
         assert client.headers["content-type"].startswith("text/event-stream")
         assert b"all is well" in client.body.replace(b'"}}]}\n\ndata: ', b"")
         assert client.body.rstrip().endswith(b"[DONE]" if wire == CHAT else b'{"type":"message_stop"}')
+
+
+async def test_a_stream_that_calls_itself_json_is_one_all_the_same(house: House) -> None:  # C-07
+    """Seen at an old endpoint of OpenAI's: the words pass as they come, in either lane."""
+    streamed = replace(chat(streamed=True), headers={"content-type": "application/json"})
+    await house.account("a", streamed)
+    client = await house.ask(streamed=True)
+    assert client.status == 200 and client.body.endswith(b"data: [DONE]\n\n")
+    client = await house.ask(wire=MESSAGES, streamed=True)
+    assert client.status == 200 and b"event: message_stop" in client.body
 
 
 async def test_a_burst_never_puts_more_in_flight_than_an_account_takes(house: House) -> None:

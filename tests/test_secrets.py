@@ -83,6 +83,11 @@ def test_encryption_round_trip(plain: str, aad_tail: str) -> None:
     assert len(plain) < 8 or plain.encode("utf-8", "surrogatepass") not in blob
 
 
+@given(st.binary())
+def test_bytes_round_trip(plain: bytes) -> None:
+    assert VAULT.decrypt_bytes(VAULT.encrypt_bytes(plain, AAD), AAD) == plain
+
+
 def test_a_blob_is_bound_to_its_place_and_whole() -> None:
     blob = VAULT.encrypt("secret", AAD)
     assert blob != VAULT.encrypt("secret", AAD)

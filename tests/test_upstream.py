@@ -14,7 +14,7 @@ from aiohttp import web
 
 from omni_connector import upstream as module
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.upstream import AdminClient, Upstream, UpstreamRequest, fault, read_all
+from omni_connector.upstream import AdminClient, Begun, Upstream, UpstreamRequest, fault, read_all
 
 # Raised only where this code never goes: web sockets, server side, multipart parsing, reading a body twice, SSE helpers.
 OUTSIDE = {
@@ -160,3 +160,13 @@ async def test_admin_client_speaks_json_and_names_a_dead_server(server: str) -> 
     with pytest.raises(GatewayError):
         await dead.request("GET", "/api/x")
     await dead.close()
+
+
+async def test_an_exchange_whose_first_bytes_were_looked_at(server: str) -> None:
+    upstream = Upstream()
+    exchange = await upstream.send(UpstreamRequest("GET", f"{server}/pieces", {}))
+    begun = Begun(exchange, await exchange.read())
+    assert begun.status == 200 and begun.first
+    assert (await read_all(begun), await begun.read()) == (b"onetwo", b"")
+    begun.close()
+    await upstream.close()

@@ -58,7 +58,14 @@ def _model_json(model: str, accounts: list[Account]) -> Json:
         "max_output": None if found is None else found.max_output,
         "input_usd_per_mtok": _decimal(found and found.input_usd_per_mtok),
         "output_usd_per_mtok": _decimal(found and found.output_usd_per_mtok),
+        "levels": _levels(model, accounts),
     }
+
+
+def _levels(model: str, accounts: list[Account]) -> dict[str, list[str]]:
+    """Provider → the thinking levels that `provider/level/model` may name there; providers without a choice are left out."""
+    known = {account.provider: catalog.levels(account.model_map.get(model, model), account.features) for account in accounts}
+    return {provider: list(levels) for provider, levels in known.items() if levels}
 
 
 def _decimal(value: Any) -> str | None:

@@ -31,7 +31,7 @@ NOT_CHAT = re.compile(
     r"|-image(-|$)|^(davinci|babbage|ada|curie)(-|$)|prompt-guard|speech|orpheus",
     re.IGNORECASE,
 )
-"""Names of models that do not chat. A mistake here only hides a name from the list; asking for it by name still works."""
+"""Names of models that do not chat. A mistake here only moves a name to the end of the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ def list_models(provider: Provider, status: int, body: Any) -> ModelList:
 
 
 def parse_models(provider: Provider, status: int, body: Any) -> tuple[str, ...]:
-    """The names that chat; see `list_models`."""
-    return list_models(provider, status, body).chat
+    """All names, those that chat first: embeddings and pictures are asked for by their models' names too. See `list_models`."""
+    found = list_models(provider, status, body)
+    return (*found.chat, *found.other)
 
 
 def _name(entry: Any) -> str:

@@ -67,9 +67,13 @@ FEATURES: Mapping[str, str] = {
     "no_call_ids": "refuses `id` on function calls and results",
     "function_response_media": "takes pictures and documents inside a function's result",
     "url_images": "fetches pictures that are given by URL",
+    "bytes_only": "takes pictures and documents only as bytes, never by URL",
+    "count_tokens": "has a counter of its own for the tokens of a request",
     "flat_tools": "knows no namespaces of tools",
     "no_custom_tools": "has no free-text tools",
     "cache_breakpoints": "takes prompt-cache breakpoints on parts of the input",
+    "stored_responses": "keeps answers itself and takes `previous_response_id` (Responses)",
+    "completions": "completes a plain prompt (`/completions`)",
     "codex_backend": "speaks the Responses dialect of the Codex backend: always streamed, never stored, few settings",
     # What may be shown to it; absent and not negated = unknown, the provider decides
     "vision": "some of its models see images",

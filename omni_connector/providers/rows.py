@@ -13,7 +13,7 @@ ANTHROPIC_WORDS = frozenset({"vision", "documents", "cache_control", "parallel_t
 
 RESPONSES_WORDS = frozenset(
     {"reasoning_effort", "json_schema", "json_object", "vision", "documents", "parallel_tools", "custom_tools", "allowed_tools"}
-    | {"developer_role", "encrypted_reasoning", "safety_identifier"}
+    | {"developer_role", "encrypted_reasoning", "safety_identifier", "count_tokens"}
 )
 GEMINI_WORDS = frozenset({"vision", "documents", "audio", "json_schema", "json_object", "top_k"})
 
@@ -34,7 +34,7 @@ ROWS: tuple[Provider, ...] = (
         features=OPENAI_LIKE
         | {"max_completion_tokens", "developer_role", "reasoning_effort", "json_schema", "vision", "documents", "audio", "parallel_tools"}
         | {"custom_tools", "allowed_tools", "safety_identifier"},
-        faces={"openai-responses": Face({"": "https://api.openai.com/v1"}, RESPONSES_WORDS)},
+        faces={"openai-responses": Face({"": "https://api.openai.com/v1"}, RESPONSES_WORDS | {"stored_responses"})},
         default_models=("gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4o"),
         price_id="openai",
     ),
@@ -47,7 +47,7 @@ ROWS: tuple[Provider, ...] = (
         key_url="https://platform.openai.com/api-keys",
         docs_url="https://platform.openai.com/docs/api-reference/responses",
         terms=BILLED,
-        features=RESPONSES_WORDS,
+        features=RESPONSES_WORDS | {"stored_responses"},
         default_models=("gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-5-mini"),
         price_id="openai",
         notes="An `openai` account speaks this format too, whenever the client does; this one speaks it always.",
@@ -63,7 +63,7 @@ ROWS: tuple[Provider, ...] = (
         key_url="https://aistudio.google.com/apikey",
         docs_url="https://ai.google.dev/api/generate-content",
         terms=BILLED,
-        features=GEMINI_WORDS,
+        features=GEMINI_WORDS | {"count_tokens"},
         default_models=("gemini-3.1-pro-preview", "gemini-3-flash-preview", "gemini-2.5-pro", "gemini-2.5-flash"),
         price_id="google",
     ),
@@ -78,7 +78,7 @@ ROWS: tuple[Provider, ...] = (
         key_url="https://platform.claude.com/settings/keys",
         docs_url="https://platform.claude.com/docs/en/api/messages",
         terms=BILLED + " Subscription logins are not API keys and are not accepted here.",
-        features=ANTHROPIC_WORDS | {"json_schema"},
+        features=ANTHROPIC_WORDS | {"json_schema", "count_tokens"},
         default_models=("claude-opus-5", "claude-sonnet-5", "claude-opus-4-8", "claude-sonnet-4-6", "claude-haiku-4-5"),
         price_id="anthropic",
     ),
@@ -93,6 +93,7 @@ ROWS: tuple[Provider, ...] = (
         terms=BILLED + " The terms of the model's own host apply too.",
         features=frozenset(
             {
+                "completions",
                 "reasoning_object",
                 "reasoning_field",
                 "reasoning_details",
@@ -137,7 +138,7 @@ ROWS: tuple[Provider, ...] = (
         key_url="https://platform.moonshot.ai/console/api-keys",
         docs_url="https://platform.moonshot.ai/docs",
         terms=BILLED + " Keys of the global and the China platform are not interchangeable.",
-        features=OPENAI_LIKE | {"reasoning_content", "reasoning_replay_in_tool_loop", "thinking_toggle", "vision"},
+        features=OPENAI_LIKE | {"reasoning_content", "reasoning_replay_in_tool_loop", "thinking_toggle", "vision", "bytes_only"},
         default_models=("kimi-k3", "kimi-k2.7-code", "kimi-k2.6"),
         price_id="moonshotai",
         faces={
@@ -148,7 +149,7 @@ ROWS: tuple[Provider, ...] = (
         balance=Balance(
             "/v1/users/me/balance", amount="data.available_balance", currency="USD", currencies={"china": "CNY"}, usable="status"
         ),
-        notes="The Anthropic-compatible address of the China platform follows the global one (not verified).",
+        notes="Its documentation shows pictures as base64 only. The China platform's Anthropic-compatible address is not verified.",
     ),
     Provider(  # §10b
         id="kimi-code",
@@ -247,7 +248,7 @@ ROWS: tuple[Provider, ...] = (
         key_url="https://api.together.ai/settings/api-keys",
         docs_url="https://docs.together.ai/docs/inference/openai-compatibility",
         terms=BILLED,
-        features=frozenset({"json_schema", "json_object", "vision"}),
+        features=frozenset({"completions", "json_schema", "json_object", "vision"}),
         default_models=("openai/gpt-oss-120b", "zai-org/GLM-5.2", "moonshotai/Kimi-K3"),
         price_id="together",
         notes="The list of models is a bare JSON array. Usage was seen in the last chunk of a stream without being asked for.",
@@ -261,7 +262,7 @@ ROWS: tuple[Provider, ...] = (
         key_url="https://app.fireworks.ai/settings/users/api-keys",
         docs_url="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
         terms=BILLED,
-        features=OPENAI_LIKE | {"json_schema", "vision", "reasoning_content"},
+        features=OPENAI_LIKE | {"completions", "json_schema", "vision", "reasoning_content"},
         default_models=(
             "accounts/fireworks/models/gpt-oss-120b",
             "accounts/fireworks/models/glm-5p2",
@@ -278,7 +279,7 @@ ROWS: tuple[Provider, ...] = (
         key_url="https://cloud.cerebras.ai/",
         docs_url="https://inference-docs.cerebras.ai/resources/openai",
         terms=BILLED,
-        features=OPENAI_LIKE | {"max_completion_tokens", "no_penalties", "json_schema"},
+        features=OPENAI_LIKE | {"completions", "max_completion_tokens", "no_penalties", "json_schema"},
         default_models=("gpt-oss-120b",),
         price_id="cerebras",
         notes="Refused fields by a third party's notes. Recorded streams end without [DONE].",
@@ -359,7 +360,7 @@ ROWS: tuple[Provider, ...] = (
         docs_url="https://docs.ollama.com/openai",
         terms=YOURS,
         local=True,
-        features=OPENAI_LIKE | {"reasoning_field", "json_schema", "vision"},
+        features=OPENAI_LIKE | {"completions", "reasoning_field", "json_schema", "vision", "bytes_only"},
         price_id="local",
         notes="The context is small unless the server was told otherwise. Images only as data URLs. Set a key for a server behind one.",
     ),
@@ -371,7 +372,7 @@ ROWS: tuple[Provider, ...] = (
         docs_url="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
         terms=YOURS,
         local=True,
-        features=OPENAI_LIKE | {"reasoning_content", "json_schema", "parallel_tools", "top_k", "min_p"},
+        features=OPENAI_LIKE | {"completions", "reasoning_content", "json_schema", "parallel_tools", "top_k", "min_p"},
         price_id="local",
         notes="A key only when the server runs with --api-key. Tool calls need --enable-auto-tool-choice and a parser.",
     ),
@@ -383,9 +384,9 @@ ROWS: tuple[Provider, ...] = (
         docs_url="https://lmstudio.ai/docs/developer/openai-compat",
         terms=YOURS,
         local=True,
-        features=frozenset({"stream_options", "json_schema"}),
+        features=frozenset({"completions", "stream_options", "json_schema", "bytes_only"}),
         price_id="local",
-        notes="Knows json_schema but not json_object. Models load at their first request.",
+        notes="Knows json_schema but not json_object. Models load at their first request. Images only as data URLs.",
     ),
     Provider(
         id="llamacpp",
@@ -395,9 +396,9 @@ ROWS: tuple[Provider, ...] = (
         docs_url="https://github.com/ggml-org/llama.cpp/tree/master/tools/server",
         terms=YOURS,
         local=True,
-        features=OPENAI_LIKE | {"reasoning_content", "json_schema"},
+        features=OPENAI_LIKE | {"completions", "reasoning_content", "json_schema", "bytes_only"},
         price_id="local",
-        notes="Answers 503 while a model loads. One slot means waiting, not 429. Tool calls need --jinja.",
+        notes="Answers 503 while a model loads. One slot means waiting, not 429. Tool calls need --jinja. Pictures as data URLs.",
     ),
     Provider(
         id="custom-openai",
@@ -406,7 +407,7 @@ ROWS: tuple[Provider, ...] = (
         key_hint="whatever the server wants, or nothing",
         terms="You name the server; its operator's terms apply.",
         custom=True,
-        features=frozenset({"stream_options"}),
+        features=frozenset({"completions", "stream_options"}),
         notes="Structured output is sent as the client said it. options.features_add and options.features_remove say what the server can.",
     ),
     Provider(
@@ -418,7 +419,7 @@ ROWS: tuple[Provider, ...] = (
         key_hint="whatever the server wants, or nothing",
         terms="You name the server; its operator's terms apply.",
         custom=True,
-        features=ANTHROPIC_WORDS,
+        features=ANTHROPIC_WORDS | {"count_tokens"},
         notes="A server that wants a bearer token: put it into the account's own headers.",
     ),
     Provider(
@@ -441,7 +442,7 @@ ROWS: tuple[Provider, ...] = (
         key_hint="whatever the server wants, or nothing",
         terms="You name the server; its operator's terms apply.",
         custom=True,
-        features=GEMINI_WORDS,
+        features=GEMINI_WORDS | {"count_tokens"},
         notes="options.features_add and options.features_remove say what the server can.",
     ),
     Provider(

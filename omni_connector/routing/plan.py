@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
@@ -103,6 +103,17 @@ def make_plan(
         _route(resolution, policy, first, len(attempts), len(skipped), panic is not None),
         panic is not None,
     )
+
+
+def going_on(plan: Plan, account_id: str) -> Plan:
+    """The plan with that account first, if it is in it: it gave the answer that the request goes on from, so its provider has the
+    conversation, and the cache of it."""
+    attempts = sorted(zip(plan.attempts, plan.reasons, strict=True), key=lambda one: one[0].account.id != account_id)
+    if not attempts or attempts[0][0].account.id != account_id:
+        return plan
+    first = (attempts[0][0], "gave the answer that this goes on from")
+    ordered = [first, *attempts[1:]]
+    return replace(plan, attempts=tuple(one for one, _ in ordered), reasons=tuple(why for _, why in ordered))
 
 
 def _obstacle(

@@ -8,14 +8,17 @@ Precedence, first hit wins:
  4. provider id or its alias: the accounts of that provider, each with its best model
  5. model id as an account lists or maps it (it may hold slashes). Only where the name also reads as `head/model` and an enabled
     account of that head lists exactly that model, the pin (6) wins: `openai/gpt-5` stays with OpenAI after OpenRouter is connected
- 6. `head/model` or `head:model`, where head is a provider, a label or a prefix; the longest such head first
+ 6. `head/model` or `head:model`, where head is a provider, a label or a prefix; the longest such head first.
+    `head/level/model` is the same pin with a thinking level: a model id that an account lists wins over reading a part of it
+    as a level, but reading a level wins over sending its word to an account that takes any name
  7. label or prefix alone: that account's best model
  8. model id in another spelling
 
 Spelling: `models/` is ignored; a left name of `account.model_map` is a model id of that account. The exact id is the first
 tier, the same model in another spelling (4.5 ↔ 4-5, dated ↔ undated, letter case, vendor prefix) the next; two different
 dates or variants (`:free`, `:70b`) are never the same model. A head pins: what it does not serve is a 404 with near names,
-never another provider's model.
+never another provider's model. A level that no candidate takes is a 400 that names those it takes; candidates that do not
+take it are left out while others do. What a model takes is unknown for some: the provider then decides.
 Disabled accounts stay candidates, so that the plan can name them as skipped.
 """
 
@@ -24,12 +27,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.routing import levels as naming
+from omni_connector.routing.levels import Levels
 from omni_connector.snapshot import EMPTY, Account, ClientKey, Snapshot
 
 Family = Callable[[str], str]
@@ -44,19 +49,32 @@ EXACT, SPELLED, OPEN = 0, 1, 2
 NOT_CHAT = ("embed", "whisper", "tts", "dall-e", "moderation", "rerank", "transcribe", "image", "guard", "babbage", "davinci")
 """Parts of ids that `auto` passes over when it must pick from a bare model list; they can still be asked for by name."""
 
+PURPOSES: Mapping[str, tuple[str, ...]] = {
+    "openai-embeddings": ("embed",),
+    "gemini-embeddings": ("embed",),
+    "image": ("image", "dall-e", "flux"),
+    "speech": ("tts", "speech"),
+    "transcription": ("transcribe", "whisper", "voxtral"),
+    "moderation": ("moderation",),
+    "rerank": ("rerank",),
+}
+"""Wire of a call that is no conversation → parts of the ids of models for it, where the name asked for leaves the choice to us."""
+
 _DATE = re.compile(r"(?<!\d)20\d\d-?[01]\d-?[0-3]\d(?!\d)|(?<=-)\d{4}(?=$|:)")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One account and the upstream's own id of the model. `model` is "" when nothing is known to ask it for."""
+    """One account and the upstream's own id of the model. `model` is "" when nothing is known to ask it for.
+    `level`: how much it is to think (one of chat.LEVELS), "" when the name does not say."""
 
     account: Account
     model: str
+    level: str = ""
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.account.id, self.model
+    def key(self) -> tuple[str, str, str]:
+        return self.account.id, self.model, self.level
 
     @property
     def name(self) -> str:
@@ -96,11 +114,15 @@ def resolve(
     family: Family,
     default_model: str = AUTO,
     provider_aliases: Mapping[str, str] = EMPTY,
+    levels: Levels = naming.unknown,
 ) -> Resolution:
     """Name → candidates. `provider_aliases`: other word → provider id; ids mapped to themselves get a better 404.
+    `levels`: what thinking levels a model takes.
 
-    `wire` is the client's format; names mean the same in all of them today.
-    Raises GatewayError: NO_ACCOUNT (nothing connected), MODEL_NOT_FOUND (with near names), FORBIDDEN (the key allows no candidate).
+    `wire` is the client's format. Names mean the same in all of them, but who leaves the choice of a model to us gets one that
+    is made for the call: an embedding model for embeddings.
+    Raises GatewayError: NO_ACCOUNT (nothing connected), MODEL_NOT_FOUND (with near names), FORBIDDEN (the key allows no candidate),
+    BAD_REQUEST (a thinking level that no candidate takes).
     """
     if not snapshot.accounts:
         raise GatewayError(
@@ -108,28 +130,66 @@ def resolve(
         )
     asked = (name or "").strip()
     wanted = asked or default_model.strip() or AUTO
-    names = _names(snapshot, family, provider_aliases)
+    names = _names(snapshot, family, provider_aliases, levels)
     found = names.find(wanted, key) if len(wanted) <= LONGEST_NAME else None
     if found is None or not found.tiers:
+        if found is None and len(wanted) <= LONGEST_NAME:
+            names.refuse_odd_level(wanted)
         raise _unknown(names, wanted, key, found.note if found else "", is_default=not asked)
+    if wire in PURPOSES and names.leaves_the_choice(wanted):
+        found = _made_for(PURPOSES[wire], found)
+    fitting = names.fitting(found.tiers)
+    found = replace(found, tiers=fitting) if fitting else found
     if all(key_refuses(key, wanted, candidate) for candidate in found.candidates):
         raise _forbidden(key, found)
+    if not fitting:
+        raise names.wrong_level(found.candidates)
     if asked:
         return found
     return Resolution("default", wanted, found.tiers, f"no model named: the default is {wanted}")
 
 
+def _made_for(marks: tuple[str, ...], found: Resolution) -> Resolution:
+    """The same accounts, each with its first model of that kind. Raises GatewayError (MODEL_NOT_FOUND) when none lists one."""
+    tiers = tuple(
+        tuple(
+            replace(candidate, model=model)
+            for candidate in tier
+            if (model := next((one for one in candidate.account.known_models if any(mark in one.lower() for mark in marks)), None))
+        )
+        for tier in found.tiers
+    )
+    if not any(tiers):
+        words = f"No account that '{found.requested}' means lists a model for this ({', '.join(marks)}). Name the model."
+        raise GatewayError(Kind.MODEL_NOT_FOUND, words, param="model", details={"near": []})
+    return replace(found, tiers=tuple(tier for tier in tiers if tier))
+
+
 def visible_models(
-    snapshot: Snapshot, key: ClientKey | None, *, family: Family = str.lower, provider_aliases: Mapping[str, str] = EMPTY
+    snapshot: Snapshot,
+    key: ClientKey | None,
+    *,
+    family: Family = str.lower,
+    provider_aliases: Mapping[str, str] = EMPTY,
+    levels: Levels = naming.unknown,
 ) -> list[ModelName]:
-    """What `GET /v1/models` lists for this key: auto, providers, aliases, chains, then each model id of the enabled accounts."""
-    names = _names(snapshot, family, provider_aliases)
+    """What `GET /v1/models` lists for this key: auto, providers, aliases, chains, then each model id of the enabled accounts, then
+    `provider/level/model` for each thinking level that is known of them."""
+    names = _names(snapshot, family, provider_aliases, levels)
+    listed = _plain_names(names, key)
+    taken = {model.id for model in listed}
+    return [*listed, *(variant for variant in _variants(names, key) if variant.id not in taken)]
+
+
+def _plain_names(names: Names, key: ClientKey | None) -> list[ModelName]:
+    snapshot = names.snapshot
     enabled = [account for account in snapshot.accounts if account.enabled]
     providers = dict.fromkeys(account.provider for account in enabled)
     seen: dict[str, ModelName] = {}
     for word in (AUTO, *providers, *snapshot.aliases, *snapshot.chains):
         found = names.find(word, key)
-        usable = [c for c in found.candidates if c.account.enabled and not key_refuses(key, word, c)] if found else []
+        candidates = (c for tier in names.fitting(found.tiers) for c in tier) if found else ()
+        usable = [c for c in candidates if c.account.enabled and not key_refuses(key, word, c)]
         if usable and word not in seen:
             owner = word if word in providers else OWNER
             seen[word] = ModelName(word, owner, tuple(dict.fromkeys(c.account.label for c in usable)))
@@ -142,6 +202,14 @@ def visible_models(
     return [*seen.values(), *listed]
 
 
+def _variants(names: Names, key: ClientKey | None) -> list[ModelName]:
+    open_to_key: dict[str, list[Account]] = {}
+    for name, candidate in names.variants:
+        if not key_refuses(key, name, candidate):
+            open_to_key.setdefault(name, []).append(candidate.account)
+    return [ModelName(name, owners[0].provider, tuple(a.label for a in owners)) for name, owners in open_to_key.items()]
+
+
 # ---------------------------------------------------------------- What a client key allows
 
 
@@ -152,7 +220,9 @@ def key_refuses(key: ClientKey | None, requested: str, candidate: Candidate) -> 
     provider = candidate.account.provider
     if key.providers is not None and provider.lower() not in {p.lower() for p in key.providers}:
         return f"this omni-key may not use provider {provider}"
-    served = (requested, candidate.model, f"{provider}/{candidate.model}")
+    served = [requested, candidate.model, f"{provider}/{candidate.model}"]
+    if candidate.level:
+        served.append(f"{provider}/{candidate.level}/{candidate.model}")
     if key.models is not None and not any(_matches(name, key.models) for name in served):
         return f"this omni-key may not use model {candidate.model or requested}"
     return None
@@ -229,10 +299,12 @@ def _variant(name: str) -> str:
 class Names:
     """Everything a name can mean in one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, family: Family, provider_aliases: Mapping[str, str]) -> None:
+    def __init__(self, snapshot: Snapshot, family: Family, provider_aliases: Mapping[str, str], levels: Levels) -> None:
         self.snapshot = snapshot
         self.family = family
         self.provider_aliases = provider_aliases
+        self.levels = levels
+        self.made_of = (snapshot, family, provider_aliases, levels)
         self.spellings: dict[str, Spellings] = {}
         self.by_provider: dict[str, list[Account]] = {}
         self.by_label: dict[str, list[Account]] = {}
@@ -264,6 +336,10 @@ class Names:
             return Resolution(kind, name, (self._best(accounts, key),))
         return Resolution("model", name, _tiers(ranked)) if ranked else None
 
+    def leaves_the_choice(self, name: str) -> bool:
+        """No model is named, only who is to answer, or not even that."""
+        return name == AUTO or name in self.by_label or name in self.by_prefix or self.provider_id(name) in self.by_provider
+
     def provider_id(self, word: str) -> str:
         return self.provider_aliases.get(word.lower(), word.lower())
 
@@ -290,12 +366,20 @@ class Names:
 
     def _pin(self, name: str, key: ClientKey | None) -> tuple[ResolutionKind, dict[int, list[Candidate]]] | None:
         for kind, accounts, _, model in self.heads(name):
-            ranked = self._ranked(accounts, model, pinned=True)
-            if not ranked and model == AUTO:
-                ranked = {OPEN: list(self._best(accounts, key))}
+            ranked = self._pinned(accounts, model, key)
+            leveled = naming.split(model) if ranked.keys() <= {OPEN} else None
+            if leveled is not None:
+                ranked = {
+                    rank: [replace(candidate, level=leveled[0]) for candidate in candidates]
+                    for rank, candidates in self._pinned(accounts, leveled[1], key).items()
+                }
             if ranked:
                 return kind, ranked
         return None
+
+    def _pinned(self, accounts: list[Account], model: str, key: ClientKey | None) -> dict[int, list[Candidate]]:
+        ranked = self._ranked(accounts, model, pinned=True)
+        return {OPEN: list(self._best(accounts, key))} if model == AUTO and not ranked else ranked
 
     def _ranked(self, accounts: Iterable[Account], model: str, pinned: bool = False) -> dict[int, list[Candidate]]:
         """Who serves the model, by how well the name fits. Only a pinned name reaches accounts that take any name."""
@@ -307,6 +391,48 @@ class Names:
             if hit is not None:
                 ranked.setdefault(hit[0], []).append(Candidate(account, hit[1]))
         return ranked
+
+    # ------------------------------------------------------------ Thinking levels
+
+    def fitting(self, tiers: Iterable[Sequence[Candidate]]) -> tuple[tuple[Candidate, ...], ...]:
+        """Without the candidates whose model does not take the level."""
+        return tuple(kept for tier in tiers if (kept := tuple(c for c in tier if self._takes_level(c))))
+
+    def _takes_level(self, candidate: Candidate) -> bool:
+        if not candidate.level:
+            return True
+        known = self.levels(candidate.model, candidate.account.features)
+        return known is None or candidate.level in known
+
+    def wrong_level(self, candidates: Sequence[Candidate]) -> GatewayError:
+        wanted = [c for c in candidates if c.level]
+        return naming.refusal(wanted[0].level, [(c.model, self.levels(c.model, c.account.features) or ()) for c in wanted])
+
+    def refuse_odd_level(self, name: str) -> None:
+        """`openai/ultra/gpt-5` leads nowhere, but the model is there: say what levels it takes instead of near names. Not where
+        the word may be a vendor ("openrouter/opnai/gpt-5", an id that another account lists) or a head of its own."""
+        for _, accounts, _, model in self.heads(name):
+            odd = naming.split_any(model)
+            if odd is None or any(self._owners(odd[0])) or any("/" in listed for a in accounts for listed in a.known_models):
+                continue
+            if self._ranked(self.snapshot.accounts, model):
+                continue
+            found = [(c.model, self.levels(c.model, c.account.features)) for tier in _tiers(self._ranked(accounts, odd[1])) for c in tier]
+            if known := [(upstream, words) for upstream, words in found if words is not None]:
+                raise naming.refusal(odd[0], known)
+
+    @cached_property
+    def variants(self) -> tuple[tuple[str, Candidate], ...]:
+        """`provider/level/model` for every level that is known of a model of an enabled account."""
+        return tuple(
+            (f"{account.provider}/{level}/{name}", Candidate(account, upstream, level))
+            for account in self.snapshot.accounts
+            if account.enabled
+            for name, upstream in self.spellings[account.id].exact.items()
+            for level in self.levels(upstream, account.features) or ()
+        )
+
+    # ------------------------------------------------------------ Best models, aliases, chains
 
     def _auto_accounts(self) -> list[Account]:
         real = [account for account in self.snapshot.accounts if not account.demo]
@@ -369,11 +495,12 @@ class Names:
 _memo: Names | None = None
 
 
-def _names(snapshot: Snapshot, family: Family, provider_aliases: Mapping[str, str]) -> Names:
+def _names(snapshot: Snapshot, family: Family, provider_aliases: Mapping[str, str], levels: Levels) -> Names:
     """The index of the newest snapshot, built once for it: every request of one snapshot asks the same one."""
     global _memo  # noqa: PLW0603 - one entry, keyed by identity; a miss only costs the building
-    if _memo is None or _memo.snapshot is not snapshot or _memo.family is not family or _memo.provider_aliases is not provider_aliases:
-        _memo = Names(snapshot, family, provider_aliases)
+    asked = (snapshot, family, provider_aliases, levels)
+    if _memo is None or any(a is not b for a, b in zip(asked, _memo.made_of, strict=True)):
+        _memo = Names(*asked)
     return _memo
 
 
@@ -383,7 +510,7 @@ def _takes_any(account: Account) -> bool:
 
 
 def _lists_exactly(ranked: Mapping[int, Sequence[Candidate]]) -> bool:
-    return any(candidate.account.enabled for candidate in ranked.get(EXACT, ()))
+    return any(candidate.account.enabled and not candidate.level for candidate in ranked.get(EXACT, ()))
 
 
 def _tiers(ranked: Mapping[int, Sequence[Candidate]]) -> tuple[tuple[Candidate, ...], ...]:
@@ -392,7 +519,7 @@ def _tiers(ranked: Mapping[int, Sequence[Candidate]]) -> tuple[tuple[Candidate, 
 
 def _once(tiers: Iterable[Sequence[Candidate]]) -> tuple[tuple[Candidate, ...], ...]:
     """Each candidate only where it comes first; empty tiers are gone."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     kept = []
     for tier in tiers:
         fresh = {candidate.key: candidate for candidate in tier if candidate.key not in seen}
@@ -427,7 +554,7 @@ def _unknown(names: Names, name: str, key: ClientKey | None, note: str, *, is_de
 
 
 def _near(names: Names, name: str, key: ClientKey | None) -> list[str]:
-    words = [model.id for model in visible_models(names.snapshot, key, family=names.family, provider_aliases=names.provider_aliases)]
+    words = [model.id for model in _plain_names(names, key)]
     open_to_key = [a for a in names.snapshot.accounts if a.enabled and not key_refuses(key, a.label, Candidate(a, ""))]
     words += [word for account in open_to_key for word in (account.label, account.prefix.strip("/")) if word]
     for _, accounts, head, _ in names.heads(name):

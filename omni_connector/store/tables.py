@@ -24,6 +24,8 @@ metadata = sa.MetaData(
 Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Id = sa.String(40)
 Word = sa.String(40)
+Given = sa.String(255)
+"""An id that a provider or client gave."""
 Name = sa.Text()
 Json = sa.Text()
 
@@ -157,6 +159,21 @@ requests = sa.Table(
     sa.Index("ix_requests_key_id_id", "key_id", "id"),
     sa.Index("ix_requests_model_id", "model", "id"),
     sa.Index("ix_requests_open", "id", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'")),
+)
+
+kept = sa.Table(
+    "kept",
+    metadata,
+    _column("kind", Word, primary_key=True),
+    _column("key_id", Id, primary_key=True),
+    _column("id", Given, primary_key=True),
+    _column("account_id", Id),
+    _column("provider", Name),
+    _column("model", Name),
+    _column("created_at", Big, 0),
+    _column("previous_id", Given),
+    sa.Column("value", sa.LargeBinary(), nullable=False),
+    sa.Index("ix_kept_created_at", "created_at"),
 )
 
 jobs = sa.Table(

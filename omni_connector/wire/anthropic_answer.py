@@ -40,6 +40,7 @@ from omni_connector.wire.anthropic_words import (
     CITATIONS,
     CUSTOM_INPUT,
     FINISH,
+    FOREIGN_PAGE,
     NAME,
     NO_OPAQUE,
     REDACTED,
@@ -284,9 +285,16 @@ class _BlockWriter:
         return [*opening, self._delta("text_delta", "text", text)]
 
     def _annotation(self, value: Json) -> list[Json]:
-        """Citations of other formats have no place here: a web citation would need the vendor's encrypted index."""
-        if self._part.kind != "text" or value.get("type") not in CITATIONS:
+        """Pages that other formats cite are told as search results. The vendor's encrypted index has our seal in its place, so that
+        a returning one is known; documents have no address that this format could name."""
+        if self._part.kind != "text":
             return []
+        if value.get("type") not in CITATIONS:
+            inner = value.get("url_citation")
+            page = inner if isinstance(inner, dict) else value
+            if not isinstance(page.get("url"), str):
+                return []
+            value = _search_result(page, self._origin)
         opening = [] if self.opened else [self._start({"type": "text", "text": ""})]
         return [*opening, self._delta("citations_delta", "citation", value)]
 
@@ -313,6 +321,17 @@ class _BlockWriter:
         if block.get("type") == "compaction":
             return [self._start({**block, "content": None}), self._delta("compaction_delta", "content", block.get("content"))]
         return [self._start(block)]
+
+
+def _search_result(page: Json, origin: Origin | None) -> Json:
+    title, text = page.get("title"), page.get("cited_text")
+    return {
+        "type": "web_search_result_location",
+        "cited_text": text if isinstance(text, str) else "",
+        "encrypted_index": seal(Opaque(FOREIGN_PAGE, "", origin)),
+        "title": title if isinstance(title, str) else None,
+        "url": page["url"],
+    }
 
 
 _CUSTOM_HEAD = f'{{"{CUSTOM_INPUT}":"'

@@ -43,7 +43,11 @@ def optional_object(owner: Json, key: str, path: str) -> Json | None:
 
 def rest(owner: Json, *known: str) -> Json:
     """The fields we have no word for."""
-    return {key: value for key, value in owner.items() if key not in known}
+    left: Json = {}
+    for key in owner:
+        if key not in known:
+            left[key] = owner[key]
+    return left
 
 
 # ---------------------------------------------------------------- Content
@@ -59,7 +63,15 @@ def _parse_blocks(content: Any, path: str, parsers: Mapping[str, Callable[[Json,
         return (TextPart(content),)
     if not isinstance(content, list):
         raise wrong(path, f"must be a string or a list of content blocks, got {kind_of(content)}", "Send text or blocks")
-    return tuple(_parse_block(block, f"{path}.{number}", parsers) for number, block in enumerate(content))
+    return tuple([_plain(block) or _parse_block(block, f"{path}.{number}", parsers) for number, block in enumerate(content)])
+
+
+def _plain(block: Any) -> TextPart | None:
+    """The block that a long history has most of, read in short; None for all others."""
+    if isinstance(block, dict) and len(block) == 2 and block.get("type") == "text":
+        text = block.get("text")
+        return TextPart(text) if isinstance(text, str) else None
+    return None
 
 
 def _parse_block(block: Any, path: str, parsers: Mapping[str, Callable[[Json, str], Part]]) -> Part:

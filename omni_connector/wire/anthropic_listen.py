@@ -46,7 +46,7 @@ class Listener:
         self.finish: Finish | None = None
         self.error: GatewayError | None = None
         self.ended = False
-        """message_stop was seen in the bytes fed so far."""
+        """message_stop was seen in the bytes fed so far, or after `close` the stop reason."""
         self.output_chars = 0
         """Characters of text, thoughts and tool arguments."""
         self.first_output = False
@@ -77,10 +77,12 @@ class Listener:
             self._event(line)
 
     def close(self) -> None:
-        """End of the bytes: a last line without its end counts."""
+        """End of the bytes: a last line without its end counts, and so does an answer that told its reason but no message_stop."""
         line, self._pieces = b"".join(self._pieces), []
         if line[:5] == b"data:":
             self._line(line)
+        if self.finish is not None and self.error is None:
+            self._end()
 
     def whole(self, body: Json | bytes) -> None:
         """The same from a whole answer, as bytes or decoded JSON."""
@@ -108,7 +110,7 @@ class Listener:
     def _delta(self, line: bytes) -> None:
         try:
             delta = _DELTA.decode(line[5:]).delta
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         self._count(len(delta.text) + len(delta.thinking) + len(delta.partial_json))
 

@@ -8,20 +8,23 @@ Requests that came in this format keep their own words for thinking and sampling
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omni_connector.chat import ChatRequest, Json, Rendered, Target, Thinking, Tool
 from omni_connector.errors import bad_request
 from omni_connector.wire.anthropic_parse import thinking_block
+from omni_connector.wire.anthropic_thinking import refused_sampling, render_thinking
 from omni_connector.wire.anthropic_turns import Turns
-from omni_connector.wire.anthropic_words import CUSTOM_INPUT, EFFORT_BUDGET, MIN_BUDGET, NAME, effort_of
+from omni_connector.wire.anthropic_words import CUSTOM_INPUT, NAME
 
 DEFAULT_MAX_TOKENS = 8192
 """The API demands `max_tokens`; this is it when neither the caller nor the catalogue knows one."""
 
 TOOL_CHOICE: Mapping[str, str] = {"auto": "auto", "required": "any", "none": "none", "named": "tool"}
 SERVICE_TIER: Mapping[str, str] = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+MAX_MARKS = 4
+"""Most blocks with `cache_control` the API takes in a request (its documentation of prompt caching)."""
 JSON_ONLY = "Answer with one JSON object only."
 
 _UNKNOWN_SAMPLING = ("min_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
@@ -54,12 +57,21 @@ class _Body:
         body |= self._output()
         body |= self._sampling()
         body |= self._rest()
+        if not self._own:
+            self._keep_last_marks()
         if request.stream:
             body["stream"] = True
         return Rendered({**self._extra, **body}, tuple(self._dropped))
 
     def _drop(self, name: str) -> None:
         self._dropped[name] = None
+
+    def _keep_last_marks(self) -> None:
+        """The last cache markers stay: each stands for all that comes before it, in the order tools, system, messages."""
+        marked = [block for key in ("tools", "system", "messages") for block in _marked(self._body.get(key))]
+        for block in marked[:-MAX_MARKS]:
+            del block["cache_control"]
+            self._drop("cache_control")
 
     def _max_tokens(self) -> int:
         wanted, most = self._request.max_tokens, self._target.max_output
@@ -190,40 +202,7 @@ class _Body:
         return raw or thinking_block(thinking), thinking.effort
 
     def _foreign_thinking(self, thinking: Thinking) -> tuple[Json | None, str | None]:
-        features = self._target.features
-        if thinking.enabled is False or thinking.effort == "none" or thinking.budget == 0:
-            return {"type": "disabled"}, None
-        effort = thinking.effort
-        if effort is not None and effort not in EFFORT_BUDGET:
-            self._drop(f"reasoning effort {effort}")
-            effort = None
-        if not (thinking.enabled or thinking.adaptive or thinking.budget or effort):
-            return None, None
-        keeps_budget = thinking.budget is not None and effort is None and "no_thinking_budget" not in features
-        if "adaptive_thinking" in features and not keeps_budget:
-            effort = effort or (None if thinking.budget is None else effort_of(thinking.budget))
-            block: Json = {"type": "adaptive"}
-            effort = "low" if effort == "minimal" else effort
-        else:
-            block, effort = self._budget(thinking, effort), (effort if "effort" in features else None)
-        if block and thinking.show is not None:
-            block["display"] = "omitted" if thinking.show == "omitted" else "summarized"
-        return block or None, effort
-
-    def _budget(self, thinking: Thinking, effort: str | None) -> Json:
-        """`budget_tokens` within [1024, max_tokens). A budget made from an effort leaves a quarter for the answer."""
-        most = self._body["max_tokens"] - 1
-        if most < MIN_BUDGET:
-            self._drop("thinking (max_tokens is too small)")
-            return {}
-        if thinking.budget is not None:
-            budget = max(MIN_BUDGET, min(thinking.budget, most))
-            if budget != thinking.budget:
-                self._drop(f"thinking budget {thinking.budget} (as {budget})")
-        else:
-            wanted = EFFORT_BUDGET[effort or "medium"]
-            budget = max(MIN_BUDGET, min(wanted, (most + 1) * 3 // 4))
-        return {"type": "enabled", "budget_tokens": budget}
+        return render_thinking(thinking, self._target.features, self._body["max_tokens"], self._dropped)
 
     # ------------------------------------------------------------ Everything else
 
@@ -246,20 +225,11 @@ class _Body:
         if chosen.get("temperature", 0) > 1:
             chosen["temperature"] = 1.0
             self._drop("temperature (capped to 1.0)")
-        for name in self._refused_sampling(chosen):
+        thinks = self._body.get("thinking", {"type": "disabled"})["type"] != "disabled"
+        for name in refused_sampling(chosen, self._target.features, thinks=thinks, own=self._own):
             del chosen[name]
             self._drop(name)
         return chosen
-
-    def _refused_sampling(self, chosen: Json) -> list[str]:
-        """Which of the chosen fields the API refuses: with thinking only temperature 1 and top_p of at least 0.95 are
-        allowed; current models take temperature or top_p, not both (upstreams.md §2)."""
-        if "no_sampling" in self._target.features:
-            return list(chosen)
-        if self._body.get("thinking", {"type": "disabled"})["type"] != "disabled":
-            allowed = {"temperature": chosen.get("temperature") == 1, "top_p": chosen.get("top_p", 0) >= 0.95}
-            return [name for name in chosen if not allowed.get(name, False)]
-        return ["top_p"] if "temperature" in chosen and "top_p" in chosen and not self._own else []
 
     def _rest(self) -> Json:
         request = self._request
@@ -294,3 +264,11 @@ class _Body:
             metadata = None
         block = {**(metadata or {}), **({} if user is None else {"user_id": user})}
         return {"metadata": block} if block else {}
+
+
+def _marked(value: Any) -> Iterator[Json]:
+    """Blocks with a cache marker, in order, those inside tool results before the block itself."""
+    for block in value if isinstance(value, list) else ():
+        yield from _marked(block.get("content"))
+        if "cache_control" in block:
+            yield block

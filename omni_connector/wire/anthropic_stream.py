@@ -93,10 +93,12 @@ class ResponseParser:
         return out
 
     def close(self) -> list[Event]:
-        """End of input. Adds no `Ended`: a stream without message_stop was cut."""
+        """End of the bytes. Without message_stop and without a stop reason no `Ended` comes: the answer was cut."""
         out: list[Event] = []
         for event in self._decoder.close():
             self._server_event(event, out)
+        if self._finished and not self._over:
+            self._end(out)
         return out
 
     def whole(self, body: Json | bytes) -> list[Event]:

@@ -28,7 +28,8 @@ from omni_connector.chat import (
     ToolResultPart,
 )
 from omni_connector.errors import bad_request
-from omni_connector.wire.anthropic_words import CITATIONS, NAME, NO_OPAQUE, REDACTED, SIGNATURE, to_input, to_wire_id
+from omni_connector.wire.anthropic_words import CITATIONS, NAME, NO_OPAQUE, REDACTED, SIGNATURE, is_foreign_page, to_input, to_wire_id
+from omni_connector.wire.foreign import left_out
 
 _OPENING = "(The conversation begins with the assistant's words.)"
 """Put before an assistant's opening turn, which this API does not allow."""
@@ -95,7 +96,10 @@ class Turns:
 
     def _instruct(self, blocks: list[Json]) -> None:
         """Instructions in mid-conversation: kept as such where the model knows the role, else marked text in a user turn."""
-        calls_open = bool(self.turns) and any(block["type"] == "tool_use" for block in self.turns[-1]["content"])
+        if not self.turns:  # what stood before it said nothing
+            self.system += blocks
+            return
+        calls_open = any(block["type"] == "tool_use" for block in self.turns[-1]["content"])
         if "mid_system" in self._target.features and not calls_open:
             self._add("system", blocks, {})
             return
@@ -147,7 +151,7 @@ class Turns:
             case ForeignPart():
                 if part.wire == NAME:
                     return [part.value]
-                self._drop(str(part.value.get("type", "foreign block")))
+                self._drop(left_out(part, "assistant" if assistant else "user", path))
                 return []
             case _:
                 assert_never(part)
@@ -161,7 +165,7 @@ class Turns:
         if not (part.text if self._own else part.text.strip()):
             return []
         block: Json = {"type": "text", "text": part.text}
-        citations = [one for one in part.citations if self._own or one.get("type") in CITATIONS]
+        citations = [one for one in part.citations if (self._own or one.get("type") in CITATIONS) and not is_foreign_page(one)]
         if len(citations) < len(part.citations):
             self._drop("citations")
         if citations:

@@ -1,7 +1,6 @@
 """The vocabulary of Anthropic's Messages format: names, maps and the small conversions both directions share.
 
-Sources: reference of the Messages API as typed by the vendor's SDK 2.11 (stop reasons, usage, error types); the table of
-effort levels is the convention of existing gateways, not of a vendor.
+Sources: reference of the Messages API as typed by the vendor's SDK 2.11 (stop reasons, usage, error types).
 """
 
 from __future__ import annotations
@@ -48,26 +47,19 @@ STOP_REASON: Mapping[Finish, str] = {
 }
 
 CITATIONS = ("char_location", "page_location", "content_block_location", "web_search_result_location", "search_result_location")
-"""Types of citations that belong to this format; those of other formats have no place in it."""
+"""Types of citations that belong to this format."""
+FOREIGN_PAGE = "foreign.page"
+"""Opaque kind: stands for the `encrypted_index` of a page that another format's provider cited."""
 
-EFFORT_BUDGET: Mapping[str, int] = {
-    "none": 0,
-    "minimal": 512,
-    "low": 1024,
-    "medium": 8192,
-    "high": 24576,
-    "xhigh": 32768,
-    "max": 128000,
-}
-"""Effort level → tokens to think with, and (see `effort_of`) back."""
+
+def is_foreign_page(citation: Json) -> bool:
+    """Whether it is one that we wrote: the vendor would refuse it."""
+    index = citation.get("encrypted_index")
+    return isinstance(index, str) and index.startswith(ENVELOPE)
+
 
 MIN_BUDGET = 1024
 """Least `budget_tokens` the API accepts."""
-
-
-def effort_of(budget: int) -> str:
-    """Tokens → the lowest level that reaches them; above "xhigh": "max"."""
-    return next((effort for effort, tokens in EFFORT_BUDGET.items() if budget <= tokens), "max")
 
 
 # ---------------------------------------------------------------- JSON
@@ -211,7 +203,14 @@ def to_usage(raw: Any) -> Usage | None:
             for name, key in _COUNTS.items():
                 counts[name] = (counts[name] or 0) + (_count(step.get(key)) or 0)
     reasoning = _count(details.get("thinking_tokens")) if isinstance(details, dict) else None
-    return Usage(**counts, reasoning=reasoning, raw=raw)
+    cached, run = raw.get("cache_creation"), raw.get("server_tool_use")
+    return Usage(
+        **counts,
+        reasoning=reasoning,
+        raw=raw,
+        cache_write_1h=_count(cached.get("ephemeral_1h_input_tokens")) if isinstance(cached, dict) else None,
+        web_searches=_count(run.get("web_search_requests")) if isinstance(run, dict) else None,
+    )
 
 
 def from_usage(usage: Usage | None) -> Json:
@@ -229,6 +228,11 @@ def from_usage(usage: Usage | None) -> Json:
         block.update({key: raw[key] for key in block if _count(raw.get(key)) is not None})
     if usage.reasoning is not None:
         block["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    if usage.cache_write_1h is not None:
+        short = max(0, (usage.cache_write or 0) - usage.cache_write_1h)
+        block["cache_creation"] = {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": usage.cache_write_1h}
+    if usage.web_searches is not None:
+        block["server_tool_use"] = {"web_search_requests": usage.web_searches, "web_fetch_requests": 0}
     if "input_tokens" in raw:
         block.update({key: raw[key] for key in _RAW_USAGE if raw.get(key) is not None})
     return block

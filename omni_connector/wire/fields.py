@@ -26,9 +26,7 @@ def wrong(param: str, value: Any, wanted: str) -> GatewayError:
 
 def integer(value: Any) -> int | None:
     """A JSON integer (2 or 2.0), else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
+    if type(value) is int:
         return value
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
@@ -53,18 +51,24 @@ class Fields:
     def has(self, key: str) -> bool:
         return self._left.get(key) is not None
 
+    def spent(self) -> bool:
+        """Whether nothing is left to be taken."""
+        return not self._left
+
     def take(self, key: str) -> Any:
         return self._left.pop(key, None)
 
     def string(self, key: str) -> str | None:
-        value = self.take(key)
+        value = self._left.pop(key, None)
         if value is None or isinstance(value, str):
             return value
         raise wrong(self.path(key), value, "a string")
 
     def required(self, key: str, example: str) -> str:
         """A string that must be there and not be empty."""
-        value = self.string(key)
+        value = self._left.pop(key, None)
+        if not isinstance(value, str) and value is not None:
+            raise wrong(self.path(key), value, "a string")
         if not value:
             path = self.path(key)
             raise bad_request(f"`{path}` is missing or empty. Add it, for example {example}.", path)
@@ -96,13 +100,13 @@ class Fields:
         return value
 
     def object(self, key: str) -> Json | None:
-        value = self.take(key)
+        value = self._left.pop(key, None)
         if value is None or isinstance(value, dict):
             return value
         raise wrong(self.path(key), value, "an object")
 
     def items(self, key: str) -> list[Any] | None:
-        value = self.take(key)
+        value = self._left.pop(key, None)
         if value is None or isinstance(value, list):
             return value
         raise wrong(self.path(key), value, "a list")
@@ -113,4 +117,6 @@ class Fields:
 
     def rest(self) -> Json:
         """What nobody took."""
+        if not self._left:
+            return {}
         return {key: value for key, value in self._left.items() if value is not None}

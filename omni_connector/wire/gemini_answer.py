@@ -40,6 +40,7 @@ from omni_connector.wire.gemini_errors import render_error
 from omni_connector.wire.gemini_notes import OWN_NOTE, from_chat_logprobs, grounding_of
 from omni_connector.wire.gemini_signatures import NO_OPAQUE, SIGNATURE, signature_of
 from omni_connector.wire.gemini_words import CANDIDATE_EXTRAS, FINISH, FINISH_REASON, NAME, dumps, from_usage
+from omni_connector.wire.pictures import pictures_of, to_gemini
 
 _HEAD_EXTRAS = ("createTime", "promptFeedback", "modelStatus")
 
@@ -163,7 +164,10 @@ class ResponseRenderer:
     def _part_start(self, event: PartStart) -> list[Json]:
         self._parts[event.index] = _Part(event)
         self._choice(event.choice)
-        return self._say(event.choice, event.value) if event.kind == "foreign" and event.name == NAME else []
+        if event.kind != "foreign":
+            return []
+        parts = [event.value] if event.name == NAME else map(to_gemini, pictures_of(event.name, event.value))
+        return [chunk for part in parts for chunk in self._say(event.choice, part)]
 
     def _delta(self, part: _Part, text: str) -> list[Json]:
         if part.start.kind == "tool_call":

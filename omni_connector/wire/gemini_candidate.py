@@ -19,7 +19,7 @@ from omni_connector.chat import (
     PartStart,
 )
 from omni_connector.wire.gemini_calls import CUSTOM_INPUT, make_id, to_arguments
-from omni_connector.wire.gemini_notes import merge_logprobs, sources_of, to_chat_logprobs
+from omni_connector.wire.gemini_notes import merged, sources_of, to_chat_logprobs
 from omni_connector.wire.gemini_partial import PartialArguments
 from omni_connector.wire.gemini_signatures import SIGNATURE
 from omni_connector.wire.gemini_words import FINISH_NUMBERS, NAME, camel, dumps, finish_of, word_of
@@ -63,7 +63,7 @@ class Candidate:
                 self._part(camel(part))
         for key, value in candidate.items():
             if key not in _FIELDS and value is not None:
-                self._extra[key] = merge_logprobs(self._extra.get(key), value) if key == "logprobsResult" else value
+                self._extra[key] = merged(key, self._extra.get(key), value)
         self.word = word_of(candidate.get("finishReason"), FINISH_NUMBERS) or self.word
 
     def end(self, events: list[Event]) -> Finished:

@@ -8,7 +8,7 @@ Parts that only this format knows (executableCode, video, toolCall, …) become 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from omni_connector.chat import ForeignPart, Json, MediaPart, Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
@@ -70,12 +70,13 @@ class Contents:
         given = fields.string("role")
         parts = self._parts(fields, at)
         role = _role(given, parts, at)
-        results = any(isinstance(part, ToolResultPart) for part in parts)
+        kinds = {type(part) for part in parts}
+        results = ToolResultPart in kinds
         if role == "assistant" and results:
             raise bad_request(f"`{at}` has the role model and a functionResponse. Send results with the role user.", f"{at}.role")
-        if role == "user" and any(isinstance(part, ToolCallPart) for part in parts):
+        if role == "user" and ToolCallPart in kinds:
             raise bad_request(f"`{at}` has the role {given} and a functionCall. Send calls with the role model.", f"{at}.role")
-        if role == "user" and results and all(isinstance(part, ToolResultPart) for part in parts):
+        if role == "user" and results and len(kinds) == 1:
             return Message("tool", parts, extra=fields.rest())
         return Message(role, parts, extra=fields.rest())
 
@@ -86,7 +87,9 @@ class Contents:
             return ()
         if not isinstance(parts, list):
             raise wrong(f"{at}.parts", parts, "a list of parts")
-        return tuple(piece for number, part in enumerate(parts) for piece in self._part(part, f"{at}.parts[{number}]"))
+        return tuple(
+            [piece for number, part in enumerate(parts) for piece in _plain_text(part) or self._part(part, f"{at}.parts[{number}]")]
+        )
 
     def _part(self, value: Any, at: str) -> tuple[Part, ...]:
         if isinstance(value, str):
@@ -94,14 +97,11 @@ class Contents:
         if not isinstance(value, dict):
             raise bad_request(f'`{at}` must be a part such as {{"text": "…"}}, not {name_of(value)}.', at)
         part = camel(value)
-        parsers: dict[str, Callable[[Json, str], tuple[Part, ...]]] = {
-            "functionCall": self._call,
-            "functionResponse": self._result,
-            "inlineData": _inline,
-            "fileData": _file,
-            "text": _text,
-        }
-        for key, parse in parsers.items():
+        if part.get("functionCall") is not None:
+            return self._call(part, at)
+        if part.get("functionResponse") is not None:
+            return self._result(part, at)
+        for key, parse in _PARSERS.items():
             if part.get(key) is not None:
                 return parse(part, at)
         return (ForeignPart(NAME, part),) if any(item is not None for item in part.values()) else ()
@@ -169,7 +169,11 @@ def _inner(part: Json, key: str, at: str) -> Fields:
 
 
 def _rest(part: Json, *known: str) -> Json:
-    return {key: value for key, value in part.items() if key not in known and value is not None}
+    left: Json = {}
+    for key, value in part.items():
+        if key not in known and value is not None:
+            left[key] = value
+    return left
 
 
 def _signature(part: Json, at: str) -> str:
@@ -180,6 +184,12 @@ def _signature(part: Json, at: str) -> str:
 
 
 # ---------------------------------------------------------------- Text and media
+
+
+def _plain_text(part: Any) -> tuple[Part, ...]:
+    """The part that a long history has most of, read in short; () for all others."""
+    text = part.get("text") if isinstance(part, dict) and len(part) == 1 else None
+    return (TextPart(text),) if isinstance(text, str) and text else ()
 
 
 def _text(part: Json, at: str) -> tuple[Part, ...]:
@@ -219,6 +229,9 @@ def _file(part: Json, at: str) -> tuple[Part, ...]:
     if _STORED.match(uri) or "://" not in uri:
         return (MediaPart(kind, media_type, file_id=uri, name=name, extra=extra),)
     return (MediaPart(kind, media_type, url=uri, name=name, extra=extra),)
+
+
+_PARSERS: Mapping[str, Callable[[Json, str], tuple[Part, ...]]] = {"inlineData": _inline, "fileData": _file, "text": _text}
 
 
 def _kind(media_type: str, uri: str) -> MediaKind | None:

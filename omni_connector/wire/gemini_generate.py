@@ -23,7 +23,6 @@ from __future__ import annotations
 from omni_connector.wire.gemini_answer import ArrayRenderer, ResponseRenderer
 from omni_connector.wire.gemini_errors import parse_error, render_error
 from omni_connector.wire.gemini_listen import Listener
-from omni_connector.wire.gemini_media import needs_bytes
 from omni_connector.wire.gemini_parse import parse_request
 from omni_connector.wire.gemini_render import render_request
 from omni_connector.wire.gemini_stream import ResponseParser
@@ -38,7 +37,6 @@ __all__ = [
     "Listener",
     "ResponseParser",
     "ResponseRenderer",
-    "needs_bytes",
     "parse_error",
     "parse_request",
     "path",

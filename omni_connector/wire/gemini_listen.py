@@ -20,6 +20,7 @@ _MARKS = re.compile(
     rb'"(?:finishReason|finish_reason|error|promptFeedback|prompt_feedback|functionCall|function_call|groundingMetadata|citationMetadata)"'
 )
 _OUTPUT = re.compile(rb'"(?:inlineData|inline_data|executableCode|codeExecutionResult|toolCall)"')
+_COUNT = b'TokenCount"'
 _BACKSLASH = 0x5C
 
 
@@ -27,7 +28,21 @@ class Listener:
     """Keeps its attributes up to date while bytes pass. The format has no terminal event: `finish` is known when its reason
     was seen, and `ended` becomes true in `close`, at the end of the bytes."""
 
-    __slots__ = ("_calls", "_frames", "_told", "_usage", "ended", "error", "finish", "first_output", "output_chars")
+    __slots__ = (
+        "_answered",
+        "_calls",
+        "_feedback",
+        "_frames",
+        "_stated",
+        "_told",
+        "_usage",
+        "_words",
+        "ended",
+        "error",
+        "finish",
+        "first_output",
+        "output_chars",
+    )
 
     def __init__(self) -> None:
         self.finish: Finish | None = None
@@ -41,6 +56,13 @@ class Listener:
         self._told = b""
         """The last chunk with a usage that nobody asked for yet."""
         self._calls: set[int] = set()
+        self._feedback = False
+        """The prompt was spoken of, which without any candidate means that it was blocked."""
+        self._answered = False
+        self._words: dict[int, str] = {}
+        """Candidate → its last finish reason."""
+        self._stated = 0
+        """How many counts stand in `_told`."""
 
     @property
     def usage(self) -> Usage | None:
@@ -58,6 +80,8 @@ class Listener:
         """End of the bytes: what had its finish reason is complete."""
         for text in self._frames.close():
             self._hear(text)
+        if self.finish is None and self._feedback and not self._answered:
+            self.finish = Finish.FILTER
         if self.finish is not None and self.error is None:
             self.ended = True
 
@@ -68,10 +92,10 @@ class Listener:
         for chunk in chunks:
             self._read(chunk)
             self._use(chunk)
-        if self.error is None and not any(chunk.get("candidates") or chunk.get("promptFeedback") for chunk in chunks):
+        told = any(map(_has_candidate, chunks))
+        if self.error is None and not told and not any(isinstance(chunk.get("promptFeedback"), dict) for chunk in chunks):
             self.error = GatewayError(Kind.UPSTREAM_FAILED, "The provider answered without a candidate.")
         if self.error is None:
-            told = any(chunk.get("candidates") for chunk in chunks)
             self.finish = self.finish or (finish_of(None, 0 in self._calls) if told else Finish.FILTER)
             self.first_output = self.ended = True
 
@@ -81,12 +105,17 @@ class Listener:
         if self.error is not None:
             return
         if b'"usageMetadata"' in text or b'"usage_metadata"' in text:
-            self._told = text
+            stated = text.count(_COUNT)
+            if stated < self._stated:
+                # It states less than the one before, whose counts still hold.
+                _ = self.usage
+            self._told, self._stated = text, stated
         if _MARKS.search(text) is not None:
             chunk = loads_chunk(text)
             if chunk is not None:
                 self._read(_opened(chunk))
             return
+        self._answered = self._answered or b'"candidates"' in text
         found = _TEXT.search(text)
         if found is None:
             self.first_output = self.first_output or _OUTPUT.search(text) is not None
@@ -120,10 +149,13 @@ class Listener:
         candidates = chunk.get("candidates")
         for position, candidate in enumerate(candidates if isinstance(candidates, list) else ()):
             if isinstance(candidate, dict):
+                self._answered = True
                 self._candidate(camel(candidate), position)
         feedback = chunk.get("promptFeedback")
-        if not candidates and isinstance(feedback, dict) and word_of(camel(feedback).get("blockReason"), BLOCK_NUMBERS):
-            self.finish = Finish.FILTER
+        if isinstance(feedback, dict):
+            self._feedback = True
+            if not self._answered and word_of(camel(feedback).get("blockReason"), BLOCK_NUMBERS):
+                self.finish = Finish.FILTER
 
     def _candidate(self, candidate: Json, position: int) -> None:
         index = candidate.get("index")
@@ -134,16 +166,20 @@ class Listener:
             if isinstance(part, dict):
                 self._part(camel(part), number)
         word = word_of(candidate.get("finishReason"), FINISH_NUMBERS)
-        if word is not None and (self.finish is None or number == 0):
+        if word is not None:
             self.first_output = True
-            self.finish = finish_of(word, number in self._calls)
+            self._words[number] = word
+        if number in self._words and (self.finish is None or number == min(self._words)):
+            # Some models say STOP in every chunk, also before their calls.
+            self.finish = finish_of(self._words[number], number in self._calls)
 
     def _part(self, part: Json, number: int) -> None:
         text, call = part.get("text"), part.get("functionCall")
         if isinstance(text, str):
             self._add(len(text))
         elif isinstance(call, dict):
-            self._calls.add(number)
+            if isinstance(call.get("name"), str) and call["name"]:
+                self._calls.add(number)
             self.first_output = True
             self.output_chars += _length(camel(call))
         elif part:
@@ -153,6 +189,11 @@ class Listener:
         usage = to_usage(chunk.get("usageMetadata"))
         if usage is not None:
             self._usage = usage if self._usage is None else self._usage.merged(usage)
+
+
+def _has_candidate(chunk: Json) -> bool:
+    candidates = chunk.get("candidates")
+    return isinstance(candidates, list) and any(isinstance(candidate, dict) for candidate in candidates)
 
 
 def _length(call: Json) -> int:

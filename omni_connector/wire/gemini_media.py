@@ -1,13 +1,13 @@
-"""Images, documents and sounds for Gemini, and which of them must be fetched first: this API takes bytes, and addresses only
-where the provider's row says so (feature "url_images")."""
+"""Images, documents and sounds for Gemini. Of requests in other formats this API takes bytes (`media_urls` says which must be
+fetched first), and addresses only where it reads them itself or the provider's row says so (feature "url_images")."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set
 
-from omni_connector.chat import ChatRequest, Json, MediaPart, ToolResultPart
+from omni_connector.chat import Json, MediaPart
 from omni_connector.errors import bad_request
-from omni_connector.wire.gemini_words import NAME
 
 _MAGIC = (
     ("iVBOR", "image/png"),
@@ -17,21 +17,15 @@ _MAGIC = (
     ("JVBERi0", "application/pdf"),
 )
 """First letters of base64 data → media type, for what came without one."""
+_OWN_ADDRESSES = re.compile(
+    r"https://generativelanguage\.googleapis\.com/|https://(?:(?:www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECASE
+)
 _FALLBACK = {"image": "image/png", "document": "application/pdf", "audio": "audio/wav"}
 
 
-def needs_bytes(request: ChatRequest) -> list[str]:
-    """The addresses (http, https) whose bytes must stand in the request before it can be rendered for a target without
-    "url_images"; each once, in order. A request of this format keeps its addresses: its provider reads them itself."""
-    if request.wire == NAME:
-        return []
-    urls: dict[str, None] = {}
-    for message in request.messages:
-        for part in message.parts:
-            for piece in part.parts if isinstance(part, ToolResultPart) else (part,):
-                if isinstance(piece, MediaPart) and piece.url is not None and piece.url.lower().startswith(("http://", "https://")):
-                    urls[piece.url] = None
-    return list(urls)
+def reads_itself(url: str) -> bool:
+    """Addresses that this API's providers read whoever sends them: files of their own store, and YouTube."""
+    return _OWN_ADDRESSES.match(url) is not None
 
 
 def render_media(part: MediaPart, at: str, features: Set[str], own: bool) -> Json:
@@ -43,7 +37,7 @@ def render_media(part: MediaPart, at: str, features: Set[str], own: bool) -> Jso
             raise bad_request(f"`{at}` names a file of another provider's account. Send the content itself.", at)
         return {"fileData": _typed(part, {"fileUri": part.file_id}, own)}
     if part.url is not None:
-        if not own and "url_images" not in features:
+        if not own and "url_images" not in features and not reads_itself(part.url):
             raise bad_request(f"`{at}` is an address, which this provider does not fetch. Send the content as base64.", at)
         return {"fileData": _typed(part, {"fileUri": part.url}, own)}
     data = part.data or ""

@@ -13,6 +13,7 @@ from omni_connector.chat import Json
 
 OWN_NOTE = "grounding"
 """`type` of the annotations made here: their metadata is there as a whole, so they are not written again for Gemini clients."""
+_LISTS = {"logprobsResult": ("chosenCandidates", "topCandidates"), "citationMetadata": ("citationSources", "citations")}
 _SOURCES = ("web", "maps", "retrievedContext", "image")
 """Kinds of a grounding chunk; each has `uri` and `title`."""
 
@@ -54,30 +55,39 @@ def _note(found: dict[str, Json], url: Any, title: Any, text: str | None) -> Non
     found.setdefault(url, note)
 
 
+def merged(field: str, known: Any, new: Any) -> Any:
+    """A candidate's field in several chunks of a stream → one value: sources and probabilities add up, of others the last counts."""
+    if not isinstance(known, dict) or not isinstance(new, dict):
+        return new
+    lists = _LISTS.get(field)
+    if lists is None:
+        return {**known, **new} if field == "groundingMetadata" else new
+    out = {**known, **new}
+    for key in lists:
+        if isinstance(known.get(key), list) and isinstance(new.get(key), list):
+            fresh = new[key] if field == "logprobsResult" else [one for one in new[key] if one not in known[key]]
+            out[key] = [*known[key], *fresh]
+    return out
+
+
 def grounding_of(notes: Iterable[Json]) -> Json | None:
-    """Citations of other formats → `groundingMetadata`; None when none has an address."""
+    """Citations of other formats → `groundingMetadata`: pages by their address, documents (files, places in what was sent) by their
+    name; None when none has either."""
     chunks: dict[str, Json] = {}
     for note in notes:
         inner = note.get("url_citation")
         source = inner if isinstance(inner, dict) else note
         url, title = source.get("url"), source.get("title")
+        name = source.get("filename") or source.get("document_title")
         if isinstance(url, str) and url:
             chunks.setdefault(url, {"web": {"uri": url, "title": title if isinstance(title, str) and title else url}})
+        elif isinstance(name, str) and name:
+            text = source.get("cited_text")
+            chunks.setdefault(f" {name}", {"retrievedContext": {"title": name, **({"text": text} if isinstance(text, str) else {})}})
     return {"groundingChunks": list(chunks.values())} if chunks else None
 
 
 # ---------------------------------------------------------------- Token probabilities
-
-
-def merge_logprobs(known: Any, new: Any) -> Any:
-    """`logprobsResult` of several chunks → one: the lists grow."""
-    if not isinstance(known, dict) or not isinstance(new, dict):
-        return new
-    out = {**known, **new}
-    for key in ("chosenCandidates", "topCandidates"):
-        if isinstance(known.get(key), list) and isinstance(new.get(key), list):
-            out[key] = [*known[key], *new[key]]
-    return out
 
 
 def to_chat_logprobs(result: Any) -> Json | None:

@@ -31,8 +31,10 @@ def signature_of(opaques: Iterable[Opaque]) -> str:
 
 def open_signature(text: str) -> tuple[Opaque, ...]:
     """A client's `thoughtSignature` → opaque values. A placeholder is none; a torn envelope of ours fits no origin."""
+    if not text:
+        return ()
     plain = text.replace("/", "_").replace("+", "-")
-    if not text or plain in _PLACEHOLDERS:
+    if plain in _PLACEHOLDERS:
         return ()
     if not text.startswith(SEALED_HEAD):
         return (Opaque(SIGNATURE, text),)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from omni_connector.chat import Json, Thinking
-from omni_connector.wire.gemini_words import EFFORT_BUDGET, effort_of, generation
+from omni_connector.chat import EFFORT_BUDGET, Json, Thinking, effort_of
+from omni_connector.wire.gemini_words import generation
 
 _LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH")
 _LEVEL_OF = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH", "max": "HIGH"}
@@ -18,7 +18,7 @@ def render_thinking(thinking: Thinking | None, model: str, features: Set[str], o
     """`thinkingConfig`, {} for none. Thoughts are asked for whenever thinking is, unless the caller does not want to see them."""
     if thinking is None:
         return {}
-    way = _way(model, features)
+    way = way_of(model, features)
     if own:
         return _own(thinking, way)
     off = thinking.enabled is False or thinking.effort == "none" or thinking.budget == 0
@@ -36,7 +36,8 @@ def render_thinking(thinking: Thinking | None, model: str, features: Set[str], o
     return config if off or thinking.show == "omitted" else {**config, "includeThoughts": True}
 
 
-def _way(model: str, features: Set[str]) -> str | None:
+def way_of(model: str, features: Set[str]) -> str | None:
+    """ "level" or "budget"; None: nothing is known of how this model is told."""
     if "thinking_level" in features:
         return "level"
     if "thinking_budget" in features:

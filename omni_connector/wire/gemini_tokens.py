@@ -1,15 +1,42 @@
-"""`:countTokens`, both sides: a client's request → ChatRequest, a request for an upstream's own counter, and the answers."""
+"""`:countTokens`, both sides: a client's request → ChatRequest, a request for an upstream's own counter, and the answers.
+
+The same names as in `anthropic_tokens` and `openai_responses_tokens`; `counting` drives them.
+"""
 
 from __future__ import annotations
 
+import urllib.parse
 from typing import Any
 
 from omni_connector.chat import ChatRequest, Json, Rendered, Target
 from omni_connector.errors import bad_request
+from omni_connector.wire import views
 from omni_connector.wire.fields import integer, name_of, wrong
 from omni_connector.wire.gemini_parse import parse_request
 from omni_connector.wire.gemini_render import render_request
-from omni_connector.wire.gemini_words import camel, loads_object
+from omni_connector.wire.gemini_words import NAME, PATH, camel, loads_object
+
+__all__ = ["NAME", "has_words", "parse_count", "parse_count_request", "path", "render_count", "render_count_request", "same_format"]
+
+_INNER = ("generateContentRequest", "generate_content_request")
+
+
+def path(model: str) -> str:
+    """The upstream path below a provider's base URL."""
+    return f"{PATH}/{urllib.parse.quote(model.removeprefix('models/'), safe='')}:countTokens"
+
+
+def has_words(body: Json) -> bool:
+    """Is there anything that an upstream would count rather than refuse?"""
+    return any(body.get(name) for name in ("contents", *_INNER))
+
+
+def same_format(body: bytes, value: Json, model: str) -> bytes:
+    """A client's own body (`value` is what it holds) for an upstream of this format. The model stands in the URL; where the body
+    repeats it, both must name the same one."""
+    name = f"models/{model.removeprefix('models/')}"
+    inner = {key: value[key] for key in _INNER if isinstance(value.get(key), dict) and value[key].get("model") != name}
+    return views.splice(body, {key: {**old, "model": name} for key, old in inner.items()}) if inner else body
 
 
 def parse_count_request(body: Json) -> ChatRequest:

@@ -20,12 +20,14 @@ from omni_connector.chat import (
     Part,
     ReasoningPart,
     RefusalPart,
+    Role,
     Target,
     TextPart,
     ToolCallPart,
     ToolResultPart,
 )
 from omni_connector.errors import bad_request
+from omni_connector.wire.foreign import left_out
 from omni_connector.wire.gemini_calls import is_made_up, to_args, to_response, to_wire_name
 from omni_connector.wire.gemini_media import render_media
 from omni_connector.wire.gemini_signatures import NO_OPAQUE, SIGNATURE, SKIP
@@ -106,7 +108,7 @@ class Turns:
             if isinstance(part, ToolResultPart):
                 results.append((self._calls.get(part.call_id, len(self._calls)), self._result(part, f"{at}.content[{number}]", others)))
             else:
-                others += self._part(part, f"{at}.content[{number}]")
+                others += self._part(part, f"{at}.content[{number}]", message.role)
         if results:
             self._open("user", message.extra)
             self._results += results
@@ -122,9 +124,13 @@ class Turns:
             self.contents[-1].update(extra)
 
     def _add(self, role: str, parts: list[Json], extra: Json) -> None:
-        if parts:
-            self._open(role, extra)
-            self.contents[-1]["parts"] += parts
+        if not parts:
+            return
+        self._open(role, extra)
+        said = self.contents[-1]["parts"]
+        if said and _only_signature(parts[0]) and _can_be_signed(said[-1]):
+            said[-1]["thoughtSignature"] = parts.pop(0)["thoughtSignature"]
+        said += parts
 
     def _close_results(self) -> None:
         if self._results:
@@ -144,14 +150,14 @@ class Turns:
     def _parts(self, message: Message, at: str) -> list[Json]:
         out: list[Json] = []
         for number, part in enumerate(message.parts):
-            for piece in self._part(part, f"{at}.content[{number}]"):
+            for piece in self._part(part, f"{at}.content[{number}]", message.role):
                 if _only_signature(piece) and out and _can_be_signed(out[-1]):
                     out[-1]["thoughtSignature"] = piece["thoughtSignature"]
                 else:
                     out.append(piece)
         return out
 
-    def _part(self, part: Part, at: str) -> list[Json]:
+    def _part(self, part: Part, at: str, role: Role) -> list[Json]:
         match part:
             case TextPart():
                 return self._text(part)
@@ -168,7 +174,7 @@ class Turns:
             case ForeignPart():
                 if part.wire == NAME:
                     return [dict(part.value)]
-                self._drop(str(part.value.get("type", "foreign block"))[:60])
+                self._drop(left_out(part, role, at))
                 return []
             case _:
                 assert_never(part)
@@ -235,10 +241,7 @@ class Turns:
         name = to_wire_name(part.name or self._names.get(part.call_id) or part.call_id or "tool")
         result: Json = {**self._id(part.call_id), "name": name, "response": to_response("\n".join(texts), part.is_error)}
         media = [self._media(piece, at) for piece in part.parts if isinstance(piece, MediaPart)]
-        kept = [piece.value for piece in part.parts if isinstance(piece, ForeignPart) and piece.wire == NAME]
-        if len(texts) + len(media) + len(kept) < len(part.parts):
-            self._drop("tool_result.content (foreign)")
-        media += kept
+        media += [inner for piece in part.parts if isinstance(piece, ForeignPart) for inner in self._part(piece, at, "tool")]
         if media and (self._own or self._third or "function_response_media" in self._target.features):
             result["parts"] = media
         elif media:

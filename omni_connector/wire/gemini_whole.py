@@ -31,10 +31,10 @@ def accumulate(chunks: Iterable[Json]) -> Json:
 
 def _join(parts: list[Json], part: Json) -> None:
     last = parts[-1] if parts else {}
-    if "text" not in part:
+    if not isinstance(part.get("text"), str):
         parts.append(dict(part))
         return
-    grows = "text" in last and "thoughtSignature" not in last and last.get("thought") == part.get("thought")
+    grows = isinstance(last.get("text"), str) and "thoughtSignature" not in last and last.get("thought") == part.get("thought")
     if grows:
         last["text"] += part["text"]
         if "thoughtSignature" in part:

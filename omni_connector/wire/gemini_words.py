@@ -64,14 +64,6 @@ CANDIDATE_EXTRAS = (
 )  # fmt: skip
 """Fields of a candidate beside its content and finish reason."""
 
-EFFORT_BUDGET: Mapping[str, int] = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 128000}
-"""Effort level → tokens to think with. A convention of gateways, not of a vendor."""
-
-
-def effort_of(budget: int) -> str:
-    """Tokens → the lowest level that reaches them; above "xhigh": "max"."""
-    return next((effort for effort, tokens in EFFORT_BUDGET.items() if budget <= tokens), "max")
-
 
 def path(model: str, stream: bool) -> str:
     """The upstream path below a provider's base URL. The id is one path segment, whatever a caller puts into it."""
@@ -141,7 +133,7 @@ def _camel(key: str) -> str:
 def camel(value: Json) -> Json:
     """The object with its own keys in camelCase: proto-JSON takes both spellings and clients mix them (clients.md,
     finding 16). Only for objects of the format itself, never for arguments, responses or schemas' property names."""
-    if not any("_" in key for key in value):
+    if "_" not in "".join(value):
         return value
     out: Json = {}
     for key, item in value.items():
@@ -187,8 +179,8 @@ def to_usage(value: Any) -> Usage | None:
     if not isinstance(value, dict):
         return None
     raw = camel(value)
-    prompt, cached, tool = (_count(raw, f"{name}TokenCount") for name in ("prompt", "cachedContent", "toolUsePrompt"))
-    spoken, thoughts, total = (_count(raw, f"{name}TokenCount") for name in ("candidates", "thoughts", "total"))
+    prompt, cached, tool = (_count(raw, key) for key in ("promptTokenCount", "cachedContentTokenCount", "toolUsePromptTokenCount"))
+    spoken, thoughts, total = (_count(raw, key) for key in ("candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount"))
     if spoken is None:
         spoken = _count(raw, "responseTokenCount")
     if prompt is None and spoken is None and thoughts is None and total is None:

@@ -16,7 +16,8 @@ def one(wire: str, model: str, owner: str) -> Json:
     if wire == "anthropic-messages":
         return {"type": "model", "id": model, "display_name": model, "created_at": NO_DATE}
     if wire == "gemini-generate":
-        return gemini_models.render_model(model)
+        embeds = "embed" in model.lower()
+        return gemini_models.render_model(model, methods=gemini_models.EMBEDDING_METHODS if embeds else gemini_models.CHAT_METHODS)
     return {"id": model, "object": "model", "created": 0, "owned_by": owner}
 
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, assert_never
 
 from omni_connector.chat import (
@@ -56,6 +57,7 @@ from omni_connector.wire.openai_chat_words import (
     is_legacy,
     loads,
 )
+from omni_connector.wire.pictures import pictures_of, to_chat
 
 _OWN_NOTES = frozenset({"url_citation", "file_citation", "file_path", "container_file_citation", "file"})
 _ID = "chatcmpl-"
@@ -67,7 +69,10 @@ def _answer_id(upstream_id: str) -> str:
     return _ID + (upstream_id or uuid.uuid4().hex)
 
 
-def _reason(finish: Finish, legacy: bool) -> str:
+def _reason(finish: Finish, legacy: bool, calls: bool) -> str:
+    """Clients run tools only when the reason says so, whatever the provider thinks of the call (Google: UNEXPECTED_TOOL_CALL)."""
+    if calls and finish in (Finish.STOP, Finish.OTHER):
+        finish = Finish.TOOL_CALLS
     return "function_call" if legacy and finish is Finish.TOOL_CALLS else FINISH_REASON[finish]
 
 
@@ -92,7 +97,7 @@ class _Part:
     start: PartStart
     number: int = 0
     """Position among the calls or the thoughts of its choice."""
-    text: list[str] = field(default_factory=list)
+    text: StringIO = field(default_factory=StringIO)
     opaque: list[Opaque] = field(default_factory=list)
     first: int = 0
     """Where a text part begins in the choice's whole text."""
@@ -103,6 +108,7 @@ class _Choice:
     calls: int = 0
     thoughts: int = 0
     chars: int = 0
+    images: int = 0
     notes: list[Json] = field(default_factory=list)
     """Citations, told in one chunk at the end: the vendor's SDK adds up lists only once."""
     finished: bool = False
@@ -223,7 +229,9 @@ class ResponseRenderer:
                 choice.thoughts += 1
                 return opening
             case "foreign":
-                return opening + (self._say(event.choice, event.value) if event.name == NAME else b"")
+                value = _foreign(event.name, event.value, choice.images)
+                choice.images += _pictures_in(value)
+                return opening + (self._say(event.choice, value) if value else b"")
             case "text" | "refusal":
                 return opening
             case _:
@@ -247,7 +255,7 @@ class ResponseRenderer:
                 self._choices[start.choice].chars += len(text)
                 return self._say(start.choice, {"content": text})
             case "reasoning":
-                part.text.append(text)
+                part.text.write(text)
                 return self._say(start.choice, {"reasoning_content": text})
             case "refusal":
                 return self._say(start.choice, {"refusal": text})
@@ -272,7 +280,7 @@ class ResponseRenderer:
             return b""
         start = part.start
         if start.kind == "reasoning":
-            entries = entries_of(ReasoningPart("".join(part.text), tuple(part.opaque)), part.number)
+            entries = entries_of(ReasoningPart(part.text.getvalue(), tuple(part.opaque)), part.number)
             return self._say(start.choice, {"reasoning_details": entries})
         call = ToolCallPart(start.id, start.name, "", opaque=tuple(part.opaque))
         delta: Json = {}
@@ -291,7 +299,7 @@ class ResponseRenderer:
         choice.finished = True
         extra = {key: event.extra[key] for key in CHOICE_EXTRAS if event.extra.get(key) is not None}
         notes = self._say(event.choice, {"annotations": choice.notes}) if choice.notes else b""
-        return opening + notes + self._say(event.choice, {}, _reason(event.reason, self._legacy), extra)
+        return opening + notes + self._say(event.choice, {}, _reason(event.reason, self._legacy, choice.calls > 0), extra)
 
     def _ended(self) -> bytes:
         """Clients loop on a stream without a finish reason, so a choice that was left open gets one."""
@@ -313,8 +321,16 @@ def _extra_content(call: ToolCallPart) -> Json | None:
 # ---------------------------------------------------------------- Whole
 
 
-def render_response(response: ChatResponse, model: str, request: ChatRequest | None = None, now: Callable[[], float] = time.time) -> Json:
-    """A whole answer. Without a usage of the provider's there is no `usage`: nothing is made up here."""
+def render_response(
+    response: ChatResponse,
+    model: str,
+    request: ChatRequest | None = None,
+    now: Callable[[], float] = time.time,
+    *,
+    origin: Origin | None = None,
+) -> Json:
+    """A whole answer. Without a usage of the provider's there is no `usage`: nothing is made up here. `origin` is taken for the sake of
+    one signature in all formats."""
     legacy = is_legacy(request)
     body: Json = {
         "id": _answer_id(response.id),
@@ -330,7 +346,8 @@ def render_response(response: ChatResponse, model: str, request: ChatRequest | N
 
 
 def _choice_body(choice: Choice, number: int, legacy: bool) -> Json:
-    body: Json = {"index": number, "message": _message(choice, legacy), "finish_reason": _reason(choice.finish, legacy)}
+    calls = any(isinstance(part, ToolCallPart) for part in choice.parts)
+    body: Json = {"index": number, "message": _message(choice, legacy), "finish_reason": _reason(choice.finish, legacy, calls)}
     body.update({key: choice.extra[key] for key in CHOICE_EXTRAS if choice.extra.get(key) is not None})
     return body
 
@@ -357,8 +374,7 @@ def _message(choice: Choice, legacy: bool) -> Json:
             case ToolCallPart():
                 calls.append(part)
             case ForeignPart():
-                if part.wire == NAME:
-                    _merge(foreign, part.value)
+                _merge(foreign, _foreign(part.wire, part.value, _pictures_in(foreign)))
             case MediaPart() | ToolResultPart():
                 pass
             case _:
@@ -390,6 +406,20 @@ def _call_body(call: ToolCallPart) -> Json:
     if native is not None:
         body["extra_content"] = native
     return body
+
+
+def _pictures_in(message: Json) -> int:
+    images = message.get("images")
+    return len(images) if isinstance(images, list) else 0
+
+
+def _foreign(wire: str, block: Json, images: int) -> Json:
+    """What a message can hold of a block that only one format knows: this one's own, or another one's pictures. `images`: those
+    that it has already."""
+    if wire == NAME:
+        return block
+    pictures = pictures_of(wire, block)
+    return to_chat(pictures, images) if pictures else {}
 
 
 def _merge(into: Json, value: Json) -> None:

@@ -89,6 +89,8 @@ _NO_MODEL_WORDS = re.compile(
 )
 _REJECTED_WORDS = re.compile(r"(?:incorrect|invalid) api key|api key (?:is )?(?:not valid|invalid|expired)", re.IGNORECASE)
 _MODEL_WORD = re.compile(r"\bmodel\b", re.IGNORECASE)
+_NO_ENDPOINT_WORDS = re.compile(r"^(?:unknown request|invalid) url\b", re.IGNORECASE)
+"""Groq and OpenAI of a path they do not have; whatever the caller sent, the path was ours."""
 
 _MAX_WORDS = 2000
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -117,8 +119,8 @@ def parse_error(status: int, headers: Mapping[str, str], body: Any, now: float |
     said = _read(body)
     kind = _classify(status, said)
     message = said.message or f"The provider answered HTTP {status} without a message."
-    if kind is Kind.UPSTREAM_FAILED and status == 404:
-        message = f"The provider has no such endpoint (HTTP 404); check the account's base URL. It said: {said.message or 'nothing'}"
+    if kind is Kind.UPSTREAM_FAILED and status in {404, 405}:
+        message = f"The provider has no such endpoint (HTTP {status}); check the account's base URL. It said: {said.message or 'nothing'}"
     error = GatewayError(kind, message, param=said.param, code=said.code, upstream_status=status, scope=_scope(kind, said))
     if KINDS[kind].retry:
         wait = stated_wait({**lower, **_inner_headers(body)}, f"{said.message} {said.raw}", now)
@@ -157,6 +159,8 @@ def _classify(status: int, said: _Said) -> Kind:
             return Kind.ACCOUNT_UNPAID if codes & _UNPAID else Kind.ACCOUNT_REJECTED
         case 402:
             return Kind.ACCOUNT_UNPAID
+        case 405:
+            return Kind.UPSTREAM_FAILED
         case 403:
             if codes & _UNPAID:
                 return Kind.ACCOUNT_UNPAID
@@ -190,7 +194,7 @@ def _caller_or_account(status: int, said: _Said) -> Kind:
         return Kind.ACCOUNT_REJECTED
     if status == 413:
         return Kind.ACCOUNT_RATE_LIMITED if codes & _RATE else Kind.TOO_LARGE
-    if status == 404 and not said.structured:
+    if status == 404 and (not said.structured or _NO_ENDPOINT_WORDS.search(text)):
         return Kind.UPSTREAM_FAILED
     if status < 400:
         return Kind.BAD_REQUEST if "invalid_request_error" in codes else Kind.UPSTREAM_FAILED

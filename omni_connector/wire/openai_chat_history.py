@@ -34,6 +34,7 @@ from omni_connector.chat import (
     ToolResultPart,
 )
 from omni_connector.errors import bad_request
+from omni_connector.wire.foreign import left_out
 from omni_connector.wire.openai_chat_details import own_entries
 from omni_connector.wire.openai_chat_words import (
     AUDIO_FORMAT,
@@ -43,6 +44,7 @@ from omni_connector.wire.openai_chat_words import (
     loads,
     wrap_custom,
 )
+from omni_connector.wire.openai_responses_words import ITEM
 
 _EXTENSIONS: Mapping[str, str] = {
     "application/pdf": "pdf",
@@ -83,7 +85,7 @@ class History:
                 case "user" | "tool":
                     rendered.extend(self._turn(message, number))
                 case "assistant":
-                    rendered.append(self._assistant(message, number))
+                    rendered.extend(self._assistant(message, number))
                 case _:
                     assert_never(message.role)
         return rendered
@@ -98,7 +100,8 @@ class History:
         """Unknown fields go back to the format they came in; an inner object's below its own name."""
         if not self._own:
             for key in extra:
-                self._drop(f"{where}.{key}")
+                if key != ITEM:  # what a Responses item says beside its content means nothing elsewhere
+                    self._drop(f"{where}.{key}")
             return body
         for key, value in extra.items():
             known = body.get(key)
@@ -155,9 +158,12 @@ class History:
 
     # ------------------------------------------------------------ The assistant
 
-    def _assistant(self, message: Message, number: int) -> Json:
+    def _assistant(self, message: Message, number: int) -> list[Json]:
+        """One message; none where nothing is left of it."""
         at = f"messages[{number}]"
-        words = tuple(part for part in message.parts if isinstance(part, TextPart | MediaPart | ForeignPart))
+        words = tuple(part for part in message.parts if isinstance(part, TextPart | MediaPart) or self._is_own_block(part, at))
+        if not words and message.parts and all(isinstance(part, ForeignPart) for part in message.parts):
+            return []
         calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
         refusal = "".join(part.text for part in message.parts if isinstance(part, RefusalPart))
         for position, part in enumerate(message.parts):
@@ -183,7 +189,15 @@ class History:
                 body["annotations"] = notes
             else:
                 self._drop("messages[].citations")
-        return self._with_extra(body, message.extra, "messages[]")
+        return [self._with_extra(body, message.extra, "messages[]")]
+
+    def _is_own_block(self, part: Part, at: str) -> bool:
+        """Whether it is a block that only this format knows. Those of others are left out."""
+        if not isinstance(part, ForeignPart):
+            return False
+        if part.wire != NAME:
+            self._drop(left_out(part, "assistant", at))
+        return part.wire == NAME
 
     def _reason(self, message: Message, number: int, calls: bool, body: Json) -> None:
         thoughts = [part for part in message.parts if isinstance(part, ReasoningPart)]
@@ -210,7 +224,7 @@ class History:
         """The fields in which a chat client's own replay goes back, none where the provider would refuse or ignore it."""
         if not self._own:
             return []
-        if "reasoning_details" in self._features:
+        if "reasoning_details" in self._features or "reasoning_field" in self._features:
             return ["reasoning"]
         if _NO_BARE_REPLAY & self._features:
             return []
@@ -262,6 +276,9 @@ class History:
 
     def _content(self, parts: Sequence[Part], at: str, *, joined: bool, cache: Json | None = None) -> Any:
         """A string where that says everything, else a list of parts."""
+        first = parts[0] if len(parts) == 1 else None
+        if type(first) is TextPart and first.cache is None and cache is None and not first.extra:
+            return first.text
         pieces = [piece for position, part in enumerate(parts) if (piece := self._piece(part, f"{at}.content[{position}]")) is not None]
         if cache is not None and pieces:
             self._mark(pieces[-1], cache)
@@ -297,13 +314,8 @@ class History:
     def _foreign(self, part: ForeignPart, at: str) -> Json | None:
         if part.wire == NAME:
             return part.value
-        if part.value.keys() <= {"type", "cache_control"}:
-            self._drop("messages[].content[]")
-            return None
-        kind = str(part.value.get("type", "block"))[:60]
-        raise bad_request(
-            f"`{at}` is a {kind!r} block, which only {part.wire} can say. Use a provider of that format, or remove the block.", at
-        )
+        self._drop(left_out(part, "user", at))
+        return None
 
     def _media(self, part: MediaPart, at: str) -> Json:
         text = self._as_text(part)

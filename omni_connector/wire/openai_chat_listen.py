@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
+
 from omni_connector.chat import Finish, Json, Usage
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
@@ -18,8 +20,51 @@ from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, dumps, fi
 
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|refusal|input)"\s*:\s*"')
 _CALLS = re.compile(rb'"(?:tool_calls"\s*:\s*\[\s*\{|function_call"\s*:\s*\{)')
+_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\{')
+_BESIDE = re.compile(rb'"message"\s*:\s*\{')
 _NULL = re.compile(rb'"finish_reason"\s*:\s*null')
 _BACKSLASH = 0x5C
+_ABSENT, _NO_USAGE = msgspec.Raw(), (msgspec.Raw(), msgspec.Raw(b"null"))
+
+
+class _Function(msgspec.Struct, forbid_unknown_fields=True):
+    arguments: str | None = None
+    name: str | None = None
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    function: _Function
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    role: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta
+    finish_reason: str | None = None
+    message: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+
+
+class _Chunk(msgspec.Struct):
+    """The usual chunk of a stream. What is not named here has no meaning for the ear."""
+
+    choices: list[_Choice]
+    usage: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+    x_groq: msgspec.Raw = _ABSENT
+
+
+_USUAL = msgspec.json.Decoder(_Chunk)
 
 
 class Listener:
@@ -27,7 +72,20 @@ class Listener:
     [DONE], so the relay can settle before it forwards those bytes. Call `close` at the end of the bytes: an upstream
     that gave its finish reason and omits [DONE] has ended then."""
 
-    __slots__ = ("_calls", "_decoder", "_heard", "_null", "_rest", "ended", "error", "finish", "first_output", "output_chars", "usage")
+    __slots__ = (
+        "_calls",
+        "_decoder",
+        "_heard",
+        "_null",
+        "_rest",
+        "_usual",
+        "ended",
+        "error",
+        "finish",
+        "first_output",
+        "output_chars",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
@@ -42,6 +100,8 @@ class Listener:
         self._calls: set[int] = set()
         """The choices that called a tool."""
         self._heard = False
+        self._usual = True
+        """False as soon as a chunk has fields in a delta that are not the format's own."""
 
     def feed(self, chunk: bytes) -> None:
         """Raises GatewayError (UPSTREAM_FAILED) for an event beyond the decoder's limit."""
@@ -77,14 +137,15 @@ class Listener:
     def whole(self, body: Json | bytes) -> None:
         """The same from a whole answer, as decoded JSON or bytes."""
         value: Any = loads(body) if isinstance(body, bytes) else body
-        choices = value.get("choices") if isinstance(value, dict) else None
+        given = value.get("choices") if isinstance(value, dict) else None
+        choices = [choice for choice in given if isinstance(choice, dict)] if isinstance(given, list) else []
         self.error = error_in(value)
-        if self.error is None and not (isinstance(choices, list) and choices):
+        if self.error is None and not choices:
             self.error = GatewayError(Kind.UPSTREAM_FAILED, "The provider answered without a choice.")
         if self.error is not None:
             return
-        for choice in choices or ():
-            message = choice.get("message") if isinstance(choice, dict) else None
+        for choice in choices:
+            message = choice.get("message")
             if isinstance(message, dict):
                 self._count_message(message)
         self._note_calls(value, "message")
@@ -123,19 +184,27 @@ class Listener:
         if self.ended or self.error is not None:
             return
         if len(data) < 16 and data.strip() == DONE:
+            if not self._heard and self.finish is None:
+                self.error = GatewayError(Kind.UPSTREAM_FAILED, "The provider ended the stream without an answer.")
+                return
             self.ended = True
-            if self.finish is None and self._heard:
+            if self.finish is None:
                 self.finish = finish_of(None, 0 in self._calls)
             return
-        if not self._heard and b'"choices"' in data:
+        if not self._heard and _CHOICE.search(data):
             self._heard = True
             # How this host spells a null finish reason, so that the usual chunk is known without a pattern.
             null = _NULL.search(data)
             self._null = null[0] if null else b'"finish_reason":null'
+        if self._usual and not event and self._words_only(data):
+            return
         at = max(0, data.find(b'"delta"'))
-        found = _TEXT.search(data, at)
-        while found is not None:
-            found = _TEXT.search(data, self._count(data, found.end()))
+        if b'"message"' in data and _BESIDE.search(data):
+            self._count_slowly(data)
+        else:
+            found = _TEXT.search(data, at)
+            while found is not None:
+                found = _TEXT.search(data, self._count(data, found.end()))
         if b'"name"' in data and _CALLS.search(data):
             self.first_output = True
             self._note_calls(loads(data), "delta")
@@ -146,6 +215,32 @@ class Listener:
             or event == "error"
         ):
             self._decode(data, event)
+
+    def _words_only(self, data: bytes) -> bool:
+        """Counts a chunk that holds words, thoughts or pieces of arguments and nothing else; False for all others."""
+        try:
+            chunk = _USUAL.decode(data)
+        except msgspec.ValidationError:
+            self._usual = False
+            return False
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        if not chunk.choices or chunk.usage not in _NO_USAGE or chunk.error != _ABSENT or chunk.x_groq != _ABSENT:
+            return False
+        characters = 0
+        for choice in chunk.choices:
+            delta = choice.delta
+            if choice.finish_reason or choice.message != _ABSENT or choice.error != _ABSENT:
+                return False
+            characters += len(delta.content or "") + len(delta.reasoning_content or "") + len(delta.reasoning or "")
+            characters += len(delta.refusal or "")
+            for call in delta.tool_calls or ():
+                if call.function.name is not None:
+                    return False
+                characters += len(call.function.arguments or "")
+        self.output_chars += characters
+        self.first_output = self.first_output or characters > 0
+        return True
 
     def _count(self, data: bytes, start: int) -> int:
         """Adds the characters of the string that begins at `start`; gives the place of its closing quote."""
@@ -162,6 +257,18 @@ class Listener:
             self.output_chars += end - start
         self.first_output = True
         return end
+
+    def _count_slowly(self, data: bytes) -> None:
+        """A chunk with a `message`: that is the choice where it has no delta, and all that was said so far beside one."""
+        chunk = loads(data)
+        choices = chunk.get("choices") if isinstance(chunk, dict) else None
+        for choice in choices if isinstance(choices, list) else ():
+            told = choice if isinstance(choice, dict) else {}
+            said = told.get("delta", None if self.output_chars else told.get("message"))
+            if isinstance(said, dict):
+                before = self.output_chars
+                self._count_message(said)
+                self.first_output = self.first_output or self.output_chars > before
 
     def _decode(self, data: bytes, event: str) -> None:
         chunk = loads(data)
@@ -196,7 +303,7 @@ class Listener:
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
         for position, choice in enumerate(choices if isinstance(choices, list) else ()):
             said = choice.get(inner) if isinstance(choice, dict) else None
-            if isinstance(said, dict) and (said.get("tool_calls") or said.get("function_call")):
+            if isinstance(said, dict) and _calls(said):
                 number = integer(choice.get("index"))
                 self._calls.add(position if number is None else number)
 
@@ -213,6 +320,15 @@ class Listener:
             inner = (call.get("function") or call.get("custom")) if isinstance(call, dict) else None
             text = (inner.get("arguments") or inner.get("input")) if isinstance(inner, dict) else None
             self.output_chars += len(text) if isinstance(text, str) else 0
+
+
+def _calls(said: Json) -> bool:
+    """Whether a call begins here: what follows its beginning may repeat the name as an empty text."""
+    calls = said.get("tool_calls")
+    begun = calls if isinstance(calls, list) else [calls]
+    begun = [*begun, {"function": said.get("function_call")}]
+    inner = [call.get("custom") or call.get("function") for call in begun if isinstance(call, dict)]
+    return any(isinstance(one, dict) and isinstance(one.get("name"), str) and one["name"] for one in inner)
 
 
 def _escaped(data: bytes, quote: int) -> bool:

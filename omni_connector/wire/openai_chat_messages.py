@@ -32,6 +32,11 @@ from omni_connector.wire.openai_chat_details import restore, text_of
 from omni_connector.wire.openai_chat_words import AUDIO_TYPE, DETAIL, EXTRA_CONTENT, NAME, dumps, split_data_url
 
 _ROLES: Mapping[str, Role] = {role: role for role in get_args(Role)}
+_PLAIN: Mapping[str, Role] = {role: role for role in ("system", "developer", "user")}
+_PLAIN_KEYS = frozenset({"role", "content"})
+_RESULT_KEYS = frozenset({"role", "tool_call_id", "content"})
+_CALL_KEYS = frozenset({"id", "type", "function"})
+_FUNCTION_KEYS = frozenset({"name", "arguments"})
 
 
 def parse_messages(value: Any) -> tuple[Message, ...]:
@@ -43,7 +48,20 @@ def parse_messages(value: Any) -> tuple[Message, ...]:
     if not value:
         raise bad_request("`messages` is empty. Send at least one message.", "messages")
     legacy = _LegacyCalls()
-    return tuple(_message(Fields(item, f"messages[{number}]"), legacy) for number, item in enumerate(value))
+    return tuple([_plain(item) or _message(Fields(item, f"messages[{number}]"), legacy) for number, item in enumerate(value)])
+
+
+def _plain(item: Any) -> Message | None:
+    """The messages that a long history consists of, read in short; None for all others, which `_message` reads."""
+    content = item.get("content") if isinstance(item, dict) else None
+    if not isinstance(content, str):
+        return None
+    role = item.get("role")
+    if item.keys() == _PLAIN_KEYS and isinstance(role, str) and role in _PLAIN:
+        return Message(_PLAIN[role], (TextPart(content),))
+    if role == "tool" and item.keys() == _RESULT_KEYS and isinstance(item["tool_call_id"], str) and item["tool_call_id"]:
+        return Message("tool", (ToolResultPart(item["tool_call_id"], (TextPart(content),)),))
+    return None
 
 
 class _LegacyCalls:
@@ -65,12 +83,12 @@ class _LegacyCalls:
 
 
 def _message(fields: Fields, legacy: _LegacyCalls) -> Message:
-    role_path = fields.path("role")
     role = fields.required("role", '"user"')
     if role == "function":
         return _legacy_result(fields, legacy)
     if role not in _ROLES:
-        raise bad_request(f"`{role_path}` is {role[:40]!r}. Use system, developer, user, assistant or tool.", role_path)
+        path = fields.path("role")
+        raise bad_request(f"`{path}` is {role[:40]!r}. Use system, developer, user, assistant or tool.", path)
     match role:
         case "tool":
             return _tool_message(fields)
@@ -113,11 +131,13 @@ def _legacy_result(fields: Fields, legacy: _LegacyCalls) -> Message:
 
 def _assistant(fields: Fields, legacy: _LegacyCalls) -> Message:
     name = fields.string("name")
-    words = tuple(part for part in _content(fields) if not (isinstance(part, TextPart) and not part.text))
+    words = tuple([part for part in _content(fields) if not (isinstance(part, TextPart) and not part.text)])
+    calls = _calls(fields)
+    if fields.spent():
+        return Message("assistant", (*words, *calls), name)
     words = _annotated(_marked(words, fields), fields)
     refusal = fields.string("refusal")
     refusals = (RefusalPart(refusal),) if refusal else ()
-    calls = [_call(item, f"{fields.path('tool_calls')}[{number}]") for number, item in enumerate(fields.items("tool_calls") or ())]
     if fields.has("function_call"):
         inner = fields.inner("function_call")
         called = inner.required("name", '"get_weather"')
@@ -132,6 +152,22 @@ def _annotated(parts: tuple[Part, ...], fields: Fields) -> tuple[Part, ...]:
     if not notes or not parts or not isinstance(parts[-1], TextPart):
         return parts
     return (*parts[:-1], replace(parts[-1], citations=notes))
+
+
+def _calls(fields: Fields) -> list[ToolCallPart]:
+    path = fields.path("tool_calls")
+    return [_plain_call(item) or _call(item, f"{path}[{number}]") for number, item in enumerate(fields.items("tool_calls") or ())]
+
+
+def _plain_call(value: Any) -> ToolCallPart | None:
+    """The usual call, read in short; None for all others."""
+    if not (isinstance(value, dict) and value.keys() == _CALL_KEYS and value["type"] == "function"):
+        return None
+    inner, call_id = value["function"], value["id"]
+    if not (isinstance(inner, dict) and inner.keys() == _FUNCTION_KEYS and isinstance(call_id, str)):
+        return None
+    name, arguments = inner["name"], inner["arguments"]
+    return ToolCallPart(call_id, name, arguments) if isinstance(name, str) and name and isinstance(arguments, str) else None
 
 
 def _call(value: Any, at: str) -> ToolCallPart:
@@ -190,12 +226,12 @@ def _reasoning(fields: Fields) -> tuple[list[ReasoningPart], dict[str, list[Opaq
 
 
 def _content(fields: Fields) -> tuple[Part, ...]:
-    path = fields.path("content")
     value = fields.take("content")
     if value is None:
         return ()
     if isinstance(value, str):
         return (TextPart(value),)
+    path = fields.path("content")
     if isinstance(value, list):
         return tuple(_part(item, f"{path}[{number}]") for number, item in enumerate(value))
     raise wrong(path, value, "a string or a list of content parts")

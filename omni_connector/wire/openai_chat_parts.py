@@ -14,7 +14,16 @@ from typing import Any
 from omni_connector.chat import Annotation, Delta, Event, Json, Opaque, OpaqueDelta, Origin, PartEnd, PartKind, PartStart
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_details import Merger, text_of
-from omni_connector.wire.openai_chat_words import EXTRA_CONTENT, NAME, dumps, has_surrogate, join_surrogates, loads, unwrap_custom
+from omni_connector.wire.openai_chat_words import (
+    EXTRA_CONTENT,
+    NAME,
+    SEALED_FORMAT,
+    dumps,
+    has_surrogate,
+    join_surrogates,
+    loads,
+    unwrap_custom,
+)
 
 KNOWN = frozenset(
     {
@@ -79,12 +88,13 @@ class Parts:
         self._open: tuple[PartKind, int] | None = None
         self._half = ""
         self._details = Merger()
+        self._cited: set[str] = set()
         self._calls: list[_Call] = []
         self._head = 0
 
     @property
     def has_calls(self) -> bool:
-        return bool(self._calls)
+        return any(call.name for call in self._calls)
 
     # ------------------------------------------------------------ In
 
@@ -111,6 +121,13 @@ class Parts:
         if not delta.keys() <= KNOWN:
             self.extra.update({key: value for key, value in delta.items() if key not in KNOWN and value is not None})
 
+    def cite(self, pages: list[Json]) -> None:
+        """Sources that the provider names for the answer as a whole: they stand at the words that are open now."""
+        if self._open is not None and self._open[0] == "text":
+            for page in pages:
+                if page["url"] not in self._cited:
+                    self._emit(Annotation(self._open[1], NAME, page))
+
     def end(self) -> None:
         """The choice is complete: everything that waits comes out, everything open is closed."""
         self._close()
@@ -124,16 +141,23 @@ class Parts:
             self._close()
 
     def _think(self, delta: Json) -> None:
-        """Hosts name the text `reasoning_content` or `reasoning`, some send both, OpenRouter repeats it in the details."""
+        """Hosts name the text `reasoning_content` or `reasoning`, some send both, OpenRouter repeats it in the details. A sealed
+        entry ends the thought that was told before it, whose text it repeats."""
         text = delta.get("reasoning_content") or delta.get("reasoning")
         entries = delta.get("reasoning_details")
+        if not text and not entries:
+            return
         entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        sealed = any(entry.get("format") == SEALED_FORMAT for entry in entries)
+        told = sealed and self._open is not None and self._open[0] == "reasoning"
         if not isinstance(text, str) or not text:
-            text = "".join(map(text_of, entries))
+            text = "" if told else "".join(map(text_of, entries))
         if text:
             self._write("reasoning", text)
         for entry in entries:
             self._details.add(entry)
+        if told:
+            self._close()
 
     def _content(self, content: Any) -> None:
         match content:
@@ -167,6 +191,9 @@ class Parts:
     def _annotate(self, notes: Any) -> None:
         for note in notes if isinstance(notes, list) else ():
             if isinstance(note, dict):
+                page = note.get("url_citation")
+                if isinstance(page, dict) and isinstance(page.get("url"), str):
+                    self._cited.add(page["url"])
                 self._emit(Annotation(self._ensure("text"), NAME, note))
 
     def _foreign(self, value: Json) -> None:
@@ -258,9 +285,11 @@ class Parts:
         last = same[-1] if same else None
         if last is not None:
             another_id = known is not None and bool(last.id) and known != last.id
+            if not name:
+                return last
             # Without an id, a name opens a new call only where the last one can hold no more.
-            no_id = known is None and (last.complete() or (key is None and position > 0))
-            if not (name and (another_id or no_id)):
+            no_id = known is None and ((key is None and position > 0) or last.complete())
+            if not (another_id or no_id):
                 return last
         call = _Call(key)
         self._calls.append(call)
@@ -320,4 +349,7 @@ class Parts:
 
     def _play_out(self) -> None:
         while self._head < len(self._calls):
-            self._close_call(self._calls[self._head])
+            if self._calls[self._head].name:
+                self._close_call(self._calls[self._head])
+            else:  # pieces of a call whose beginning never came: nobody could answer it
+                self._head += 1

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
 
-from omni_connector.chat import ChatRequest, Json, OutputFormat, Rendered, Target, Thinking, Tool
+from omni_connector.chat import ChatRequest, Json, OutputFormat, Rendered, Target, Tool
 from omni_connector.errors import bad_request
 from omni_connector.wire.openai_chat_history import History
-from omni_connector.wire.openai_chat_words import CUSTOM_INPUT, EFFORT_BUDGET, NAME, OWN_VENDOR, dumps
+from omni_connector.wire.openai_chat_thinking import OBJECTS, refused_while_thinking, render_thinking
+from omni_connector.wire.openai_chat_words import CUSTOM_INPUT, NAME, OWN_VENDOR, dumps
 
 _BEYOND_OPENAI = ("top_k", "min_p")
 """Sampling fields that OpenAI itself refuses: sent when the client chose them in this format, or the row allows them."""
@@ -28,7 +29,6 @@ _REFUSED: Mapping[str, frozenset[str]] = {
     "strict_fields": frozenset({"logprobs", "top_logprobs", "logit_bias", "top_k", "min_p"}),
 }
 """Feature word → sampling fields that such a provider answers with an error."""
-_NOT_WHILE_THINKING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"})
 
 
 def render_request(request: ChatRequest, model: str, target: Target) -> Rendered:
@@ -171,50 +171,9 @@ class _Renderer:
 
     def _thinking(self) -> None:
         thinking = self._request.thinking
-        if thinking is None:
-            return
-        off = thinking.enabled is False or thinking.effort == "none"
-        if off and self._can("always_thinking"):
-            self._drop("thinking")
-        elif self._can("reasoning_object"):
-            self._body["reasoning"] = {**_reasoning_object(thinking), **self._rest("reasoning")}
-        elif self._can("thinking_toggle"):
-            self._toggle(thinking, off)
-        elif self._can("enable_thinking"):
-            self._body["enable_thinking"] = not off
-            budget = thinking.budget or EFFORT_BUDGET.get(thinking.effort or "")
-            if budget is not None and not off:
-                self._body["thinking_budget"] = budget
-        else:
-            self._effort(thinking, off)
-        for name in ("reasoning", "thinking"):
-            # Half an object would be worse than none.
-            if self._rest(name):
-                self._drop(name)
-
-    def _toggle(self, thinking: Thinking, off: bool) -> None:
-        toggle: Json = {"type": "disabled" if off else "enabled"}
-        self._body["thinking"] = toggle
-        effort = None if off else thinking.effort
-        if effort is not None and self._can("thinking_effort"):
-            toggle["effort"] = effort
-        elif effort is not None and self._can("reasoning_effort"):
-            self._body["reasoning_effort"] = effort
-        elif effort is not None:
-            self._drop("reasoning_effort")
-        if thinking.budget is not None:
-            self._drop("thinking.budget_tokens")
-        toggle.update(self._rest("thinking"))
-
-    def _effort(self, thinking: Thinking, off: bool) -> None:
-        """`reasoning_effort`. Off is said only by a client of this format: many models refuse "none"."""
-        effort = thinking.effort
-        if effort is None and thinking.budget is not None and not off:
-            effort = _effort_of(thinking.budget)
-        if effort is not None and (self._own or (self._can("reasoning_effort") and not off)):
-            self._body["reasoning_effort"] = effort
-        elif effort is not None or off or not thinking.adaptive:
-            self._drop("thinking")
+        if thinking is not None:
+            rest = {name: self._rest(name) for name in OBJECTS}
+            self._body |= render_thinking(thinking, self._target.features, self._own, rest, self.dropped)
 
     def _rest(self, name: str) -> Json:
         """What ChatRequest could not hold of a client's object of this name."""
@@ -228,9 +187,7 @@ class _Renderer:
 
     def _sampling(self) -> None:
         refused = {name for word, names in _REFUSED.items() if self._can(word) for name in names}
-        thinking = self._request.thinking
-        if thinking is not None and thinking.enabled is not False and thinking.effort != "none" and self._can("no_sampling_with_thinking"):
-            refused |= _NOT_WHILE_THINKING
+        refused |= refused_while_thinking(self._request.thinking, self._target.features)
         for item in dataclass_fields(self._request.sampling):
             name, value = item.name, getattr(self._request.sampling, item.name)
             if value is None:
@@ -323,22 +280,3 @@ def _stand_in(tool: Tool) -> Json:
         "additionalProperties": False,
     }
     return _present(name=tool.name, description="\n\n".join(filter(None, words)) or None, parameters=schema)
-
-
-def _reasoning_object(thinking: Thinking) -> Json:
-    """OpenRouter: `effort` or `max_tokens`, not both; `enabled` alone means the model's default."""
-    body: Json = {}
-    if thinking.effort is not None:
-        body["effort"] = thinking.effort
-    elif thinking.budget is not None:
-        body["max_tokens"] = thinking.budget
-    if thinking.enabled is not None or not body:
-        body["enabled"] = thinking.enabled is not False
-    if thinking.show == "omitted":
-        body["exclude"] = True
-    return body
-
-
-def _effort_of(budget: int) -> str:
-    """Only the three levels that every reasoning model knows."""
-    return next((level for level in ("low", "medium") if budget <= EFFORT_BUDGET[level]), "high")

@@ -41,8 +41,8 @@ def parse_request(body: Json) -> ChatRequest:
         output=_output(fields, extra),
         thinking=_thinking(fields, extra),
         sampling=_sampling(fields),
-        max_tokens=_max_tokens(fields),
-        stop=_stop(fields),
+        max_tokens=limit_of(fields),
+        stop=stops_of(fields),
         stream=fields.boolean("stream") or False,
         include_usage=include_usage,
         user=user if user is not None else safety,
@@ -65,7 +65,8 @@ def _keep(extra: Json, name: str, inner: Fields) -> None:
 # ---------------------------------------------------------------- Plain fields
 
 
-def _max_tokens(fields: Fields) -> int | None:
+def limit_of(fields: Fields) -> int | None:
+    """`max_tokens` under either of its names; the newer one wins. Raises GatewayError (BAD_REQUEST)."""
     limit: int | None = None
     for name in ("max_tokens", "max_completion_tokens"):
         value = fields.integer(name)
@@ -77,7 +78,8 @@ def _max_tokens(fields: Fields) -> int | None:
     return limit
 
 
-def _stop(fields: Fields) -> tuple[str, ...]:
+def stops_of(fields: Fields) -> tuple[str, ...]:
+    """`stop`, one or several. Raises GatewayError (BAD_REQUEST)."""
     value = fields.take("stop")
     if value is None:
         return ()

@@ -38,8 +38,12 @@ class ResponseParser:
         self._over = False
         self._usage: Usage | None = None
         self._choices: dict[int, Parts] = {}
+        self._streamed: set[int] = set()
+        """Choices that are told in deltas."""
         self._words: dict[int, str] = {}
         self._extra: dict[int, Json] = {}
+        self._pages: list[Json] = []
+        """What the provider read, told beside the choices."""
 
     # ------------------------------------------------------------ In
 
@@ -91,7 +95,7 @@ class ResponseParser:
             if data.startswith(b"{"):
                 self._fail(GatewayError(Kind.UPSTREAM_FAILED, f"The provider sent broken JSON: {data[:200].decode('utf-8', 'replace')!r}"))
             return
-        if "error" in chunk or event.event == "error" or "choices" not in chunk:
+        if "error" in chunk or event.event == "error" or "choices" not in chunk or chunk.get("object") == "error":
             error = error_in(chunk, event=event.event)
             if error is not None:
                 self._fail(error)
@@ -104,6 +108,8 @@ class ResponseParser:
         choices = chunk.get("choices")
         if not self._started:
             self._collect_head(chunk)
+        if "citations" in chunk or "search_results" in chunk:
+            self._pages = _pages(chunk) or self._pages
         for position, choice in enumerate(choices if isinstance(choices, list) else ()):
             if isinstance(choice, dict) and not self._over:
                 self._start()
@@ -145,7 +151,10 @@ class ResponseParser:
             if error is not None:
                 self._fail(error)
                 return
-        delta = choice.get("delta") if "delta" in choice else choice.get("message")
+        # Perplexity puts all that was said so far as `message` beside each delta.
+        delta = choice.get("message") if "delta" not in choice and number not in self._streamed else choice.get("delta")
+        if "delta" in choice:
+            self._streamed.add(number)
         if isinstance(delta, dict):
             parts.feed(delta)
         elif isinstance(choice.get("text"), str):
@@ -157,8 +166,12 @@ class ResponseParser:
         if word in FAILED_FINISH:
             self._fail(GatewayError(FAILED_FINISH[word], f"The provider broke the answer off (finish_reason {word!r})."))
             return
-        parts.end()
+        self._end(parts)
         self._words[number] = word
+
+    def _end(self, parts: Parts) -> None:
+        parts.cite(self._pages)
+        parts.end()
 
     def _keep(self, choice: Json, number: int) -> None:
         """Log probabilities add up over the chunks; other unknown fields: the last one counts."""
@@ -183,7 +196,7 @@ class ResponseParser:
         self._over = True
         finished = []
         for number, parts in sorted(self._choices.items()):
-            parts.end()
+            self._end(parts)
             finished.append(self._finished(number, parts))
         self._events.extend(finished)
         self._emit(Ended())
@@ -203,6 +216,17 @@ class ResponseParser:
     def _fail(self, error: GatewayError) -> None:
         self._over = True
         self._emit(Failed(error))
+
+
+def _pages(chunk: Json) -> list[Json]:
+    """Perplexity's `search_results`, or the addresses in `citations` (xAI too), as citations that every format understands."""
+    found = chunk.get("search_results") or chunk.get("citations")
+    pages = [{"url": page} if isinstance(page, str) else page for page in (found if isinstance(found, list) else ())]
+    return [
+        {"type": "source", "url": page["url"], **({"title": page["title"]} if isinstance(page.get("title"), str) else {})}
+        for page in pages
+        if isinstance(page, dict) and isinstance(page.get("url"), str)
+    ]
 
 
 def _string(value: Any) -> str:

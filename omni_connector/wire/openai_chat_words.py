@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from omni_connector.chat import ChatRequest, Finish, Json, Usage
+from omni_connector.chat import EFFORT_BUDGET, ChatRequest, Finish, Json, Usage
 from omni_connector.errors import Kind, bad_request
 from omni_connector.wire import views
 from omni_connector.wire.fields import integer
@@ -65,9 +65,6 @@ FINISH_REASON: Mapping[Finish, str] = {
     Finish.OTHER: "stop",
 }
 
-EFFORT_BUDGET: Mapping[str, int] = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 128000}
-"""Effort level → tokens to think with, for targets that only take tokens. A convention of gateways, not of a vendor."""
-
 AUDIO_FORMAT: Mapping[str, str] = {
     "audio/wav": "wav",
     "audio/x-wav": "wav",
@@ -107,6 +104,11 @@ def finish_of(word: str | None, calls: bool) -> Finish:
 
 def is_legacy(request: ChatRequest | None) -> bool:
     return request is not None and any(LEGACY in tool.raw for tool in request.tools if tool.kind == "function")
+
+
+def common_effort(budget: int) -> str:
+    """Tokens to think with → one of the three levels that every reasoning model knows."""
+    return next((level for level in ("low", "medium") if budget <= EFFORT_BUDGET[level]), "high")
 
 
 # ---------------------------------------------------------------- JSON

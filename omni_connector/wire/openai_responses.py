@@ -1,8 +1,9 @@
-"""OpenAI Responses, as a client's format and as an upstream's: the names every wire format gives, and `with_history`.
+"""OpenAI Responses, as a client's format and as an upstream's: the names every wire format gives.
 
 The work is in the neighbours: `openai_responses_words` (maps, usage, opaque values), `_request`, `_items`, `_content` and
 `_tools` (a client's body in), `_render` and `_history` (a body for an upstream), `_stream` and `_pieces` (an upstream's answer
-in), `_answer` and `_writers` (an answer for a client), `_listen` (the pass-through ear), `_errors`.
+in), `_answer` and `_writers` (an answer for a client), `_listen` (the pass-through ear), `_errors`, `_state` (what is kept
+between requests).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from omni_connector.wire.openai_responses_answer import ResponseRenderer, render
 from omni_connector.wire.openai_responses_errors import parse_error, render_error
 from omni_connector.wire.openai_responses_listen import Listener
 from omni_connector.wire.openai_responses_render import render_request
-from omni_connector.wire.openai_responses_request import parse_request, with_history
+from omni_connector.wire.openai_responses_request import parse_request
 from omni_connector.wire.openai_responses_stream import ResponseParser
 from omni_connector.wire.openai_responses_words import KEEPALIVE, NAME, PATH
 
@@ -42,5 +43,4 @@ __all__ = [
     "render_error",
     "render_request",
     "render_response",
-    "with_history",
 ]

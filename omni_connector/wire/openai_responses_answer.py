@@ -41,7 +41,16 @@ from omni_connector.wire.in_turn import InTurn, PartEvent
 from omni_connector.wire.openai_responses_errors import failed_body
 from omni_connector.wire.openai_responses_tools import choice_body, declared, names_of
 from omni_connector.wire.openai_responses_words import NAME, NOT_DONE, from_usage, status_of
-from omni_connector.wire.openai_responses_writers import CallWriter, MessageWriter, ThoughtWriter, WholeWriter, Writer, said_of
+from omni_connector.wire.openai_responses_writers import (
+    CallWriter,
+    MessageWriter,
+    PictureWriter,
+    ThoughtWriter,
+    WholeWriter,
+    Writer,
+    said_of,
+)
+from omni_connector.wire.pictures import pictures_of, to_responses
 
 _ID = "resp_"
 _ECHOES = ("previous_response_id", "background", "max_tool_calls", "prompt", "truncation", "conversation", "prompt_cache_retention")
@@ -80,6 +89,8 @@ class ResponseRenderer:
         self._skipped: set[int] = set()
         """Parts of other choices."""
         self._over = False
+        self.final: Json | None = None
+        """The response object that the answer ended with, once it is complete or incomplete; not changed any more."""
 
     def feed(self, event: Event) -> bytes:
         return b"".join(sse.encode(views.encode(data), data["type"]) for data in self.events(event))
@@ -167,6 +178,7 @@ class ResponseRenderer:
         more |= changed if isinstance(changed, dict) else {}
         kind = "response.incomplete" if status == "incomplete" else "response.completed"
         response = {**self._response(status, **more), "model": self._model}
+        self.final = None if status in NOT_DONE else response
         return [*out, *self._numbered([{"type": kind, "response": response}])]
 
     def _fail(self, error: GatewayError) -> list[Json]:
@@ -201,6 +213,8 @@ class ResponseRenderer:
         if words and isinstance(self._writer, MessageWriter) and said_of(start) is None:
             return []
         out = self._close("completed", count=False)
+        if start.kind == "foreign":
+            return [*out, *self._foreign(start)]
         index = len(self._output)
         match start.kind:
             case "text" | "refusal":
@@ -209,12 +223,21 @@ class ResponseRenderer:
                 self._writer = ThoughtWriter(index, start, self._origin)
             case "tool_call":
                 self._writer = CallWriter(index, start, self._names.get(start.name))
-            case "foreign":
-                # What other formats' providers ran themselves has no place here.
-                self._writer = WholeWriter(index, start.value) if start.name == NAME else None
             case _:
                 assert_never(start.kind)
-        return out if self._writer is None else [*out, *self._writer.open()]
+        return [*out, *self._writer.open()]
+
+    def _foreign(self, start: PartStart) -> list[Json]:
+        """What other formats' providers ran themselves has no place here, but for the pictures that they made."""
+        if start.name == NAME:
+            self._writer = WholeWriter(len(self._output), start.value)
+            return self._writer.open()
+        out: list[Json] = []
+        for picture in pictures_of(start.name, start.value):
+            out += self._close("completed", count=False)
+            self._writer = PictureWriter(len(self._output), to_responses(picture))
+            out += self._writer.open()
+        return out
 
     def _close(self, status: str, *, count: bool = True) -> list[Json]:
         writer, self._writer = self._writer, None

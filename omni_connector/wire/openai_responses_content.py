@@ -12,6 +12,7 @@ from omni_connector.wire.fields import Fields, wrong
 from omni_connector.wire.openai_chat_words import AUDIO_TYPE, split_data_url
 from omni_connector.wire.openai_responses_words import NAME, to_cache, to_citation
 
+_TEXTS = ("input_text", "output_text", "text")
 PART = "content_part"
 """Key in a ForeignPart's value: it stands for an unknown content part, not for an item."""
 
@@ -23,8 +24,16 @@ def parse_content(value: Any, path: str) -> tuple[Part, ...]:
     if isinstance(value, str):
         return (TextPart(value),)
     if isinstance(value, list):
-        return tuple(_part(item, f"{path}[{number}]") for number, item in enumerate(value))
+        return tuple([_plain_text(item) or _part(item, f"{path}[{number}]") for number, item in enumerate(value)])
     raise wrong(path, value, "a string or a list of content parts")
+
+
+def _plain_text(value: Any) -> TextPart | None:
+    """The part that a long history has most of, read in short; None for all others."""
+    if isinstance(value, dict) and len(value) == 2 and value.get("type") in _TEXTS:
+        text = value.get("text")
+        return TextPart(text) if isinstance(text, str) else None
+    return None
 
 
 def _part(value: Any, at: str) -> Part:
@@ -39,7 +48,7 @@ def _part(value: Any, at: str) -> Part:
     if cache is not None:
         fields.take("prompt_cache_breakpoint")
     part = reader(fields)
-    return part if isinstance(part, RefusalPart) else replace(part, cache=cache)
+    return part if cache is None or isinstance(part, RefusalPart) else replace(part, cache=cache)
 
 
 def _text(fields: Fields) -> TextPart:

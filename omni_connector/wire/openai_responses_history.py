@@ -29,6 +29,7 @@ from omni_connector.chat import (
     ToolResultPart,
 )
 from omni_connector.errors import bad_request
+from omni_connector.wire.foreign import left_out
 from omni_connector.wire.openai_chat_words import AUDIO_FORMAT, sniff, wrap_custom
 from omni_connector.wire.openai_responses_content import PART
 from omni_connector.wire.openai_responses_words import ENCRYPTED, ITEM, NAME, call_id, from_cache, from_citation, unpack
@@ -178,7 +179,7 @@ class History:
                 case ToolCallPart():
                     items.append(self._call(part))
                 case ForeignPart():
-                    items += self._foreign_item(part)
+                    items += self._foreign_item(part, at)
                 case ToolResultPart():
                     items.append(self._result(part, at))
         while items and not self._own and items[-1]["type"] == "reasoning":
@@ -204,11 +205,10 @@ class History:
         said["content"] += pieces
         return said
 
-    def _foreign_item(self, part: ForeignPart) -> list[Json]:
-        """What another format's provider ran itself is left out: the words that came of it are in the conversation."""
+    def _foreign_item(self, part: ForeignPart, at: str) -> list[Json]:
         if part.wire == NAME:
             return [part.value]
-        self._drop(str(part.value.get("type", "foreign block"))[:60])
+        self._drop(left_out(part, "assistant", at))
         return []
 
     def _thoughts(self, part: ReasoningPart) -> list[Json]:
@@ -306,13 +306,8 @@ class History:
         if part.wire == NAME:
             inner: Json = part.value.get(PART, part.value)
             return inner
-        if part.value.keys() <= {"type", "cache_control"}:
-            self._drop("messages[].content[]")
-            return None
-        kind = str(part.value.get("type", "block"))[:60]
-        raise bad_request(
-            f"`{at}` is a {kind!r} block, which only {part.wire} can say. Use a provider of that format, or remove the block.", at
-        )
+        self._drop(left_out(part, "user", at))
+        return None
 
     def _media(self, part: MediaPart, at: str) -> Json:
         if part.text is not None:

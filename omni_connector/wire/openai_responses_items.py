@@ -60,21 +60,25 @@ class _Items:
         self._custom: dict[str, bool] = {}
         """Call id → whether it was a free-text call."""
         self._for_calls: dict[str, list[Opaque]] = {}
+        self._opened: dict[str, tuple[tuple[Opaque, ...], dict[str, list[Opaque]]]] = {}
+        """Envelopes of ours that were opened already, by their text."""
 
     def read(self, items: list[Any]) -> None:
         for number, item in enumerate(items):
-            self._declare(item, f"input[{number}]")
+            if not isinstance(item, dict):
+                raise wrong(f"input[{number}]", item, "an object")
+            if item.get("type") == "reasoning":
+                self._declare(item)
         for number, item in enumerate(items):
             self._item(item, f"input[{number}]")
         self._close_turn()
 
-    def _declare(self, item: Any, at: str) -> None:
+    def _declare(self, item: Json) -> None:
         """First look: what belongs to a call stands behind it."""
-        if not isinstance(item, dict):
-            raise wrong(at, item, "an object")
         sealed = item.get("encrypted_content")
-        if item.get("type") == "reasoning" and isinstance(sealed, str) and sealed.startswith(ENVELOPE):
-            self._for_calls.update(open_encrypted(sealed, "")[1])
+        if isinstance(sealed, str) and sealed.startswith(ENVELOPE):
+            opened = self._opened[sealed] = open_encrypted(sealed, "")
+            self._for_calls.update(opened[1])
 
     def _item(self, item: Json, at: str) -> None:
         fields = Fields(item, at)
@@ -107,9 +111,9 @@ class _Items:
     # ------------------------------------------------------------ Messages
 
     def message(self, fields: Fields) -> None:
-        path = fields.path("role")
         role = fields.required("role", '"user"')
         if role not in _ROLES or role == "tool":
+            path = fields.path("role")
             raise bad_request(f"`{path}` is {role[:40]!r}. Use user, assistant, system or developer.", path)
         if not fields.has("content") and role != "assistant":
             path = fields.path("content")
@@ -149,7 +153,7 @@ class _Items:
         text = "\n\n".join(content or summary)
         opaque: tuple[Opaque, ...] = ()
         if encrypted:
-            opaque, for_calls = open_encrypted(encrypted, item_id)
+            opaque, for_calls = self._opened.get(encrypted) or open_encrypted(encrypted, item_id)
             if for_calls and not opaque and not text:
                 return
         self._turn.append(ReasoningPart(text, opaque, {ITEM: kept} if kept else {}))

@@ -13,11 +13,12 @@ from typing import Any
 from omni_connector.chat import Finish, Json, Started, Usage
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
+from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_words import dumps, loads
 from omni_connector.wire.openai_responses_answer import ResponseRenderer, fail_after
 from omni_connector.wire.openai_responses_errors import answer_error
 from omni_connector.wire.openai_responses_stream import started_of
-from omni_connector.wire.openai_responses_words import finish_of, is_call, usage_of
+from omni_connector.wire.openai_responses_words import NOT_DONE, finish_of, is_call, usage_of
 
 _TYPE = re.compile(rb'"type"\s*:\s*"((?:response\.[a-z_.]+|error|keepalive))"')
 _DELTA = re.compile(rb'"delta"\s*:\s*"')
@@ -45,13 +46,16 @@ class Listener:
         "_called",
         "_decoder",
         "_events",
+        "_items",
         "_rest",
         "_since",
         "_started",
         "ended",
         "error",
+        "final",
         "finish",
         "first_output",
+        "keeping",
         "output_chars",
         "usage",
     )
@@ -65,10 +69,16 @@ class Listener:
         self.output_chars = 0
         """Characters of words, thoughts and tool arguments."""
         self.first_output = False
+        self.keeping = False
+        """Set it before the first bytes by whom wants `final`: items are then held, which some hosts leave out at the end."""
+        self.final: Json | None = None
+        """The response object of an answer that is complete or incomplete; None when it is not known in full, or has no id."""
         self._rest = bytearray()
         self._decoder: sse.Decoder | None = None
         self._called = False
         self._events = 0
+        self._items: list[bytes] = []
+        """Events that tell whole items."""
         self._started: Started | None = None
         """What the first event says of the response."""
         self._since = 0
@@ -113,6 +123,8 @@ class Listener:
                 self._count_item(item)
             self._end(value, ended=False)
             self.first_output = True
+            if self.keeping and value.get("id") and str(value.get("status")) not in NOT_DONE:
+                self.final = value
 
     def fail(self, error: GatewayError, model: str) -> bytes:
         """How this very stream ends when it fails here: response.failed for the response that has begun. `model` is the
@@ -205,6 +217,8 @@ class Listener:
             self.first_output = True
 
     def _item_done(self, data: bytes) -> None:
+        if self.keeping:
+            self._items.append(data)
         if not self._since:
             self._count_item(_item_of(data))
         elif not self._called and _CALL.search(data):
@@ -234,7 +248,7 @@ class Listener:
         response = event.get("response")
         response = response if isinstance(response, dict) else {}
         kind = event.get("type")
-        if kind in {"response.failed", "error"} or event.get("error") or response.get("error") or response.get("status") == "failed":
+        if kind in ("response.failed", "error") or event.get("error") or response.get("error") or response.get("status") == "failed":
             self.error = answer_error(event)
             return
         if kind == "response.incomplete" and not response.get("incomplete_details"):
@@ -245,6 +259,22 @@ class Listener:
             if not self.output_chars:
                 self._count_item(item)
         self._end(response, ended=True)
+        if self.keeping:
+            self._keep(response)
+
+    def _keep(self, response: Json) -> None:
+        """The terminal event's object, with the items and the id that the host told only earlier."""
+        output = response.get("output")
+        if not output:
+            events = [event for event in map(loads, self._items) if isinstance(event, dict) and isinstance(event.get("item"), dict)]
+            events.sort(key=lambda event: integer(event.get("output_index")) or 0)
+            output = [event["item"] for event in events]
+        self._items.clear()
+        response_id = response.get("id") or (None if self._started is None else self._started.id)
+        if not response_id or (self.output_chars and not output):
+            # Nobody can ask for it, or only deltas were told, of which nothing is held.
+            return
+        self.final = {**response, "id": response_id, "output": output}
 
     def _end(self, response: Json, *, ended: bool) -> None:
         self.finish, _ = finish_of(response, self._called, ended=ended)

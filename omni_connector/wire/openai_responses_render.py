@@ -17,7 +17,7 @@ from typing import Any
 
 from omni_connector.chat import ChatRequest, Json, OutputFormat, Rendered, Target, Thinking, Tool
 from omni_connector.errors import bad_request
-from omni_connector.wire.openai_chat_words import EFFORT_BUDGET, OWN_VENDOR
+from omni_connector.wire.openai_chat_words import OWN_VENDOR, common_effort
 from omni_connector.wire.openai_responses_history import History
 from omni_connector.wire.openai_responses_request import LOGPROBS
 from omni_connector.wire.openai_responses_tools import choice_body, declared, stand_in, tool_body
@@ -172,7 +172,7 @@ class _Renderer:
         off = thinking.enabled is False or thinking.effort == "none"
         effort = thinking.effort
         if effort is None and thinking.budget is not None:
-            effort = next((level for level in ("low", "medium") if thinking.budget <= EFFORT_BUDGET[level]), "high")
+            effort = common_effort(thinking.budget)
         said = not off or (thinking.effort == "none" and self._request.wire in OWN_VENDOR)
         if not self._can("reasoning_effort") or not said:
             if off or effort is not None or not thinking.adaptive:

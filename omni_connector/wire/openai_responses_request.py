@@ -1,4 +1,4 @@
-"""A client's Responses request → ChatRequest (`parse_request`), and requests that continue an earlier answer (`with_history`).
+"""A client's Responses request → ChatRequest (`parse_request`).
 
 null counts as absent. What has no place in ChatRequest is kept in `extra` under its own name: `include`, `store`,
 `previous_response_id`, `conversation`, `prompt`, `truncation`, `background`, … and what is left of `text`, `reasoning` and
@@ -7,7 +7,6 @@ null counts as absent. What has no place in ChatRequest is kept in `extra` under
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from omni_connector.chat import ChatRequest, Json, OutputFormat, Sampling, Thinking, ToolChoice
@@ -63,20 +62,6 @@ def parse_request(body: Json) -> ChatRequest:
     )
     extra.update(fields.rest())
     return request
-
-
-def with_history(body: Json, earlier_input: Any, earlier_output: Sequence[Json]) -> Json:
-    """A request that continues an earlier answer → the same request with that conversation in its `input` instead of
-    `previous_response_id`. `earlier_input`: what was asked then (a string or items, with its own history already in it);
-    `earlier_output`: the items that answered it. `instructions` of then do not carry over (API reference)."""
-    rest = {key: value for key, value in body.items() if key != "previous_response_id"}
-    return {**rest, "input": [*_as_items(earlier_input), *earlier_output, *_as_items(body.get("input"))]}
-
-
-def _as_items(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        return [{"type": "message", "role": "user", "content": value}]
-    return list(value) if isinstance(value, list) else []
 
 
 # ---------------------------------------------------------------- Plain fields

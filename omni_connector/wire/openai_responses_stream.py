@@ -33,6 +33,8 @@ from omni_connector.wire.openai_responses_pieces import Item, Pieces
 from omni_connector.wire.openai_responses_tools import names_of
 from omni_connector.wire.openai_responses_words import NAME, finish_of, to_citation, usage_of
 
+_SAID_AGAIN = frozenset({"response.queued", "response.in_progress"})
+"""Events that repeat the first one, tools and instructions and all: not worth reading once that is known."""
 _OBJECT = frozenset(
     {"id", "object", "created_at", "completed_at", "status", "model", "output", "output_text", "usage", "error", "incomplete_details"}
 )
@@ -92,7 +94,7 @@ class ResponseParser:
         return events
 
     def _event(self, event: sse.ServerEvent) -> None:
-        if self._over:
+        if self._over or (self._started and event.event in _SAID_AGAIN):
             return
         data = loads(event.data)
         if not isinstance(data, dict):

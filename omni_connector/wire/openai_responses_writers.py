@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
+from io import StringIO
 
 from omni_connector.chat import Annotation, Delta, Json, Opaque, OpaqueDelta, Origin, PartEnd, PartStart
 from omni_connector.wire.in_turn import PartEvent
@@ -54,7 +55,7 @@ class MessageWriter(Writer):
         kept = dict(said_of(start) or {})
         item: Json = {"id": kept.pop("id", None) or new_id("message"), "type": "message", "status": "in_progress"}
         super().__init__(index, {**item, "role": "assistant", "content": [], **kept})
-        self._texts: list[str] = []
+        self._texts = StringIO()
         self._length = 0
         self._refusal = False
         self._notes: list[Json] = []
@@ -69,10 +70,10 @@ class MessageWriter(Writer):
         match event:
             case PartStart():
                 self._refusal = event.kind == "refusal"
-                self._texts, self._notes, self._length = [], [], 0
+                self._texts, self._notes, self._length = StringIO(), [], 0
                 return [self.event("content_part.added", content_index=self._place(), part=self._part())]
             case Delta(_, text):
-                self._texts.append(text)
+                self._texts.write(text)
                 self._length += len(text)
                 if self._refusal:
                     return [self.event("refusal.delta", content_index=self._place(), delta=text)]
@@ -92,7 +93,7 @@ class MessageWriter(Writer):
         return [self.event("output_text.annotation.added", **place, annotation=note)]
 
     def _part(self) -> Json:
-        text = "".join(self._texts)
+        text = self._texts.getvalue()
         if self._refusal:
             return {"type": "refusal", "refusal": text}
         return {"type": "output_text", "text": text, "annotations": self._notes[:], "logprobs": []}
@@ -121,7 +122,7 @@ class ThoughtWriter(Writer):
         self._kind, self._field = ("reasoning_text", "content_index") if raw else ("summary_text", "summary_index")
         self._origin = origin
         self._opaque: list[Opaque] = []
-        self._texts: list[str] = []
+        self._texts = StringIO()
         """Deltas of the open part."""
         self._opened = False
         self._parted = False
@@ -149,7 +150,7 @@ class ThoughtWriter(Writer):
         known = self._known[self._form == "content"]
         if not self._opened and not self.item[self._form] and known and text == "\n\n".join(known):
             return [event for part in known for event in (*self._piece(part), *self._end_part())]
-        if text == "\n\n" and any(self._texts) and not self._parted:
+        if text == "\n\n" and self._texts.tell() and not self._parted:
             self._parted = True
             return []
         out = self._end_part() if self._parted else []
@@ -161,7 +162,7 @@ class ThoughtWriter(Writer):
         if not self._opened:
             self._opened = True
             out.append(self._part_event("added", ""))
-        self._texts.append(text)
+        self._texts.write(text)
         name = "reasoning_text.delta" if self._form == "content" else "reasoning_summary_text.delta"
         return [*out, self.event(name, **self._place(), delta=text)]
 
@@ -175,11 +176,11 @@ class ThoughtWriter(Writer):
     def _end_part(self) -> list[Json]:
         if not self._opened:
             return []
-        text = "".join(self._texts)
+        text = self._texts.getvalue()
         name = "reasoning_text.done" if self._form == "content" else "reasoning_summary_text.done"
         out = [self.event(name, **self._place(), text=text), self._part_event("done", text)]
         self.item[self._form].append({"type": self._kind, "text": text})
-        self._texts, self._opened = [], False
+        self._texts, self._opened = StringIO(), False
         return out
 
     def close(self, status: str) -> list[Json]:
@@ -206,20 +207,20 @@ class CallWriter(Writer):
         if namespace:
             item["namespace"] = namespace
         super().__init__(index, {**item, **kept})
-        self._texts: list[str] = []
+        self._texts = StringIO()
         self._opaque: list[Opaque] = []
 
     def write(self, event: PartEvent) -> list[Json]:
         match event:
             case Delta(_, text):
-                self._texts.append(text)
+                self._texts.write(text)
                 return [self.event(f"{self._name}.delta", delta=text)]
             case OpaqueDelta(_, opaque):
                 self._opaque.append(opaque)
         return []
 
     def close(self, status: str) -> list[Json]:
-        text = "".join(self._texts)
+        text = self._texts.getvalue()
         self.item[self._field] = text
         more = {} if self._field == "input" else {"name": self.item["name"]}
         return [self.event(f"{self._name}.done", **{self._field: text}, **more), *super().close(status)]
@@ -240,3 +241,11 @@ class WholeWriter(Writer):
 
     def close(self, status: str) -> list[Json]:
         return [{"type": "response.output_item.done", "output_index": self.index, "item": self.item}]
+
+
+class PictureWriter(WholeWriter):
+    """A picture that another format's provider made: the item begins without it."""
+
+    def open(self) -> list[Json]:
+        begun = {**self.item, "status": "in_progress", "result": None}
+        return [{"type": "response.output_item.added", "output_index": self.index, "item": begun}]

@@ -13,19 +13,21 @@ from typing import Any
 import msgspec
 
 from omni_connector.errors import GatewayError
-from omni_connector.wire import FORMATS, sse, views
+from omni_connector.wire import dialect, sse, views
+from omni_connector.wire.gemini_frames import Frames
 
 TERMINAL: Mapping[str, bytes] = {
     "openai-chat": b"data: [DONE]\n\n",
+    "openai-completions": b"data: [DONE]\n\n",
     "anthropic-messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
     "gemini-generate": b"",
 }
 """Formats whose streams are complete with their finish reason, and what then ends them: sent when an upstream told the
 reason and hung up without its terminal event, because clients repeat such requests in a loop."""
 
-_ERROR_EVENT: Mapping[str, str] = {"openai-chat": "", "anthropic-messages": "error"}
+_ERROR_EVENT: Mapping[str, str] = {"openai-chat": "", "openai-completions": "", "anthropic-messages": "error"}
 """Formats in which an error event is the error's body. The others' renderers know how a stream fails there."""
-_MODEL_IN_BODY = ("openai-chat", "anthropic-messages", "openai-responses")
+_MODEL_IN_BODY = ("openai-chat", "anthropic-messages", "openai-responses", "openai-completions", "openai-embeddings")
 """Gemini names the model in the URL, and in answers only the one that served."""
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
@@ -44,14 +46,66 @@ def request_body(wire: str, body: bytes, *, model: str | None, ask_usage: bool) 
     return views.splice(body, changes) if changes else body
 
 
+_EVENTS = re.compile(rb"[\s\xef\xbb\xbf]*(?:data|event|id|retry)?:")
+
+
+def looks_like_events(first: bytes) -> bool:
+    """Whether an answer begins as server-sent events, whatever its content-type says of it (seen: application/json)."""
+    return _EVENTS.match(first) is not None
+
+
 # ---------------------------------------------------------------- Answers
+
+_END_TYPES = frozenset({"message_stop", "response.completed", "response.incomplete", "response.done"})
+_DATA_LINE = re.compile(rb"(?:^|(?<=[\r\n]))data:([^\r\n]*)(\r\n|\n|\r|\Z)")
+_BLANK_LINE = re.compile(rb"\r\n|\n|\r")
+
+
+def until_end(wire: str, blocks: bytes) -> tuple[bytes, bool]:
+    """Event blocks as far as their terminal event, and whether it is in them. What follows it in the same bytes is cut off."""
+    for line in _DATA_LINE.finditer(blocks):
+        if not _is_end(wire, line[1].strip()):
+            continue
+        ending = line[2] or b"\n"
+        blank = _BLANK_LINE.match(blocks, line.end())
+        return blocks[: line.end(1)] + ending + (blank[0] if blank is not None else ending), True
+    return blocks, False
+
+
+def _is_end(wire: str, data: bytes) -> bool:
+    if wire in ("openai-chat", "openai-completions"):
+        return data == b"[DONE]"
+    if b'"type"' not in data:
+        return False
+    kind = _type_of(data)
+    return kind in _END_TYPES
+
+
+def _type_of(data: bytes) -> str | None:
+    try:
+        kind = msgspec.json.decode(_RAW.decode(data).get("type", b"null"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return kind if isinstance(kind, str) else None
+
+
+def without_torn(block: bytes) -> bytes:
+    """The last block of a stream that ended in it: nothing where its JSON is torn, since what follows would be read with it."""
+    data = b"\n".join(line[1].strip() for line in _DATA_LINE.finditer(block))
+    if data == b"[DONE]":
+        return block
+    try:
+        _RAW.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b""
+    return block
 
 
 def fail_stream(wire: str, error: GatewayError) -> bytes:
     """An error event for a stream that has begun; no clean end may follow it."""
     if wire not in _ERROR_EVENT:
-        return bytes(FORMATS[wire].ResponseRenderer("").fail(error))
-    return sse.encode(views.encode(FORMATS[wire].render_error(error)), _ERROR_EVENT[wire])
+        return bytes(dialect(wire).ResponseRenderer("").fail(error))
+    return sse.encode(views.encode(dialect(wire).render_error(error)), _ERROR_EVENT[wire])
 
 
 def rename_whole(body: bytes, model: str) -> bytes:
@@ -82,7 +136,7 @@ class StreamEditor:
 
     def __init__(self, wire: str, *, model: str, hide_usage: bool) -> None:
         self._once = wire == "anthropic-messages"  # only message_start names the model there
-        self._hide_usage = hide_usage and wire == "openai-chat"
+        self._hide_usage = hide_usage and wire in ("openai-chat", "openai-completions")
         self._wanted = b'"model":' + _ENCODER.encode(model)
         self._served: bytes | None = None
         self._rest = b""
@@ -108,14 +162,13 @@ class StreamEditor:
     def _edit(self, blocks: bytes) -> bytes:
         if not blocks:
             return blocks
-        if self._served is None:
-            found = _MODEL.search(blocks)
-            if found is not None:
-                self._served = found[0]
+        if self._served is None and b'"model"' in blocks:
+            self._served = next((name for block in _split(blocks) if (name := _own_name(block)) is not None), None)
+            if self._served is not None:
                 same = self._served.replace(b" ", b"") == self._wanted
                 if not self._hide_usage and (same or self._once):
                     self._aside = True
-                    return blocks if same else blocks.replace(self._served, self._wanted, 1)
+                    return blocks if same else b"".join(map(self._renamed, _split(blocks)))
         if self._served is not None and self._served != self._wanted:
             blocks = blocks.replace(self._served, self._wanted)
             if blocks.count(b'"model"') != blocks.count(self._wanted):
@@ -126,14 +179,59 @@ class StreamEditor:
 
     def _renamed(self, block: bytes) -> bytes:
         """Azure opens with an empty name, xAI spells its last chunk with blanks: a chunk's own `model` counts, none inside it."""
-        try:
-            chunk = _RAW.decode(block[max(0, block.find(b"{")) :])
-            # The Responses format names it inside the response object that some of its events carry.
-            name = (_RAW.decode(chunk["response"]) if "response" in chunk else chunk).get("model")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return block
-        found = next((found[0] for found in _MODEL.finditer(block) if name is not None and found[1] == bytes(name)), None)
+        found = _own_name(block)
         return block if found is None else block.replace(found, self._wanted)
+
+
+def _own_name(block: bytes) -> bytes | None:
+    """The `"model":"…"` of an event itself, as it is spelled there."""
+    if b'"model"' not in block:
+        return None
+    try:
+        chunk = _RAW.decode(block[max(0, block.find(b"{")) :])
+        # Some events of the Responses and Messages formats carry the whole object that names it.
+        inner = next((chunk[key] for key in ("response", "message") if key in chunk and "model" not in chunk), None)
+        name = (chunk if inner is None else _RAW.decode(inner)).get("model")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return next((found[0] for found in _MODEL.finditer(block) if name is not None and found[1] == bytes(name)), None)
+
+
+class ArrayEditor:
+    """The same for a client that wants one JSON array (Gemini without `alt=sse`): every chunk's own bytes, as an element. An upstream
+    that tells an array too is passed on as it is."""
+
+    def __init__(self) -> None:
+        self._frames = Frames()
+        self._as_it_is: bool | None = None
+        self._opened = False
+
+    def feed(self, piece: bytes) -> bytes:
+        if self._as_it_is is None and piece.strip():
+            self._as_it_is = piece.lstrip().startswith(b"[")
+        if self._as_it_is:
+            self._opened = True
+            return piece
+        return self._elements(self._frames.feed(piece))
+
+    def close(self) -> bytes:
+        """What is left; the array itself stays open."""
+        return b"" if self._as_it_is else self._elements(self._frames.close())
+
+    def end(self) -> bytes:
+        return b"" if self._as_it_is else b"]" if self._opened else b"[]"
+
+    def fail(self, error: GatewayError) -> bytes:
+        """The error as last elements, and the end."""
+        told = bytes(dialect("gemini-generate").ArrayRenderer("").fail(error))
+        return b",\r\n" + told.removeprefix(b"[") if self._opened else told
+
+    def _elements(self, chunks: list[bytes]) -> bytes:
+        out = b""
+        for chunk in chunks:
+            out += (b",\r\n" if self._opened else b"[") + chunk
+            self._opened = True
+        return out
 
 
 def _last_blank(text: bytes) -> int:

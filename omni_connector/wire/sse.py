@@ -66,6 +66,10 @@ class Decoder:
             self._buffer += rest
         events: list[ServerEvent] = []
         for line in lines:
+            if line[:6] == b"data: ":
+                self._data.append(line[6:])
+                self._size += len(line) - 6
+                continue
             if line:
                 self._field(line)
                 continue
@@ -81,9 +85,8 @@ class Decoder:
 
     def _field(self, line: bytes) -> None:
         if line.startswith(b"data:"):
-            value = line[6:] if line[5:6] == b" " else line[5:]
-            self._data.append(value)
-            self._size += len(value)
+            self._data.append(line[5:])
+            self._size += len(line) - 5
         elif line.startswith(b"event:"):
             self._event = line[6:].strip().decode("utf-8", "replace")
         elif line == b"data":

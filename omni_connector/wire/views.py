@@ -71,6 +71,7 @@ class _ResponsesView(msgspec.Struct):
     temperature: float | None = None
     top_p: float | None = None
     previous_response_id: str | None = None
+    store: bool | None = None
     prompt: msgspec.Raw = msgspec.Raw(b"null")  # a union with None would take nothing but null
     conversation: msgspec.Raw = msgspec.Raw(b"null")
     tools: list[msgspec.Raw] | None = None
@@ -81,6 +82,35 @@ class _GeminiView(msgspec.Struct):
 
     contents: msgspec.Raw = msgspec.Raw(b"null")
     tools: list[msgspec.Raw] | None = None
+
+
+class _CompletionView(msgspec.Struct):
+    """OpenAI's older Completions: a prompt (text, texts, or token ids) instead of messages."""
+
+    prompt: msgspec.Raw = msgspec.Raw(b"null")
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: int | None = None
+
+
+class _EmbeddingView(msgspec.Struct):
+    """OpenAI embeddings: text, texts, or token ids."""
+
+    input: msgspec.Raw = msgspec.Raw(b"null")
+    model: str | None = None
+    dimensions: int | None = None
+    encoding_format: str | None = None
+
+
+class _GeminiEmbeddingView(msgspec.Struct):
+    """Gemini embedContent (`content`) and batchEmbedContents (`requests`)."""
+
+    content: msgspec.Raw = msgspec.Raw(b"null")
+    requests: list[msgspec.Raw] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +126,32 @@ _SHAPES: Mapping[str, _Shape] = {
     "anthropic-messages": _Shape(msgspec.json.Decoder(_MessagesView), "messages", "`model`, `max_tokens` and `messages`"),
     "openai-responses": _Shape(msgspec.json.Decoder(_ResponsesView), "input", "`model` and `input`"),
     "gemini-generate": _Shape(msgspec.json.Decoder(_GeminiView), "contents", "`contents`"),
+    "openai-completions": _Shape(msgspec.json.Decoder(_CompletionView), "prompt", "`model` and `prompt`"),
+    "openai-embeddings": _Shape(msgspec.json.Decoder(_EmbeddingView), "input", "`model` and `input`"),
+    "gemini-embeddings": _Shape(msgspec.json.Decoder(_GeminiEmbeddingView), "content", "`content` or `requests`"),
 }
+WIRES = frozenset(_SHAPES)
+"""The formats whose bodies can be looked at here; of all others only the bytes pass."""
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 
-# Marks of media in a message, in either format; only looked for to know whether the model must see, hear or read.
-_MEDIA = (
-    ("vision", re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"|"mime_?[tT]ype"\s*:\s*"image/')),
-    ("documents", re.compile(rb'"type"\s*:\s*"(?:file|document|input_file)"|"mime_?[tT]ype"\s*:\s*"application/pdf')),
-    ("audio", re.compile(rb'"type"\s*:\s*"input_audio"|"mime_?[tT]ype"\s*:\s*"audio/')),
+# Marks in a body's bytes, only looked for to know whether the model must see, hear or read, and whether JSON is to come. Every
+# pattern begins with letters of its own, which is what makes a scan quick.
+_TYPES = (re.compile(rb'"type"\s*:\s*"(image_url|image|input_image|file|document|input_file|input_audio|json_schema|json_object)"'),)
+_GEMINI_TYPES = (
+    re.compile(rb'"mime_?[tT]ype"\s*:\s*"(image/|audio/|application/pdf)'),
+    re.compile(rb'"response_?[mM]ime_?[tT]ype"\s*:\s*"(application/json)"'),
 )
-_JSON_OUTPUT = re.compile(rb'"type"\s*:\s*"json_(?:schema|object)"|"response_?[mM]ime_?[tT]ype"\s*:\s*"application/json"')
-_SEALED = (b'"' + ENVELOPE.encode(), b'"' + base64.b64encode(ENVELOPE.encode()))
-"""How an envelope of ours begins, also inside the base64 that Gemini's signatures are (six bytes are eight characters of it)."""
+_NEEDS: Mapping[str, frozenset[bytes]] = {
+    "vision": frozenset({b"image_url", b"image", b"input_image", b"image/"}),
+    "documents": frozenset({b"file", b"document", b"input_file", b"application/pdf"}),
+    "audio": frozenset({b"input_audio", b"audio/"}),
+    "json": frozenset({b"json_schema", b"json_object", b"application/json"}),
+}
+"""Capability → what asks for it."""
+_SEALED, _SEALED_GEMINI = b'"' + ENVELOPE.encode(), b'"' + base64.b64encode(ENVELOPE.encode())
+"""How an envelope of ours begins; in Gemini's signatures inside base64 (six bytes are eight characters of it)."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -124,6 +166,10 @@ class View:
     """Capability → where the request asks for it."""
     sealed: bool
     """True: an opaque value of another origin rides in it, so the body may not pass through as it is."""
+    previous: str = ""
+    """The earlier answer that it goes on from (`previous_response_id`)."""
+    store: bool = True
+    """Whether the answer may be kept for a later request (Responses: `store`)."""
 
 
 def look(wire: str, body: bytes, model: str = "", stream: bool | None = None) -> View:
@@ -142,18 +188,26 @@ def look(wire: str, body: bytes, model: str = "", stream: bool | None = None) ->
         raise bad_request(_TOO_DEEP) from error
     _has_subject(view, shape)
     needs: dict[str, str] = {}
-    if view.tools:
+    if getattr(view, "tools", None):
         needs["tools"] = "tools"
-    for name, mark in _MEDIA:
-        if mark.search(body):
-            needs[name] = shape.subject
-    if _JSON_OUTPUT.search(body):
-        needs["json"] = _JSON_FIELD.get(wire, "response_format")
+    gemini = wire.startswith("gemini")
+    marks = {mark for types in (_GEMINI_TYPES if gemini else _TYPES) for mark in types.findall(body)}
+    for name, asking in _NEEDS.items():
+        if marks & asking:
+            needs[name] = shape.subject if name != "json" else _JSON_FIELD.get(wire, "response_format")
     options = getattr(view, "stream_options", None)
     include_usage = bool(options is not None and options.include_usage)
     asked = model or getattr(view, "model", None) or ""
     streamed = bool(getattr(view, "stream", None)) if stream is None else stream
-    return View(asked, streamed, include_usage, needs, any(mark in body for mark in _SEALED))
+    sealed = is_sealed(wire, body)
+    if isinstance(view, _ResponsesView):
+        return View(asked, streamed, include_usage, needs, sealed, view.previous_response_id or "", view.store is not False)
+    return View(asked, streamed, include_usage, needs, sealed)
+
+
+def is_sealed(wire: str, body: bytes) -> bool:
+    """An envelope of ours stands in the body, so nobody but us can read it as it is."""
+    return (_SEALED_GEMINI if wire.startswith("gemini") else _SEALED) in body
 
 
 _JSON_FIELD = {"openai-responses": "text.format", "gemini-generate": "generationConfig", "anthropic-messages": "output_config.format"}
@@ -163,7 +217,7 @@ _NOTHING = (b"null", b"[]", b'""', b"{}")
 
 def _has_subject(view: Any, shape: _Shape) -> None:
     """There must be something to answer."""
-    said = getattr(view, shape.subject)
+    said = getattr(view, shape.subject) if getattr(view, "requests", None) is None else view.requests
     if isinstance(said, msgspec.Raw):
         if bytes(said).strip() in _NOTHING:
             raise bad_request(f"`{shape.subject}` is missing or empty. Send at least one message.", shape.subject)

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
 import { get, query } from "../api.js";
 import { clock, exact, num, plural } from "../format.js";
 import { accounts, arrivals, keys, mergeRows, providers, requests, resync, tidyRows } from "../live.js";
+import { PROTOCOLS, protocolKind, protocolName } from "../protocols.js";
 import { Ago, Button, Cost, Empty, html, Icon, Ms, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { replaceParams, route as current } from "../route.js";
 import { providerName } from "./accounts.js";
@@ -15,11 +16,14 @@ const STATUSES = [["", "Any status"], ["ok", "Answered"], ["failed", "Failed"], 
 export const prompt = (usage) => (usage ? (usage.input || 0) + (usage.cache_read || 0) + (usage.cache_write || 0) : 0);
 export const counted = (row) => row.usage && row.usage.source && row.usage.source !== "none" && (row.usage.input !== null || row.usage.output !== null);
 
+/** Answered by a provider that says nothing of tokens: sounds, most pictures, verdicts. Not the same as none. */
+export const silent = (row) => row.state !== "open" && row.outcome === "ok" && !counted(row);
+
 /** Failed before anything was counted: there is no cost to know. */
 export const unspent = (row) => row.outcome !== "ok" && !counted(row) && (!row.cost || row.cost.usd === null);
 
 function Tokens({ row }) {
-  if (!counted(row)) return html`<span class="t4">–</span>`;
+  if (!counted(row)) return html`<span class="t4" title=${silent(row) ? "The provider did not report tokens." : null}>–</span>`;
   const u = row.usage;
   const title = `${exact(prompt(u))} in (${exact(u.cache_read || 0)} from cache), ${exact(u.output || 0)} out · ${u.source}`;
   return html`<span title=${title}>${u.source === "estimated" ? html`<span class="t4">≈</span>` : null}${num(prompt(u))} <span class="t4">→</span> ${num(u.output || 0)}${u.cache_read ? html`<span class="sr">, ${num(u.cache_read)} from cache</span>` : null}</span>`;
@@ -32,10 +36,11 @@ function Attempts({ row }) {
   return html`<span title=${title || null}>${tries > 1 ? html`<span class="strong">${tries}</span>` : tries || html`<span class="t4">0</span>`}${skipped ? html`<span class="t4"> +${skipped}</span>` : null}</span>`;
 }
 
-/** Asked → served. The arrow only where the two differ. */
+/** Asked → served. The arrow only where the two differ: "openai/high/gpt-5.5" says already who served. */
 export function Asked({ row }) {
-  const served = row.model && row.model !== row.model_requested ? row.model : null;
-  return html`<span class="asked"><span class="cut">${row.model_requested || html`<span class="t4">default</span>`}</span>${served ? html`<span class="served cut"><span class="t4">→</span> ${served}</span>` : null}</span>`;
+  const served = row.model && !`/${row.model_requested}`.replaceAll(":", "/").endsWith("/" + row.model.replaceAll(":", "/")) ? row.model : null;
+  const kind = protocolKind(row.protocol);
+  return html`<span class="asked"><span class="cut">${row.model_requested || html`<span class="t4">default</span>`}</span>${served ? html`<span class="served cut"><span class="t4">→</span> ${served}</span>` : null}${kind ? html`<span class="tag kind p2">${kind}</span>` : null}</span>`;
 }
 
 export function RequestTable({ rows, fresh }) {
@@ -44,7 +49,7 @@ export function RequestTable({ rows, fresh }) {
     <tbody>${rows.map((row) => html`<tr key=${row.id} class=${(row.state === "open" ? "is-open" : "") + (fresh && fresh.has(row.id) ? " is-new" : "")}>
       <td class="c-status"><span class="flex"><${Status} words=${requestWords(row)} title=${row.error ? row.error.message : row.route} />${row.flag ? html`<span class="flag p3" title=${row.error ? row.error.message : null}>${row.flag}</span>` : null}</span></td>
       <td class="p2 t2 nowrap" title=${new Date(row.at).toLocaleString()}>${Date.now() - row.at < 86400000 ? clock(row.at) : html`<${Ago} at=${row.at} suffix=" ago" />`}</td>
-      <td class="c-model"><a class="row-link strong" data-row href=${"#/activity/" + encodeURIComponent(row.id)}><${Asked} row=${row} /></a><span class="under sm t3 cut">${[row.outcome === "ok" ? "" : requestWords(row)[0], row.account && row.account.label, clock(row.at)].filter(Boolean).join(" · ")}</span></td>
+      <td class="c-model"><a class="row-link strong" data-row href=${"#/activity/" + encodeURIComponent(row.id)}><${Asked} row=${row} /></a><span class="under sm t3 cut">${[row.outcome === "ok" ? "" : requestWords(row)[0], protocolKind(row.protocol), row.account && row.account.label, clock(row.at)].filter(Boolean).join(" · ")}</span></td>
       <td class="c-account p2">${row.account ? row.account.label : html`<span class="t4">none</span>`}${row.provider ? html`<span class="t4 p5"> ${providerName(row.provider)}</span>` : null}</td>
       <td class="c-client p4a t2"><span>${[row.key && row.key.name, row.client].filter(Boolean).join(" · ") || "–"}</span></td>
       <td class="num p4 t2"><${Attempts} row=${row} /></td>
@@ -96,9 +101,11 @@ function Filters({ filters, set, clear }) {
   const connected = new Set(accounts.value.map((account) => account.provider));
   const models = new Set([...accounts.value.flatMap((account) => (account.models && account.models.length ? account.models : account.discovered) || []), ...requests.value.map((row) => row.model)].filter(Boolean));
   const extra = filters.status && !STATUSES.some(([value]) => value === filters.status) ? [[filters.status, filters.status]] : [];
+  const formats = Object.keys(PROTOCOLS).concat(filters.protocol && !PROTOCOLS[filters.protocol] ? filters.protocol : []);
   return html`<div class="filters" role="search">
     <${SearchBox} text=${filters.text} onSettle=${(value) => set("text", value)} />
     ${pick("status", "Status", [...STATUSES, ...extra])}
+    ${pick("protocol", "Format", [["", "Any format"], ...formats.map((id) => [id, protocolName(id)])])}
     ${pick("provider", "Provider", [["", "Any provider"], ...providers.value.filter((provider) => connected.has(provider.id) || provider.id === filters.provider).map((provider) => [provider.id, provider.label])])}
     ${pick("account", "Account", [["", "Any account"], ...accounts.value.map((account) => [account.id, account.label])])}
     ${pick("key", "Key", [["", "Any key"], ...keys.value.map((key) => [key.id, key.name])])}

@@ -1,4 +1,4 @@
-// Every model the connected accounts serve: search it, copy its name.
+// Every model the connected accounts serve, with its thinking levels: search it, copy its name.
 import { useEffect, useState } from "../vendor/hooks.mjs";
 import { get } from "../api.js";
 import { exact, num, plural } from "../format.js";
@@ -8,6 +8,30 @@ import { replaceParams } from "../route.js";
 import { connect, providerName } from "./accounts.js";
 
 const SHOWN = 300;
+const VARIANT = /^([^/:]+)\/(none|minimal|low|medium|high|xhigh|max)\/(.+)$/;
+
+/** One row a model, its thinking levels on it as names to copy. Levels are what the server says of a model (`levels`: provider →
+ *  words) and what an account lists as models of their own ("openai/high/gpt-5.5", as another omni-connector does). */
+function grouped(models) {
+  const rows = new Map(models.map((model) => [model.id, { ...model, variants: Object.entries(model.levels || {}).flatMap(([head, levels]) => levels.map((level) => ({ head, level, name: `${head}/${level}/${model.id}` }))) }]));
+  for (const { id } of models) {
+    const [, head, level, bare] = VARIANT.exec(id) || [];
+    const model = level && (rows.get(`${head}/${bare}`) || rows.get(bare));
+    if (!model) continue;
+    if (!model.variants.some((variant) => variant.name === id)) model.variants.push({ head, level, name: id });
+    rows.delete(id);
+  }
+  return [...rows.values()];
+}
+
+function Levels({ model }) {
+  const heads = [...new Set(model.variants.map((variant) => variant.head))];
+  const chips = (head) => model.variants.filter((variant) => variant.head === head).map(({ level, name }) => html`<button type="button" class="level" key=${name} title=${`Copy ${name}`} aria-label=${`Copy ${name}`} onClick=${() => copy(name, name)}>${level}</button>`);
+  const group = { role: "group", "aria-label": `Thinking levels of ${model.id}` };
+  if (!heads.length) return null;
+  if (heads.length === 1) return html`<div class="levels" ...${group}><span class="t4 xs" title="A level goes into the model's name: provider/level/model">thinking</span>${chips(heads[0])}</div>`;
+  return html`<details class="more levels-of"><summary><${Icon} name="chevron-right" size=${11} />thinking, at ${heads.length} providers</summary><div ...${group}>${heads.map((head) => html`<div class="levels" key=${head}><span class="t4 xs">${providerName(head)}</span>${chips(head)}</div>`)}</div></details>`;
+}
 
 function price(value) {
   if (value === null || value === undefined) return html`<span class="t4">unknown</span>`;
@@ -21,10 +45,10 @@ export function Models({ route }) {
   const text = route.params.text || "";
   const served = accounts.value.map((account) => `${account.id}${account.enabled}${(account.models || []).length}/${(account.discovered || []).length}`).join();
   useEffect(() => {
-    get("/api/provider-models").then((data) => setModels(data.models)).catch((error) => { oops(error); setModels((list) => list || []); });
+    get("/api/provider-models").then((data) => setModels(grouped(data.models))).catch((error) => { oops(error); setModels((list) => list || []); });
   }, [served]);
   const needles = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const list = (models || []).filter((model) => needles.every((needle) => `${model.id} ${model.providers.join(" ")} ${model.accounts.join(" ")}`.toLowerCase().includes(needle)));
+  const list = (models || []).filter((model) => needles.every((needle) => `${model.id} ${model.providers.join(" ")} ${model.accounts.join(" ")} ${model.variants.map((variant) => variant.name).join(" ")}`.toLowerCase().includes(needle)));
   const shown = all ? list : list.slice(0, SHOWN);
   return html`<div class="page">
     <div class="page-head"><h1>Models</h1>${models && models.length ? html`<span class="sub">${text ? `${list.length} of ${plural(models.length, "model")}` : plural(models.length, "model")}</span>` : null}</div>
@@ -32,7 +56,7 @@ export function Models({ route }) {
     ${models === null ? html`<${Skeleton} rows=${9} />` : !models.length ? html`<${Empty} icon="box" title="No model yet" action=${html`<${Button} kind="primary" icon="plus" onClick=${() => connect()}>Connect account<//>`}>Models appear as soon as an account is connected.<//>`
     : !list.length ? html`<${Empty} icon="search" title=${`No model matches “${text}”`} action=${html`<${Button} onClick=${() => replaceParams({})}>Clear search<//>`} />`
     : html`<div class="sheet"><table class="grid models"><thead><tr><th>Model</th><th class="p2">Provider</th><th class="p3">Accounts</th><th class="num p2">Window</th><th class="num p3" title="US dollars per million tokens read">In / M</th><th class="num p3" title="US dollars per million tokens written">Out / M</th></tr></thead>
-      <tbody>${shown.map((model) => html`<tr key=${model.id}><td class="c-name"><button type="button" class="row-link copyable mono cut" data-row title="Copy the name" onClick=${() => copy(model.id, model.id)}><span class="cut">${model.id}</span><${Icon} name="copy" size=${13} /></button></td>
+      <tbody>${shown.map((model) => html`<tr key=${model.id}><td class="c-name"><button type="button" class="row-link copyable mono cut" data-row title="Copy the name" onClick=${() => copy(model.id, model.id)}><span class="cut">${model.id}</span><${Icon} name="copy" size=${13} /></button><${Levels} model=${model} /></td>
         <td class="p2 t2">${model.providers.map(providerName).join(", ")}</td><td class="p3 t2 wrap">${model.accounts.join(", ")}</td>
         <td class="num p2" title=${model.context_window ? exact(model.context_window) + " tokens" : null}>${model.context_window ? num(model.context_window) : html`<span class="t4">unknown</span>`}</td>
         <td class="num p3">${price(model.input_usd_per_mtok)}</td><td class="num p3">${price(model.output_usd_per_mtok)}</td></tr>`)}</tbody></table></div>

@@ -4,30 +4,18 @@ import { get } from "../api.js";
 import { absolute, exact, ms, plural } from "../format.js";
 import { arrivals, resync, tidyRows } from "../live.js";
 import { Button, Copy, Cost, Dot, Empty, html, Icon, requestWords, Skeleton, Status } from "../ui.js";
+import { asCurl, protocolName } from "../protocols.js";
 import { go } from "../route.js";
 import { baseUrl } from "./keys.js";
 import { providerName } from "./accounts.js";
-import { counted, unspent } from "./activity.js";
+import { counted, silent, unspent } from "./activity.js";
 
 const SOURCES = {
   reported: "reported by the provider",
   counted: "counted by omni-connector from the answer",
-  estimated: "estimated: the answer was not seen whole",
-  none: "not known",
+  estimated: "estimated by omni-connector, not reported by the provider",
+  none: "not reported",
 };
-
-const BODIES = {
-  "anthropic-messages": { max_tokens: 200, messages: [{ role: "user", content: "…" }] },
-  "openai-responses": { input: "…" },
-};
-
-/** A curl that asks the same again. Prompts are not stored, so the message is a placeholder. */
-function asCurl(row) {
-  const body = { model: row.model_requested || "auto", ...(BODIES[row.protocol] || { messages: [{ role: "user", content: "…" }] }), ...(row.stream ? { stream: true } : {}) };
-  const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
-  const path = /^\/[\w./:-]*$/.test(row.path || "") ? row.path : "/v1/chat/completions";
-  return `curl ${row.stream ? "-N " : ""}${baseUrl()}${path} \\\n  -H "Authorization: Bearer $OMNI_KEY" \\\n  -H "Content-Type: application/json" \\\n  -d '${quoted}'`;
-}
 
 /** The story in one sentence. */
 function Sentence({ row }) {
@@ -70,13 +58,22 @@ function Facts({ items }) {
   return html`<dl class="facts">${items.filter((item) => item && item[1] !== null && item[1] !== undefined && item[1] !== "").map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="wrap">${value}</dd></div>`)}</dl>`;
 }
 
+/** Where the cost comes from, or why there is none. */
+function priceNote(row) {
+  if (row.cost && row.cost.usd !== null && row.cost.usd !== undefined) return `Price: ${row.cost.source || "unknown source"}${Number(row.cost.usd) ? ` ($${row.cost.usd})` : ""}.`;
+  if (row.state === "open") return "";
+  if (unspent(row)) return "Nothing was counted, so nothing is charged here.";
+  return silent(row) ? "So its cost is unknown; it does not count as free." : "No price is known for this model.";
+}
+
 function Usage({ row }) {
   const u = row.usage || {};
   const rows = [["Input", u.input], ["From cache", u.cache_read], ["Into cache", u.cache_write], ["Output", u.output], ["of it reasoning", u.reasoning]];
   return html`<section class="section"><div class="section-head"><h2>Tokens and cost</h2></div><div class="sheet pad">
-    ${counted(row) ? html`<dl class="facts">${rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="num">${exact(value)}</dd></div>`)}</dl>` : html`<p class="t3">${row.state === "open" ? "Counted when the answer is complete." : "No tokens are known."}</p>`}
+    ${counted(row) ? html`<dl class="facts">${rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="num">${exact(value)}</dd></div>`)}</dl>`
+    : silent(row) ? html`<dl class="facts"><div><dt>Tokens</dt><dd class="num t3">not reported</dd></div></dl>` : html`<p class="t3">${row.state === "open" ? "Counted when the answer is complete." : "No tokens are known."}</p>`}
     <dl class="facts sum"><div><dt>Cost</dt><dd class="num strong">${row.state === "open" || unspent(row) ? "–" : html`<${Cost} cost=${row.cost} />`}</dd></div></dl>
-    <p class="note">Tokens: ${SOURCES[u.source] || u.source || "not known"}. ${row.cost && row.cost.usd !== null && row.cost.usd !== undefined ? `Price: ${row.cost.source || "unknown source"}${Number(row.cost.usd) ? ` ($${row.cost.usd})` : ""}.` : row.state === "open" ? "" : unspent(row) ? "Nothing was counted, so nothing is charged here." : "No price is known for this model."}</p></div></section>`;
+    <p class="note">${silent(row) ? "The provider did not say how many tokens this used, and none are made up." : `Tokens: ${SOURCES[u.source] || u.source || "not known"}.`} ${priceNote(row)}</p></div></section>`;
 }
 
 export function Request({ route }) {
@@ -99,7 +96,7 @@ export function Request({ route }) {
   if (missing) return html`<div class="page">${head("Request")}<${Empty} icon="search" title="This request is not in the log" action=${html`<${Button} onClick=${() => go("activity")}>Back to activity<//>`}>${missing}<//></div>`;
   if (!row || row.id !== route.id) return html`<div class="page">${head("Request")}<${Skeleton} rows=${6} /></div>`;
 
-  const actions = html`<${Copy} what="Request as curl" kind="" small=${false} text=${() => asCurl(row)}>Copy as curl<//><${Copy} what="Request as JSON" kind="" small=${false} text=${() => JSON.stringify(row, null, 2)}>Copy as JSON<//>`;
+  const actions = html`<${Copy} what="Request as curl" kind="" small=${false} text=${() => asCurl(row, baseUrl())}>Copy as curl<//><${Copy} what="Request as JSON" kind="" small=${false} text=${() => JSON.stringify(row, null, 2)}>Copy as JSON<//>`;
   return html`<div class="page request-page">${head(html`<span class="mono">${row.id}</span>`, actions)}
     <div class="story"><${Status} words=${requestWords(row)} quiet />${row.flag ? html`<span class="flag">${row.flag}</span>` : null}<p class="wrap"><${Sentence} row=${row} /></p></div>
     ${row.error ? html`<div class="verdict poor"><${Dot} shape="diamond" tone="bad" /><div class="stack tight"><span class="mono sm t2">${row.error.kind}</span><span class="wrap">${row.error.message}</span></div></div>` : null}
@@ -109,7 +106,7 @@ export function Request({ route }) {
         ["Time", absolute(row.at)], ["Model asked for", html`<span class="mono">${row.model_requested || "(default)"}</span>`], ["Model served", row.model ? html`<span class="mono">${row.model}</span>` : null],
         ["Provider", row.provider ? providerName(row.provider) : null], ["Account", row.account ? html`<a class="link" href=${"#/activity?account=" + encodeURIComponent(row.account.id)}>${row.account.label}</a>` : null],
         ["Key", row.key ? html`<a class="link" href=${"#/activity?key=" + encodeURIComponent(row.key.id)}>${row.key.name}</a>` : null], ["Client", row.client],
-        ["Format", `${row.protocol || ""}${row.stream ? ", streamed" : ""}`], ["Path", html`<span class="mono">${row.path}</span>`], ["HTTP status", row.http_status],
+        ["Format", `${protocolName(row.protocol)}${row.stream ? ", streamed" : ""}`], ["Path", html`<span class="mono">${row.path}</span>`], ["HTTP status", row.http_status],
         ["First token", row.first_token_ms === null || row.first_token_ms === undefined ? null : ms(row.first_token_ms)], ["Took", ms(row.duration_ms)],
         ["Dropped", row.dropped && row.dropped.length ? row.dropped.map((item) => (typeof item === "string" ? item : JSON.stringify(item))).join(", ") : null],
       ]} /></div></section>

@@ -8,6 +8,8 @@ import { Ago, Button, Copy, Dot, Empty, html, Icon, In, jobWords, oops, Skeleton
 const GROUPS = [
   ["Listening", /^(host|port|allow_remote|client_auth|cors_origins|open_browser|body_limit_mb|keepalive_s)$/],
   ["Routing", /^(default_model|default_provider|strategy|spoof_unknown_models|guessed_cooldown_max_s|endpoints_file)$/],
+  ["Kept answers", /^(responses_store|kept_days)$/],
+  ["Media by URL", /^fetch_/],
   ["Time limits and retries", /(_timeout_s|^max_attempts|^attempts_|^retry_)/],
   ["Records", /^(log_|retention|snapshot|group_commit|database)/],
   ["Other", /./],

@@ -53,7 +53,7 @@ CUSTOM = Account("acc_2", "custom-openai", "box", auth="none")
 
 async def test_models_prove_address_and_credential(upstream: Upstream) -> None:
     result, sent = await ask(upstream, http(200, '{"data":[{"id":"gpt-5"},{"id":"text-embedding-3-small"}]}'), OPENAI)
-    assert (result.ok, result.status, result.models) == (True, 200, ("gpt-5",))
+    assert (result.ok, result.status, result.models) == (True, 200, ("gpt-5", "text-embedding-3-small"))
     assert sent.startswith(b"GET /v1/models HTTP/1.1")
     assert f"Bearer {KEY}".encode() in sent
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from mock_world import HOUR, MINUTE, SETTINGS, Json, State, account, key, now, settled
+from mock_world import HOUR, LEVELS, MINUTE, SETTINGS, Json, State, account, key, now, settled
 from quart import Quart, Response, jsonify, request, send_from_directory
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -232,6 +232,7 @@ def wanted(row: Json, args: Any) -> bool:
     checks = [
         not status or row["outcome"] == status or row["state"] == status or str(row["http_status"]) == status,
         not args.get("provider") or row["provider"] == args["provider"],
+        not args.get("protocol") or row["protocol"] == args["protocol"],
         not args.get("account") or bool(row["account"] and row["account"]["id"] == args["account"]),
         not args.get("key") or row["key"]["id"] == args["key"],
         not args.get("model") or args["model"] in (row["model"], row["model_requested"]),
@@ -285,6 +286,7 @@ async def models() -> Any:
                     "context_window": 400_000,
                     "input_usd_per_mtok": "1.25",
                     "output_usd_per_mtok": "10",
+                    "levels": LEVELS.get(name, {}),
                 },
             )
             item["providers"].append(row["provider"])

@@ -92,9 +92,40 @@ SETTINGS = [
     ("cors_origins", "OMNI_CORS_ORIGINS", [], "default", "Web pages allowed to call the client API.", "list"),
     ("first_byte_timeout_s", "OMNI_FIRST_BYTE_TIMEOUT_S", 120, "default", "Seconds to wait for the first byte of an answer.", "float"),
     ("max_attempts", "OMNI_MAX_ATTEMPTS", 4, "default", "Most accounts tried for one request.", "int"),
+    ("responses_store", "OMNI_RESPONSES_STORE", True, "default", "Keep answers of the Responses API, encrypted.", "bool"),
+    ("kept_days", "OMNI_KEPT_DAYS", 30, "default", "Days that such answers are kept; 0 keeps them.", "int"),
+    ("fetch_media", "OMNI_FETCH_MEDIA", True, "default", "Fetch pictures that a request names by URL.", "bool"),
+    ("fetch_media_timeout_s", "OMNI_FETCH_MEDIA_TIMEOUT_S", 15, "default", "Seconds that fetching may take.", "float"),
     ("retention_days", "OMNI_RETENTION_DAYS", 90, "default", "Days a request row is kept.", "int"),
     ("prompt_log_mode", "PROMPT_LOG_MODE", "none", "default", "Whether prompts are written to a file.", "str"),
 ]
+
+LEVELS = {
+    "gpt-5.1": {"openai": ["none", "low", "medium", "high"]},
+    "claude-sonnet-4-5": {"anthropic": ["none", "low", "medium", "high", "xhigh"]},
+}
+"""Model → provider → thinking levels."""
+NOTHING = {"input": None, "cache_read": None, "cache_write": None, "output": None, "reasoning": None, "source": "none"}
+OTHER_CALLS: dict[int, Json] = {
+    2: {
+        "protocol": "openai-embeddings",
+        "path": "/v1/embeddings",
+        "model_requested": "text-embedding-3-small",
+        "model": "text-embedding-3-small",
+        "stream": False,
+        "usage": NOTHING | {"input": 310, "output": 0, "source": "reported"},
+    },
+    7: {
+        "protocol": "speech",
+        "path": "/v1/audio/speech",
+        "model_requested": "gpt-4o-mini-tts",
+        "model": "gpt-4o-mini-tts",
+        "usage": NOTHING,
+        "cost": {"usd": None, "source": "unknown"},
+    },
+    11: {"protocol": "image", "path": "/v1/images/generations", "model_requested": "gpt-image-2", "model": "gpt-image-2", "stream": False},
+}
+"""Place in the log → what makes that row no conversation."""
 
 
 def account(id: str, provider_id: str, label: str, **more: Any) -> Json:
@@ -352,9 +383,11 @@ class State:
                     "duration_ms": None,
                     "first_token_ms": None,
                     "cost": {"usd": None, "source": None},
-                    "usage": {"input": None, "cache_read": None, "cache_write": None, "output": None, "reasoning": None, "source": "none"},
+                    "usage": NOTHING,
                     "attempts": [dict(row["attempts"][0], status=None, ms=None)],
                 }
+            if i in OTHER_CALLS:
+                row |= OTHER_CALLS[i] | {"attempts": [dict(row["attempts"][0], model=OTHER_CALLS[i]["model"])]}
             if i in (1, 9):
                 row |= {"attempts": [failed, row["attempts"][0]], "skipped": [skip], "route": "auto: groq-free first by cost, then openai"}
             if i in (4, 40):
@@ -367,7 +400,7 @@ class State:
                     flag="NO_ACCOUNT",
                     skipped=[skip, cool],
                     cost={"usd": None, "source": None},
-                    usage={"input": None, "cache_read": None, "cache_write": None, "output": None, "reasoning": None, "source": "none"},
+                    usage=NOTHING,
                     error={"kind": "no_account", "message": "No connected account can serve kimi-k2 now: kimi needs a new key."},
                     route="model kimi-k2: 2 candidates, none available",
                 )

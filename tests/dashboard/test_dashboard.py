@@ -185,6 +185,75 @@ def test_rows_answer_why(mock: Any, open_page: Any) -> None:  # P-06
     expect(page.locator("table.requests tbody tr")).to_have_count(100)
 
 
+def test_calls_that_are_no_conversation_have_names_and_no_invented_numbers(mock: Any, open_page: Any) -> None:  # P-06
+    page = open_page("busy", "activity")
+    page.get_by_label("Format").select_option(label="Speech")
+    rows = page.locator("table.requests tbody tr")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("gpt-4o-mini-ttsSpeech")
+    expect(page).to_have_url(re.compile("protocol=speech$"))
+    mock.tell("request", protocol="openai-chat", model_requested="elsewhere")
+    mock.tell("request", protocol="speech", model_requested="here")
+    expect(rows.first).to_contain_text("here")
+    expect(rows).to_have_count(2)
+
+    page.get_by_role("link", name="gpt-4o-mini-tts").click()
+    used = page.locator("section", has=page.get_by_role("heading", name="Tokens and cost"))
+    expect(used).to_contain_text("not reported")
+    expect(used).to_contain_text("unknown")
+    assert not re.search(r"\b0\b", used.inner_text()), "what nobody reported is not 0"
+    expect(page.get_by_text("Speech, streamed")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path", "stream", "parts"),
+    [
+        ("speech", "/v1/audio/speech", True, ['"voice":"alloy"', "-o speech.mp3", '"model":"auto"']),
+        ("openai-embeddings", "/openai/v1/embeddings", False, ["/openai/v1/embeddings", '"input":"…"']),
+        ("image", "/v1/images/edits", False, ["-F 'prompt=…'", "-F image=@picture.png"]),
+        ("transcription", "/v1/audio/transcriptions", False, ["-F 'model=auto'", "-F file=@speech.mp3"]),
+        ("gemini-generate", "/v1beta/models/auto:streamGenerateContent", True, ["auto:streamGenerateContent?alt=sse'", '"contents"']),
+        ("gemini-embeddings", "/v1/models/m:batchEmbedContents", False, ['{"requests":[{"content"']),
+        ("rerank", "/v1/rerank`id`", False, ["/v1/chat/completions", '"messages"']),
+    ],
+)
+def test_a_request_is_copied_as_the_curl_of_its_own_format(
+    mock: Any, open_page: Any, protocol: str, path: str, stream: bool, parts: list[str]
+) -> None:
+    page = open_page("busy")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    mock.tell("request", id="req_copy", protocol=protocol, path=path, stream=stream)
+    page.evaluate("location.hash = '#/activity/req_copy'")
+    page.get_by_role("button", name="Copy as curl").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert [part for part in parts if part not in copied] == [], copied
+    assert "stream" not in copied.split("-d '")[-1]
+
+
+def test_thinking_levels_are_chips_of_their_model(mock: Any, open_page: Any) -> None:  # P-52
+    """Both what the server knows of a model and what another gateway lists as models of their own; never rows in their hundreds."""
+    variants = ["openai/low/gpt-5-mini", "openai/high/gpt-5-mini", "groq/high/qwen3:32b", "ollama/high/qwen3:32b"]
+    page = open_page("busy", "models")
+    mock.tell("account", id="acc_5", discovered=["qwen3:32b", *variants, "vendor/high/lonely"])
+    rows = page.locator("table.models tbody tr")
+    expect(rows.filter(has_text="vendor/high/lonely")).to_have_count(1)
+    expect(rows).to_have_count(8)
+    chips = page.get_by_role("group", name="Thinking levels of gpt-5.1").get_by_role("button")
+    assert chips.all_inner_texts() == ["none", "low", "medium", "high"]
+    page.get_by_role("button", name="Copy openai/high/gpt-5.1").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "openai/high/gpt-5.1"
+    expect(page.get_by_text("openai/high/gpt-5.1 copied.")).to_be_visible()
+    page.get_by_role("button", name="Copy openai/low/gpt-5-mini").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "openai/low/gpt-5-mini"
+    folded = page.get_by_role("button", name="Copy groq/high/qwen3:32b")
+    expect(folded).to_be_hidden()
+    page.get_by_text("thinking, at 2 providers").click()
+    expect(folded).to_be_visible()
+    page.get_by_label("Search models").fill("xhigh")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("claude-sonnet-4-5")
+
+
 def test_new_rows_do_not_move_what_is_under_the_pointer(mock: Any, open_page: Any) -> None:  # C-98
     page = open_page("busy", "activity")
     first = page.locator("table.requests tbody tr").first
@@ -266,6 +335,11 @@ def test_says_reconnecting_after_five_seconds_and_recovers(mock: Any, open_page:
 def test_settings_save_only_what_changed(mock: Any, open_page: Any) -> None:  # C-96, O-04
     page = open_page("busy", "settings")
     expect(page.get_by_label("port", exact=True)).to_be_disabled()
+    kept = page.locator("section", has=page.get_by_role("heading", name="Kept answers"))
+    expect(kept.get_by_role("switch", name="responses_store")).to_be_checked()
+    expect(kept.get_by_label("kept_days")).to_have_value("30")
+    media = page.locator("section", has=page.get_by_role("heading", name="Media by URL"))
+    expect(media.get_by_label("fetch_media_timeout_s")).to_have_value("15")
     page.get_by_label("max_attempts").fill("x")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("A whole number.")).to_be_visible()

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from omni_connector import paths
+from omni_connector.settings import SETTINGS
+
 STATIC = Path(__file__).resolve().parents[2] / "static"
 VENDOR = STATIC / "vendor"
 OURS = sorted(p for p in STATIC.rglob("*") if p.suffix in {".js", ".css", ".html"} and VENDOR not in p.parents)
@@ -61,3 +64,20 @@ def test_source_keeps_the_policy(path: Path) -> None:
 def test_first_load_is_small() -> None:
     files = [*OURS, *VENDOR.glob("*.mjs"), VENDOR / "lucide.svg"]
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) < FIRST_LOAD_LIMIT
+
+
+def test_every_format_of_the_client_api_has_a_name() -> None:
+    named = set(re.findall(r'^  "?([a-z-]+)"?: \{ name: "', (STATIC / "protocols.js").read_text(), re.M))
+    assert {*paths.POSTS.values(), "gemini-generate", "gemini-embeddings"} <= named
+
+
+def test_settings_stand_in_the_group_that_a_user_looks_in() -> None:
+    """The first group whose pattern fits has the setting, so a wide pattern must not take what belongs further down."""
+    groups = re.findall(r'^  \["([^"]+)", /(.+)/\],$', (STATIC / "views/settings.js").read_text(), re.M)
+    found: dict[str, set[str]] = {}
+    for setting in SETTINGS:
+        title = next(title for title, pattern in groups if re.search(pattern, setting.name))
+        found.setdefault(title, set()).add(setting.name)
+    assert found["Kept answers"] == {"responses_store", "kept_days"}
+    assert found["Media by URL"] == {"fetch_media", "fetch_private_media", "fetch_media_mb", "fetch_media_timeout_s"}
+    assert {"connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s", "total_timeout_s"} <= found["Time limits and retries"]

@@ -1,19 +1,26 @@
-"""The vendors' own SDKs (for Gemini: its HTTP) in front of one gateway, and what a program that uses them gets to see."""
+"""The vendors' own SDKs in front of one gateway, and what a program that uses them gets to see."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import anthropic
 import httpx2
 import openai
+from google.genai import Client as Google
+from google.genai import types
 from openai.lib.streaming.chat import ChatCompletionStreamState
 
 Json = dict[str, Any]
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Everything here is loopback: certificates would be loaded for nothing, for 30 ms a client."""
 
 
 @dataclass
@@ -38,32 +45,47 @@ class Heard:
 class Clients:
     """`sent` keeps the exact bodies that left the SDKs, oldest first."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, headers: Mapping[str, str] | None = None) -> None:
+        """`headers` go out with every request, beside the SDK's own."""
         self.sent: list[bytes] = []
         self.url, self.key = url, key
         hooks: Any = {"request": [self._note]}
         async_hooks: Any = {"request": [self._note_async]}
-        self._http = httpx2.Client(event_hooks=hooks, trust_env=False)
-        self.http = httpx2.AsyncClient(event_hooks=async_hooks, trust_env=False)
+        self._http = httpx2.Client(event_hooks=hooks, trust_env=False, headers=headers, verify=NO_TLS)
+        self.http = httpx2.AsyncClient(event_hooks=async_hooks, trust_env=False, headers=headers, verify=NO_TLS)
         more: Any = {"api_key": key, "max_retries": 0}
         self.openai = openai.AsyncOpenAI(base_url=f"{url}/v1", http_client=self.http, **more)
         self.anthropic = anthropic.AsyncAnthropic(base_url=url, http_client=self.http, **more)
         self.openai_sync = openai.OpenAI(base_url=f"{url}/v1", http_client=self._http, **more)
         self.anthropic_sync = anthropic.Anthropic(base_url=url, http_client=self._http, **more)
 
+    @cached_property
+    def genai(self) -> Google:
+        """Google's, as it comes: below /v1."""
+        return self._genai(None)
+
+    @cached_property
+    def genai_beta(self) -> Google:
+        """Google's, below /v1beta, where older ones and the command-line tools ask."""
+        return self._genai("v1beta")
+
+    def _genai(self, version: str | None) -> Google:
+        places: Any = {"base_url": self.url, "httpx_client": self._http, "httpx_async_client": self.http}
+        return Google(api_key=self.key, http_options=types.HttpOptions(api_version=version, **places))
+
     async def close(self) -> None:
         self._http.close()
         await self.http.aclose()
 
     def _note(self, request: httpx2.Request) -> None:
-        self.sent.append(request.content)
+        self.sent.append(request.read())
 
     async def _note_async(self, request: httpx2.Request) -> None:
-        self.sent.append(request.content)
+        self.sent.append(await request.aread())
 
     async def ask(self, client: str, body: Json, *, streamed: bool = False, sync: bool = False) -> Heard:
-        """`client`: "openai", "anthropic", "responses" or "gemini" (which has no SDK here: plain HTTP, `body` and its "model");
-        `body`: the SDK's keyword arguments, fields it does not know under `extra_body`."""
+        """`client`: "openai", "anthropic", "responses" or "gemini"; `body`: the SDK's keyword arguments, fields it does not know
+        under `extra_body` (for "gemini" the API's own body and "model")."""
         if sync:
             ask = self._openai_sync if client == "openai" else self._anthropic_sync
             return await asyncio.to_thread(ask, body, streamed)
@@ -71,7 +93,7 @@ class Clients:
         return await asks[client](body, streamed)
 
     async def _openai(self, body: Json, streamed: bool) -> Heard:
-        raw = await self.openai.chat.completions.with_raw_response.create(**body, **({"stream": True} if streamed else {}))
+        raw: Any = await self.openai.chat.completions.with_raw_response.create(**_asked(body, streamed))
         if not streamed:
             return openai_heard(raw.parse(), raw.headers)
         state = _state()
@@ -80,7 +102,7 @@ class Clients:
         return openai_heard(state.current_completion_snapshot, raw.headers)
 
     async def _responses(self, body: Json, streamed: bool) -> Heard:
-        raw = await self.openai.responses.with_raw_response.create(**body, **({"stream": True} if streamed else {}))
+        raw: Any = await self.openai.responses.with_raw_response.create(**_asked(body, streamed))
         told = raw.parse()
         if not streamed:
             return responses_heard(told, raw.headers)
@@ -89,20 +111,16 @@ class Clients:
             response = getattr(event, "response", response)
         return responses_heard(response, raw.headers)
 
-    async def _gemini(self, body: Json, streamed: bool, query: str = "?alt=sse") -> Heard:
-        verb = f"streamGenerateContent{query}" if streamed else "generateContent"
-        asked = {name: value for name, value in body.items() if name != "model"}
-        address = f"{self.url}/v1beta/models/{body['model']}:{verb}"
-        got = await self.http.post(address, json=asked, headers={"x-goog-api-key": self.key})
-        got.raise_for_status()
-        if not streamed or not query:
-            chunks = got.json() if streamed else [got.json()]
-        else:
-            chunks = [json.loads(block.removeprefix("data: ")) for block in got.text.split("\r\n\r\n") if block]
-        return gemini_heard(chunks, got.headers)
+    async def _gemini(self, body: Json, streamed: bool) -> Heard:
+        rest = {name: value for name, value in body.items() if name not in ("model", "contents", "generationConfig")}
+        config: Any = {**body.get("generationConfig", {}), **rest}
+        asked: Any = {"model": body["model"], "contents": body["contents"], "config": config}
+        if not streamed:
+            return genai_heard([await self.genai.aio.models.generate_content(**asked)])
+        return genai_heard([chunk async for chunk in await self.genai.aio.models.generate_content_stream(**asked)])
 
     def _openai_sync(self, body: Json, streamed: bool) -> Heard:
-        raw = self.openai_sync.chat.completions.with_raw_response.create(**body, **({"stream": True} if streamed else {}))
+        raw: Any = self.openai_sync.chat.completions.with_raw_response.create(**_asked(body, streamed))
         if not streamed:
             return openai_heard(raw.parse(), raw.headers)
         state = _state()
@@ -123,6 +141,10 @@ class Clients:
             return anthropic_heard(raw.parse(), raw.headers)
         with self.anthropic_sync.messages.stream(**body) as stream:
             return anthropic_heard(stream.get_final_message(), stream.response.headers)
+
+
+def _asked(body: Json, streamed: bool) -> Json:
+    return {**body, "stream": True} if streamed else body
 
 
 def _state() -> ChatCompletionStreamState[None]:
@@ -210,27 +232,29 @@ def responses_heard(response: Any, headers: Mapping[str, str]) -> Heard:
     )
 
 
-def gemini_heard(chunks: list[Json], headers: Mapping[str, str]) -> Heard:
+def genai_heard(chunks: list[types.GenerateContentResponse]) -> Heard:
     """`message`: all parts as a content, for replay."""
-    first = [one for chunk in chunks for one in chunk.get("candidates") or () if one.get("index", 0) == 0]
-    parts = [part for one in first for part in (one.get("content") or {}).get("parts") or ()]
-    usage: Json = {}
+    first = [one for chunk in chunks for one in chunk.candidates or () if not one.index]
+    parts = [part for one in first if one.content for part in one.content.parts or ()]
+    counts: Json = {}
     for chunk in chunks:
-        usage |= chunk.get("usageMetadata") or {}
-    blocked = [chunk["promptFeedback"]["blockReason"] for chunk in chunks if "blockReason" in (chunk.get("promptFeedback") or {})]
-    finishes = [one["finishReason"] for one in first if one.get("finishReason")] + blocked
+        counts |= chunk.usage_metadata.model_dump(exclude_none=True) if chunk.usage_metadata else {}
+    blocked = [chunk.prompt_feedback.block_reason for chunk in chunks if chunk.prompt_feedback and chunk.prompt_feedback.block_reason]
+    finishes = [word.value for word in (*(one.finish_reason for one in first if one.finish_reason), *blocked)]
     assert len(finishes) == 1, "one finish reason, at the end"
+    calls = [part.function_call for part in parts if part.function_call]
+    response = chunks[-1].sdk_http_response
     return Heard(
-        text="".join(part["text"] for part in parts if "text" in part and not part.get("thought")),
-        thoughts="".join(part["text"] for part in parts if "text" in part and part.get("thought")),
-        calls=[(call.get("id") or "", call["name"], call["args"]) for part in parts if (call := part.get("functionCall"))],
+        text="".join(part.text for part in parts if part.text and not part.thought),
+        thoughts="".join(part.text for part in parts if part.text and part.thought),
+        calls=[(call.id or "", call.name or "", call.args or {}) for call in calls],
         finish=finishes[0],
-        model=chunks[-1].get("modelVersion", ""),
-        input=usage.get("promptTokenCount", 0) + usage.get("toolUsePromptTokenCount", 0),
-        cached=usage.get("cachedContentTokenCount", 0),
-        output=usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0),
-        reasoning=usage.get("thoughtsTokenCount", 0),
-        message={"role": "model", "parts": [part for part in parts if part != {"text": ""}]},
-        headers=headers,
-        id=chunks[-1].get("responseId", ""),
+        model=chunks[-1].model_version or "",
+        input=counts.get("prompt_token_count", 0) + counts.get("tool_use_prompt_token_count", 0),
+        cached=counts.get("cached_content_token_count", 0),
+        output=counts.get("candidates_token_count", 0) + counts.get("thoughts_token_count", 0),
+        reasoning=counts.get("thoughts_token_count", 0),
+        message=types.Content(role="model", parts=[part for part in parts if part != types.Part(text="")]),
+        headers=(response.headers if response else None) or {},
+        id=chunks[-1].response_id or "",
     )

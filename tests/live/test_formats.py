@@ -92,6 +92,11 @@ def results(body: Json, wire: str) -> list[tuple[str, str]]:
     ]
 
 
+def respelled(text: str) -> str:
+    """google-genai writes bytes in the URL's alphabet of base64, which its API reads as well; here in the usual one."""
+    return text.replace("-", "+").replace("_", "/")
+
+
 # ---------------------------------------------------------------- Words
 
 
@@ -178,7 +183,8 @@ async def test_thoughts_come_home(stage: Stage, client: str, wire: str, streamed
     sent = json.loads(stage.upstream.seen[-1].raw)
     if wire == GEMINI and client == "anthropic":
         return  # an Anthropic tool_use block has no place for a call's proof (docs/wire-formats.md)
-    assert json.dumps(sent).count(json.dumps(PROOFS[wire])) == 1
+    told_again = respelled(json.dumps(sent)) if client == "gemini" and wire == GEMINI else json.dumps(sent)
+    assert told_again.count(json.dumps(PROOFS[wire])) == 1
 
 
 # ---------------------------------------------------------------- Pictures and structured answers
@@ -190,10 +196,10 @@ async def test_a_picture(stage: Stage, client: str, wire: str) -> None:
     stage.upstream.answer(told(Said("A dot."), wire, False))
     heard = await stage.ask(client, ask(client, user(client, "What is it?", image=True)))
     assert heard.text == "A dot."
-    seen = stage.upstream.seen[-1].raw
-    assert PNG.encode() in seen
-    assert {CHAT: b'"image_url"', MESSAGES: b'"base64"', RESPONSES: b'"input_image"', GEMINI: b'"inlineData"'}[wire] in seen
-    assert b"image/png" in seen
+    seen = stage.upstream.seen[-1].raw.decode()
+    assert PNG in (respelled(seen) if client == "gemini" and wire == GEMINI else seen)
+    assert {CHAT: '"image_url"', MESSAGES: '"base64"', RESPONSES: '"input_image"', GEMINI: '"inlineData"'}[wire] in seen
+    assert "image/png" in seen
 
 
 WISHES: dict[str, Json] = {

@@ -1,169 +1,93 @@
-"""Recorded answers of real providers, played back by the upstream of a live gateway: asked for in the same format they pass
-through unchanged, asked for in the other one the vendor's SDK can read them, and errors keep their class and words.
+"""Recorded answers of real providers, read by the vendors' own SDKs through a live gateway.
 
-The folder is no part of the project: OMNI_RECORDINGS names it, ../shared/recordings beside the checkout is looked at, and
-without either the tests are skipped.
+`tests/replay` proves what comes out, exchange by exchange and format by format; here each answer is read once by the SDK of
+another format than its own, because a program sees what its SDK makes of the bytes. Without recordings the tests are skipped.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import cache
+from itertools import cycle
+from typing import Any
 
-import anthropic
-import msgspec
-import openai
 import pytest
+import pytest_asyncio
 
-from tests.live.answers import CHAT, MESSAGES
-from tests.live.conftest import Json, Stage
-from tests.live.recorded import (
-    CUT,
-    PATH,
-    answer,
-    blocks,
-    counts,
-    error_status,
-    finish_word,
-    load,
-    models,
-    raw_answer,
-    recordings,
-    request,
-    said,
-    said_by_provider,
-    unnamed,
-    values,
-    without_model,
-)
+from tests.live.asking import Clients, Heard
+from tests.replay.checks import PROVIDER
+from tests.replay.recordings import FOLDER, NotARecording, Recording, files, load
+from tests.replay.stage import Play, stage
+from tests.replay.told import CHAT, FORMATS, GEMINI, MESSAGES, RESPONSES, Json, exact, is_json
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PROVIDER = {CHAT: "custom-openai", MESSAGES: "custom-anthropic"}
-OTHER = {CHAT: "anthropic", MESSAGES: "openai"}
-"""Wire of the recording → the SDK of the other format."""
+SDK = {CHAT: "openai", RESPONSES: "responses", MESSAGES: "anthropic", GEMINI: "gemini"}
+HI: dict[str, Json] = {
+    CHAT: {"max_tokens": 300, "messages": [{"role": "user", "content": "hi"}]},
+    MESSAGES: {"max_tokens": 300, "messages": [{"role": "user", "content": "hi"}]},
+    RESPONSES: {"input": "hi"},
+    GEMINI: {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+}
 
 
-# ---------------------------------------------------------------- Asked for in the same format
+@cache
+def answers() -> dict[str, tuple[Recording, str]]:
+    """Name → an answer that is no failure, and the format of the SDK that reads it: each other one in turn."""
+    found: dict[str, tuple[Recording, str]] = {}
+    turns = {name: cycle([other for other in FORMATS if other != name]) for name in FORMATS}
+    for path in files(FOLDER) if FOLDER.is_dir() else ():
+        try:
+            recording = load(path)
+        except NotARecording:
+            continue
+        if recording.format and not recording.failed and not recording.breaks_off:
+            found[recording.name] = recording, next(turns[recording.format])
+    return found
 
 
-@recordings(errors=False)
-# C-03 C-05 P-40 P-42
-async def test_the_same_format(stage: Stage, wire: str, name: str) -> None:
-    recording = load(name)
-    await stage.account(PROVIDER[wire])
-    stage.upstream.answer(answer(recording))
-    asked = request(recording, wire)
-    got = await stage.clients.http.post(f"{stage.rig.url}{PATH[wire]}", json=asked, headers=stage.rig.bearer)
-    assert got.status_code == 200, got.text
-    assert stage.upstream.seen[-1].body == {**asked, "model": "test-model"}
-
-    original = raw_answer(recording)
-    if "sse" in recording["response"]:
-        expected = [block for block in blocks(original) if block.strip()]
-        told = blocks(got.content)
-        if "no_done" in recording["features"]:
-            assert told.pop() == {CHAT: b"data: [DONE]", MESSAGES: b'event: message_stop\ndata: {"type":"message_stop"}'}[wire]
-        assert len(told) == len(expected)
-        for one, other in zip(told, expected, strict=True):
-            assert one == other or (unnamed(one) == unnamed(other) and without_model(one) == without_model(other))
-        assert list(models(told)) == ["asked-model"] * len(list(models(expected)))
-    else:
-        told_fields, fields = (msgspec.json.decode(body, type=dict[str, msgspec.Raw]) for body in (got.content, original))
-        assert fields.pop("model", None) is None or bytes(told_fields.pop("model")) == b'"asked-model"'
-        assert {name: bytes(value) for name, value in told_fields.items()} == {name: bytes(value) for name, value in fields.items()}
-    _check_books(await stage.row(), recording, wire)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def theatre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Clients, dict[str, Play]]]:
+    """The SDKs, and every answer as a model of its own."""
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(stage(tmp_path_factory.mktemp("home")))
+        plays = {name: here.play(recording, client) for name, (recording, client) in answers().items()}
+        for provider in FORMATS:
+            theirs = [play for play in plays.values() if play.recording.format == provider]
+            await stack.enter_async_context(here.account(PROVIDER[provider], theirs))
+        clients = Clients(here.rig.url, here.rig.key)
+        yield clients, plays
+        await clients.close()
 
 
-def _check_books(row: Json, recording: Json, wire: str) -> None:
-    assert (row["outcome"], row["http_status"]) == ("ok", 200)
-    used, booked = counts(recording, wire), row["usage"]
-    total = (booked["input"] or 0) + (booked["cache_read"] or 0) + (booked["cache_write"] or 0)
-    if wire == MESSAGES:
-        compacted = any(step.get("type") == "compaction" for step in used.get("iterations") or ())
-        if not compacted:
-            assert (booked["input"], booked["output"]) == (used["input_tokens"], used["output_tokens"])
-            assert booked["cache_read"] == used.get("cache_read_input_tokens")
-        assert booked["source"] == "reported"
-    elif used.get("prompt_tokens") and "completion_tokens" in used:
-        assert total + booked["output"] == max(used["prompt_tokens"] + used["completion_tokens"], used.get("total_tokens", 0)) or (
-            booked["output"] == used["completion_tokens"] + booked["reasoning"]
-        )
-        assert booked["source"] == "reported"
-    else:
-        assert booked["source"] in ("counted", "estimated")
+NOTHING = pytest.param("", marks=pytest.mark.skip(reason="no recordings here; OMNI_RECORDINGS names their folder"))
 
 
-# ---------------------------------------------------------------- Asked for in the other format
-
-FINISH = {
-    CHAT: {"stop": "end_turn", "eos": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "tool_call": "tool_use",
-           "function_call": "tool_use", "content_filter": "refusal"},
-    MESSAGES: {"end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "tool_use": "tool_calls",
-               "refusal": "content_filter"},
-}  # fmt: skip
-
-
-@recordings(errors=False)
-# C-21 C-24 P-40 P-42
-async def test_the_other_format(stage: Stage, wire: str, name: str) -> None:
-    recording = load(name)
-    await stage.account(PROVIDER[wire])
-    stage.upstream.answer(answer(recording))
-    streamed = "sse" in recording["response"]
-    asked: Json = {"model": "asked-model", "max_tokens": 300, "messages": [{"role": "user", "content": "hi"}]}
-    if streamed and wire == MESSAGES:
+@pytest.mark.parametrize("name", [pytest.param(name, id=f"{name[:30]}-{name[-40:]}") for name in answers()] or [NOTHING])
+# C-21 C-24 C-25 C-26 P-40 P-42
+async def test_an_sdk_of_another_format_reads_it(theatre: tuple[Clients, dict[str, Play]], name: str) -> None:
+    clients, plays = theatre
+    play = plays[name]
+    told, streamed = play.recording.told, play.recording.streamed
+    asked: Json = {"model": play.asked, **HI[play.client]}
+    if streamed and play.client == CHAT:
         asked["stream_options"] = {"include_usage": True}
-    heard = await stage.ask(OTHER[wire], asked, streamed=streamed)
-    assert heard.model == "asked-model"
+    heard = await clients.ask(SDK[play.client], asked, streamed=streamed)
 
-    text, calls = said(recording, wire)
-    assert heard.text.strip() == text.strip()
-    assert [one[1] for one in heard.calls] == [one[0] for one in calls]
-    for (_, _, told), (_, arguments) in zip(heard.calls, calls, strict=True):
-        assert told == arguments or arguments == CUT
-    word = FINISH[wire][finish_word(recording, wire) or "end_turn"]
-    if wire == CHAT and word == "end_turn":
-        # Several hosts say "stop" beside a tool call or a refusal; an Anthropic client acts on the reason alone.
-        word = "tool_use" if calls else "refusal" if any('"refusal": "' in json.dumps(value) for value in values(recording)) else word
-    assert heard.finish == word
-    row = await stage.row()
-    _check_books(row, recording, wire)
-    if row["usage"]["source"] == "reported" and "compaction" not in recording["features"]:
-        booked = row["usage"]
-        assert heard.input == (booked["input"] or 0) + (booked["cache_read"] or 0) + (booked["cache_write"] or 0)
-        assert (heard.output, heard.cached) == (booked["output"], booked["cache_read"] or 0)
+    assert heard.model == play.asked
+    assert _words(heard) == told.text
+    assert [(call[0] if told_call.id else "", call[1]) for call, told_call in zip(heard.calls, told.calls, strict=True)] == [
+        (told_call.id, told_call.name) for told_call in told.calls
+    ]
+    for call, told_call in zip(heard.calls, told.calls, strict=True):
+        assert exact(call[2]) == told_call.arguments or not is_json(told_call.arguments)
+    usage = told.usage
+    if usage.input is not None and usage.output is not None:
+        assert (heard.input, heard.output, heard.cached) == (usage.input, usage.output, usage.cached or 0)
 
 
-# ---------------------------------------------------------------- Errors
-
-
-@recordings(errors=True)
-@pytest.mark.parametrize("client", ["openai", "anthropic"])
-# C-39 C-42 C-45 C-46 C-47 O-21 P-55
-async def test_errors(stage: Stage, wire: str, name: str, client: str) -> None:
-    """A caller's mistake keeps its 4xx; an account's fault is a 503 that tells the provider's status; nothing is a 500."""
-    recording = load(name)
-    status = error_status(recording)
-    assert status is not None
-    await stage.account(PROVIDER[wire])
-    stage.upstream.answer(answer(recording))
-    if client == ("openai" if wire == CHAT else "anthropic"):
-        got = await stage.clients.http.post(f"{stage.rig.url}{PATH[wire]}", json=request(recording, wire), headers=stage.rig.bearer)
-    else:
-        with pytest.raises((openai.APIStatusError, anthropic.APIStatusError)) as caught:
-            asked = {"model": "asked-model", "max_tokens": 300, "messages": [{"role": "user", "content": "hi"}]}
-            await stage.ask(client, asked, streamed="sse" in recording["response"])
-        got = caught.value.response
-    error = got.json()["error"]
-    if not stage.upstream.seen:
-        # The recorded request was refused by the provider, and is by us.
-        assert got.status_code == status == 400 and error["message"]
-        return
-    if got.status_code == 503:
-        (failure,) = error["provider_failures"]
-        assert failure["status"] == status and not failure["skipped"]
-    else:
-        assert got.status_code == (status if status in (413, 415, 422, 404) else 400) and 400 <= status < 500
-    assert said_by_provider(recording) in error["message"]
-    row = await stage.row()
-    assert (row["outcome"], row["http_status"], row["attempts"][0]["status"]) == ("failed", got.status_code, status)
+def _words(heard: Heard) -> str:
+    """With those of a refusal, which the chat SDK has beside the others."""
+    refusal: Any = getattr(heard.message, "refusal", None)
+    return heard.text + (refusal or "")

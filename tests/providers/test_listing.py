@@ -47,7 +47,7 @@ def test_models_request(provider: str, fields: dict[str, object], url: str) -> N
 )
 def test_every_form_of_model_list(body: Any) -> None:
     assert listing.list_models(OPENAI, 200, body) == listing.ModelList(("a", "b"), ("text-embedding-3-small",))
-    assert listing.parse_models(OPENAI, 200, body) == ("a", "b")
+    assert listing.parse_models(OPENAI, 200, body) == ("a", "b", "text-embedding-3-small")
 
 
 def test_what_does_not_chat_is_kept_apart() -> None:

@@ -197,7 +197,7 @@ def test_a_plan_never_tries_what_has_a_reason_against_it_and_forgets_nobody(
     tiers = (tuple(accounts[:cut]), tuple(accounts[cut:]))
     plan = plan_for(*tiers, needs={"vision": "messages[0]"} if vision else {}, key=key, policy=policy, pool=pool)
     keys = [c.key for c in plan.attempts] + [entry.candidate.key for entry in plan.skipped]
-    assert sorted(keys) == sorted((each.id, "m") for each in accounts)
+    assert sorted(keys) == sorted((each.id, "m", "") for each in accounts)
     assert all(entry.reason for entry in plan.skipped)
     for candidate in plan.attempts:
         hold = pool.check(candidate.account, "m", NOW)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.routing.resolve import Resolution, resolve, visible_models
+from omni_connector.routing.resolve import Candidate, Resolution, key_refuses, resolve, visible_models
 from omni_connector.snapshot import Account, ClientKey, Snapshot
 
 ALIASES = {"openai": "openai", "mistral": "mistral", "claude": "anthropic", "kimi-global": "kimi"}
@@ -234,3 +234,154 @@ def test_visible_models_respects_the_key_and_the_switch() -> None:
     off = account("work", models=("gpt-5",), enabled=False)
     assert visible_models(Snapshot(accounts=(off,)), None, family=family) == []
     assert visible_models(Snapshot(), None) == []
+
+
+# ---------------------------------------------------------------- Thinking levels in names
+
+
+def takes(model: str, features: frozenset[str]) -> tuple[str, ...] | None:
+    if "few" in features:
+        return ("low",)
+    return {"gpt-5": ("low", "high"), "openai/gpt-5": ("low", "high", "max"), "gpt-5-mini": ()}.get(model)
+
+
+THINKERS = Snapshot(
+    1,
+    (OPENAI, ROUTER, LOCAL, account("old", models=("gpt-5",), features=frozenset({"few"}))),
+    aliases={"deep": ("openai/high/gpt-5", "or/max/gpt-5"), "odd": ("openai/max/gpt-5",), "mixed": ("openai/max/gpt-5", "gpt-5")},
+)
+
+
+def leveled(name: str, snapshot: Snapshot = THINKERS, **more: Any) -> list[list[str]]:
+    """Tiers as ["label=level model", …]."""
+    tiers = ask(name, snapshot, levels=takes, **more).tiers
+    return [[f"{c.account.label}={c.level} {c.model}" for c in tier] for tier in tiers]
+
+
+# P-08, P-47, P-49, P-50
+@pytest.mark.parametrize(
+    ("name", "kind", "tiers"),
+    [
+        ("openai/low/gpt-5", "provider_model", [["work=low gpt-5", "old=low gpt-5"]]),
+        ("openai/high/gpt-5", "provider_model", [["work=high gpt-5"]]),  # `old` does not take it
+        ("OpenAI:High:gpt-5", "provider_model", [["work=high gpt-5"]]),
+        ("work/high/gpt-5", "label", [["work=high gpt-5"]]),
+        ("openrouter/max/openai/gpt-5", "provider_model", [["or=max openai/gpt-5"]]),
+        ("openrouter/max/gpt-5", "provider_model", [["or=max openai/gpt-5"]]),
+        ("openai/high/auto", "provider_model", [["work=high gpt-5"]]),
+        ("openrouter/xhigh/qwen/qwen3-coder", "provider_model", [["or=xhigh qwen/qwen3-coder"]]),  # unknown: it decides
+        ("box/minimal/brand-new:1b", "prefix", [["home/box=minimal brand-new:1b"]]),
+        ("ollama/none/llama3", "provider_model", [["home/box=none llama3:latest"]]),
+        ("deep", "alias", [["work=high gpt-5"], ["or=max openai/gpt-5"]]),
+        ("mixed", "alias", [["work= gpt-5", "old= gpt-5"], ["or= openai/gpt-5"]]),
+        ("openai/gpt-5", "provider_model", [["work= gpt-5", "old= gpt-5"]]),
+    ],
+)
+def test_a_level_in_a_name(name: str, kind: str, tiers: list[list[str]]) -> None:
+    assert (ask(name, THINKERS, levels=takes).kind, leveled(name)) == (kind, tiers)
+
+
+def test_a_listed_id_that_holds_a_level_s_word_is_that_model() -> None:
+    odd = account("odd", "openrouter", discovered=("high/gpt-5", "openai/high/gpt-5", "gpt-5"))
+    assert leveled("openrouter/high/gpt-5", Snapshot(accounts=(odd,))) == [["odd= high/gpt-5"]]
+    assert leveled("openai/high/gpt-5", Snapshot(accounts=(odd, OPENAI))) == [["odd= openai/high/gpt-5"]]
+    assert leveled("openai/low/gpt-5", Snapshot(accounts=(odd, OPENAI))) == [["work=low gpt-5"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai/max/gpt-5", "'max' is not supported: gpt-5 takes low, high; gpt-5 takes low."),
+        ("openai/high/gpt-5-mini", "gpt-5-mini has none"),
+        ("openai/ultra/gpt-5", "'ultra' is not supported: gpt-5 takes low, high"),
+        ("odd", "'max' is not supported"),
+    ],
+)
+def test_an_unsupported_level_is_a_400_that_names_the_supported(name: str, said: str) -> None:
+    # P-51
+    with pytest.raises(GatewayError) as caught:
+        leveled(name)
+    assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, "model")
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["high/gpt-5", "openai/high/gpt-6", "openai/openai/gpt-5", "openrouter/opnai/gpt-5", "openai/high/"])
+def test_a_level_does_not_make_a_name_known(name: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        leveled(name)
+    assert caught.value.kind is Kind.MODEL_NOT_FOUND
+
+
+def test_a_vendor_s_name_is_not_taken_for_a_level() -> None:
+    """So a preferred provider that does not serve `meta/gpt-5` is passed over for the one that lists it."""
+    other = account("other", "together", discovered=("meta/gpt-5",))
+    with pytest.raises(GatewayError) as caught:
+        leveled("openai/meta/gpt-5", Snapshot(accounts=(OPENAI, other)))
+    assert caught.value.kind is Kind.MODEL_NOT_FOUND
+
+
+def test_without_a_catalogue_every_level_goes() -> None:
+    assert [c.level for c in ask("openai/max/gpt-5").candidates] == ["max"]
+    assert Candidate(OPENAI, "gpt-5", "max").key != Candidate(OPENAI, "gpt-5").key
+
+
+def test_a_key_s_limit_may_name_a_level() -> None:
+    low = client_key(models=("openai/low/*",))
+    assert leveled("openai/low/gpt-5", key=low) == [["work=low gpt-5", "old=low gpt-5"]]
+    with pytest.raises(GatewayError) as caught:
+        leveled("openai/high/gpt-5", key=low)
+    assert caught.value.kind is Kind.FORBIDDEN
+    assert key_refuses(low, "an-alias", Candidate(OPENAI, "gpt-5", "low")) is None
+
+
+def test_visible_models_lists_the_variants_behind_the_models() -> None:  # P-52
+    listed = visible_models(THINKERS, None, family=family, provider_aliases=ALIASES, levels=takes)
+    ids = [model.id for model in listed]
+    variants = ["openai/low/gpt-5", "openai/high/gpt-5"] + [f"openrouter/{level}/openai/gpt-5" for level in ("low", "high", "max")]
+    assert ids[-5:] == variants
+    assert ids[:-5] == [m.id for m in visible_models(THINKERS, None, family=family, provider_aliases=ALIASES) if m.id != "odd"]
+    by_id = {model.id: model for model in listed}
+    assert (by_id["openai/low/gpt-5"].owned_by, by_id["openai/low/gpt-5"].accounts) == ("openai", ("work", "old"))
+    assert by_id["openai/high/gpt-5"].accounts == ("work",)
+    for name in ids:
+        assert leveled(name)
+
+
+def test_variants_respect_the_key_and_the_switch() -> None:
+    off = account("work", models=("gpt-5",), enabled=False)
+    assert visible_models(Snapshot(accounts=(off,)), None, family=family, levels=takes) == []
+    groq = client_key(providers=("groq",))
+    assert not [m for m in visible_models(THINKERS, groq, family=family, levels=takes) if "/high/" in m.id]
+    some = client_key(models=("openai/low/*",))
+    assert [m.id for m in visible_models(THINKERS, some, family=family, levels=takes)] == ["openai/low/gpt-5"]
+
+
+def test_variants_of_a_large_list_are_made_once() -> None:
+    asked = []
+
+    def counted(model: str, features: frozenset[str]) -> tuple[str, ...]:
+        asked.append(model)
+        return ("low", "high")
+
+    house = Snapshot(accounts=(account("big", "openrouter", discovered=tuple(f"v/m{n}" for n in range(300))),))
+    first = visible_models(house, None, family=family, levels=counted)
+    assert visible_models(house, client_key(), family=family, levels=counted) == first
+    assert len(asked) == 300
+
+
+def test_a_call_that_is_no_conversation_gets_a_model_made_for_it() -> None:  # J-02
+    both = account("a", models=("gpt-5", "text-embedding-3-small", "omni-moderation-latest"))
+    snapshot = Snapshot(accounts=(both, account("b", models=("gpt-5",))))
+
+    def found(name: str, wire: str) -> list[tuple[str, str]]:
+        resolution = resolve(name, snapshot, wire, None, family=str.lower)
+        return [(one.account.label, one.model) for one in resolution.candidates]
+
+    assert found("auto", "openai-embeddings") == [("a", "text-embedding-3-small")]
+    assert found("", "moderation") == [("a", "omni-moderation-latest")]
+    assert found("a", "openai-embeddings") == [("a", "text-embedding-3-small")]
+    assert found("a/gpt-5", "openai-embeddings") == [("a", "gpt-5")], "a model that is named is taken"
+    assert found("gpt-5", "openai-embeddings") == [("a", "gpt-5"), ("b", "gpt-5")], "a model that is named is taken"
+    with pytest.raises(GatewayError, match="Name the model") as refused:
+        found("auto", "image")
+    assert refused.value.kind is Kind.MODEL_NOT_FOUND

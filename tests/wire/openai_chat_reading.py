@@ -17,7 +17,17 @@ ORIGIN = Origin("openrouter", "vendor/model")
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 RECORDINGS = Path(os.environ.get("OMNI_RECORDINGS") or Path(__file__).resolve().parents[3] / "shared" / "recordings")
 
-_DELTA_FIELDS = {"role", "content", "reasoning_content", "reasoning_details", "refusal", "tool_calls", "function_call", "annotations"}
+_DELTA_FIELDS = {
+    "role",
+    "content",
+    "reasoning_content",
+    "reasoning_details",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "annotations",
+    "images",
+}
 
 
 def transcript(name: str) -> bytes:

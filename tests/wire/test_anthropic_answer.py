@@ -38,6 +38,7 @@ from omni_connector.chat import (
 )
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire.anthropic_messages import ResponseRenderer, parse_request, render_response
+from omni_connector.wire.anthropic_words import is_foreign_page
 from tests.wire.anthropic_reading import check_stream, parts_of, read
 
 OTHER = Origin("openai", "gpt-5.5")
@@ -225,6 +226,21 @@ def test_a_whole_answer() -> None:
         },
     }
     check_stream(stream(unfold(response)))
+
+
+def test_pages_that_other_formats_cite() -> None:
+    """The vendor's encrypted index cannot be forged: our seal stands in its place, and it does not go to the vendor."""
+    notes = (
+        {"type": "url_citation", "url_citation": {"url": "https://example.com/a", "title": "A", "start_index": 0}},
+        {"type": "grounding", "url": "https://example.com/b", "cited_text": "said"},
+        {"type": "file_citation", "filename": "test.txt"},
+    )
+    response = answer(TextPart("A", citations=notes))
+    check_stream(stream(unfold(response)))
+    one, other = render_response(response, "asked")["content"][0]["citations"]
+    assert (one["type"], one["url"], one["title"], one["cited_text"]) == ("web_search_result_location", "https://example.com/a", "A", "")
+    assert (other["url"], other["title"], other["cited_text"]) == ("https://example.com/b", None, "said")
+    assert unseal(one["encrypted_index"]) is not None and is_foreign_page(one) and is_foreign_page(other)
 
 
 def test_only_the_first_choice_is_told() -> None:

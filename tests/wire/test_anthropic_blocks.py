@@ -116,3 +116,12 @@ def test_content_is_text_or_a_list() -> None:
     assert parse_content("hi", "system") == (TextPart("hi"),)
     with pytest.raises(GatewayError, match=r"messages\.0\.content: must be a string or a list"):
         parse_content({"type": "text"}, "messages.0.content")
+
+
+def test_plain_text_is_read_in_short_and_means_the_same() -> None:
+    for text in ("hi", ""):
+        assert parse_content([{"type": "text", "text": text}], "p") == parse_content(
+            [{"type": "text", "text": text, "citations": None}], "p"
+        )
+    with pytest.raises(GatewayError):
+        parse_content([{"type": "text", "text": 5}], "p")

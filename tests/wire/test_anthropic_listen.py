@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from omni_connector.chat import Finish, fold
@@ -78,3 +80,17 @@ def test_whole_answers() -> None:
     torn.whole(b"<html>")
     assert torn.error is not None
     assert torn.error.kind is Kind.UPSTREAM_FAILED
+
+
+def test_searches_and_long_cache_writes_are_heard() -> None:
+    first = {"input_tokens": 3, "cache_creation_input_tokens": 9, "cache_creation": {"ephemeral_1h_input_tokens": 9}, "output_tokens": 1}
+    start = {"type": "message_start", "message": {"usage": first}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"server_tool_use": {"web_search_requests": 2}}}
+    data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (start, end, {"type": "message_stop"}))
+    heard, parsed = listen([data]).usage, read([data]).usage
+    assert heard is not None and heard == parsed
+    assert (heard.cache_write, heard.cache_write_1h, heard.web_searches) == (9, 9, 2)
+
+
+def test_bytes_that_are_no_text_are_passed_over() -> None:
+    assert listen([b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"\x83"}}\n\n']).output_chars == 0

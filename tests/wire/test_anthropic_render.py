@@ -261,3 +261,28 @@ def test_the_own_format_keeps_its_words() -> None:
 def test_fields_of_this_format_are_extra_for_others_to_name() -> None:
     request = parse_request({"model": "m", "messages": HI, "context_management": {}, "mcp_servers": [], "container": "c"})
     assert tuple(request.extra) == ("context_management", "mcp_servers", "container")
+
+
+def test_of_too_many_cache_markers_the_last_ones_stay() -> None:
+    mark = {"type": "ephemeral"}
+    cached = [TextPart(str(number), mark) for number in range(3)]
+    turns = (
+        Message("system", (TextPart("S", mark),)),
+        Message("user", (TextPart("Hi"),)),
+        Message("assistant", (ToolCallPart("c", "f", "{}"),)),
+        Message("tool", (ToolResultPart("c", (cached[0], cached[1]), cache=mark),)),
+        Message("user", (cached[2],)),
+    )
+    tool = replace(F, cache=mark)
+    body, dropped = (rendered := render(messages=turns, tools=(tool,))).body, rendered.dropped
+    assert dropped == ("cache_control",)
+    assert "cache_control" not in body["tools"][0] and "cache_control" not in body["system"][0]
+    result, said = body["messages"][-1]["content"]
+    assert [block["cache_control"] for block in (*result["content"], result, said)] == [mark] * 4
+    assert tool.cache == mark, "the request itself stays as it is, another provider may get it"
+    four = render(messages=(*turns[:3], replace(turns[3], parts=(ToolResultPart("c", (cached[0],)),)), turns[4]), tools=(tool,))
+    assert str(four.body).count("cache_control") == 4 and four.dropped == ()
+    own = parse_request(
+        {"max_tokens": 9, "messages": [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": mark}] * 5}]}
+    )
+    assert str(render(own).body).count("cache_control") == 5, "the vendor's own client hears it from the vendor"

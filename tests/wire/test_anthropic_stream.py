@@ -120,6 +120,12 @@ def test_a_cut_stream_has_no_end() -> None:
     assert not any(isinstance(event, Ended) for event in parse([data[: data.index(b"event: message_delta")]]))
 
 
+def test_a_stream_that_told_its_reason_is_complete_without_its_last_event() -> None:  # clients.md finding 9
+    """Clients repeat a request in a loop whose answer has no end; with its reason told, nothing of this answer is missing."""
+    data = transcript("thinking_tool")
+    assert repr(parse([data[: data.index(b"event: message_stop")]])) == repr(parse([data]))
+
+
 @pytest.mark.parametrize(
     ("reason", "finish"),
     [

@@ -20,6 +20,7 @@ from omni_connector.chat import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    seal,
 )
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire.anthropic_turns import Turns
@@ -192,3 +193,23 @@ def test_what_is_left_out_is_named() -> None:
         say("assistant", MediaPart("image", data="x"), ForeignPart("gemini-generate", {"type": "executableCode"})),
     )
     assert dropped == ("messages.name", "citations", "image.detail", "image of the assistant", "executableCode")
+
+
+def test_a_page_that_we_cited_does_not_go_to_the_vendor() -> None:
+    page = {
+        "type": "web_search_result_location",
+        "url": "https://example.com",
+        "title": "A",
+        "cited_text": "",
+        "encrypted_index": "vendors",
+    }
+    ours = {**page, "encrypted_index": seal(Opaque("foreign.page", ""))}
+    made, dropped = turns(say("user", "Q"), say("assistant", TextPart("A", citations=(page, ours))))
+    assert (made.turns[1]["content"], dropped) == ([{"type": "text", "text": "A", "citations": [page]}], ("citations",))
+
+
+@pytest.mark.parametrize("wire", ["anthropic-messages", "openai-chat"])
+def test_an_instruction_behind_nothing_is_one_of_the_leading_ones(wire: str) -> None:
+    request = ChatRequest(wire, "m", (say("user", ""), say("system", "S"), say("user", "Q")))
+    made = Turns(request, Target(ORIGIN, frozenset({"mid_system"})), {})
+    assert (made.system, [turn["role"] for turn in made.turns]) == ([{"type": "text", "text": "S"}], ["user"])

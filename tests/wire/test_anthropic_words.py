@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from omni_connector.chat import Opaque, Origin, Usage, seal
 from omni_connector.wire.anthropic_words import (
-    EFFORT_BUDGET,
     SIGNATURE,
     dumps,
-    effort_of,
     from_usage,
     from_wire_id,
     join_sealed,
@@ -65,12 +63,6 @@ def test_half_an_emoji_is_written_as_an_escape() -> None:
     assert loads_object('{"text":"\\ud83c"}') == {"text": "\ud83c"}
 
 
-def test_efforts_and_budgets_map_back() -> None:
-    assert {effort: effort_of(budget) for effort, budget in EFFORT_BUDGET.items()} == {effort: effort for effort in EFFORT_BUDGET}
-    assert effort_of(31999) == "xhigh"
-    assert effort_of(10**9) == "max"
-
-
 def test_usage_counts_are_exclusive_and_compaction_is_billed() -> None:
     raw = {
         "input_tokens": 181,
@@ -88,6 +80,28 @@ def test_usage_counts_are_exclusive_and_compaction_is_billed() -> None:
     assert (usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning) == (281, 55096, 0, 91, 5)
     told = from_usage(usage)
     assert (told["input_tokens"], told["output_tokens"], told["iterations"]) == (181, 8, raw["iterations"])
+
+
+def test_what_costs_more_is_counted_apart() -> None:
+    raw = {
+        "input_tokens": 3,
+        "cache_creation_input_tokens": 100,
+        "output_tokens": 9,
+        "cache_creation": {"ephemeral_5m_input_tokens": 60, "ephemeral_1h_input_tokens": 40},
+        "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1},
+    }
+    usage = to_usage(raw)
+    assert usage is not None
+    assert (usage.cache_write, usage.cache_write_1h, usage.web_searches) == (100, 40, 2)
+    told = from_usage(usage)
+    assert (told["cache_creation"], told["server_tool_use"]) == (raw["cache_creation"], raw["server_tool_use"])
+    # Counts that another format stated are said in this one's words.
+    told = from_usage(Usage(input=3, cache_write=100, output=9, cache_write_1h=40, web_searches=2, raw={"prompt_tokens": 103}))
+    assert told["cache_creation"] == raw["cache_creation"]
+    assert told["server_tool_use"] == {"web_search_requests": 2, "web_fetch_requests": 0}
+    for odd in ({"cache_creation": 5, "server_tool_use": []}, {"cache_creation": {"ephemeral_1h_input_tokens": -1}}):
+        usage = to_usage(odd)
+        assert usage is not None and (usage.cache_write_1h, usage.web_searches) == (None, None)
 
 
 def test_usage_of_another_format_lends_no_raw_fields() -> None:

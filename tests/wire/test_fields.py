@@ -37,6 +37,10 @@ def test_what_is_taken_is_not_left() -> None:
     fields = Fields({"a": 1, "b": "x", "c": None, "d": 2.0, "e": [1]}, "")
     assert (fields.integer("a"), fields.integer("d"), fields.string("missing"), fields.string("c")) == (1, 2, None, None)
     assert fields.rest() == {"b": "x", "e": [1]}
+    assert not fields.spent()
+    fields.take("b")
+    fields.take("e")
+    assert fields.spent()
     assert fields.path("b") == "b"
 
 

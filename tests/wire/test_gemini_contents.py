@@ -178,3 +178,8 @@ def test_mistakes_are_named(contents: Any, param: str) -> None:
         Contents().messages(contents)
     assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, param)
     assert caught.value.message
+
+
+def test_plain_text_is_read_in_short_and_means_the_same() -> None:
+    for text in ("hi", ""):
+        assert parts({"text": text}, {"text": "x"}) == parts({"text": text, "thought": None}, {"text": "x"})

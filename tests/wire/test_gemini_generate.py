@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from omni_connector.chat import (
@@ -434,6 +434,7 @@ CONFIG = st.dictionaries(st.sampled_from(_CONFIG.split()), LIKELY)
 
 
 @settings(max_examples=300)
+@example({"contents": [{"parts": [{"text": "0"}], "role": "model"}, {"parts": [{"text": "", "thoughtSignature": "x"}], "role": "model"}]})
 @given(
     JSON
     | st.dictionaries(FIELDS, LIKELY)

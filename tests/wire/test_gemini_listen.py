@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -107,3 +108,42 @@ def test_whole_answers(body: Any) -> None:
     assert (listener.finish, listener.ended, listener.error) == (response.choices[0].finish, True, None)
     assert listener.usage == response.usage
     assert listener.output_chars == sum(len(event.text) for event in events if isinstance(event, Delta))
+
+
+def says(*chunks: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
+
+
+def candidate(*parts: Any, **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": list(parts), "role": "model"}, "index": 0, **more}]}
+
+
+def test_a_call_behind_a_finish_reason_is_a_call() -> None:
+    data = says(candidate({"text": "a"}, finishReason="STOP"), candidate({"functionCall": {"name": "f", "args": {}}}))
+    assert listen([data]).finish is folded(parse([data])).response().choices[0].finish is Finish.TOOL_CALLS
+    nameless = says(candidate({"functionCall": {"args": {}}}, finishReason="STOP"))
+    assert listen([nameless]).finish is Finish.STOP
+
+
+def test_counts_that_the_last_chunk_does_not_repeat_still_hold() -> None:
+    first = {"promptTokenCount": 9, "candidatesTokenCount": 5, "totalTokenCount": 14}
+    last: Any
+    for last in ({"trafficType": "ON_DEMAND"}, {"promptTokenCount": 10, "totalTokenCount": 10}, {"promptTokenCount": None}):
+        data = says({**candidate({"text": "a"}), "usageMetadata": first}, {**candidate(finishReason="STOP"), "usageMetadata": last})
+        heard = listen([data]).usage
+        assert heard is not None and counts(heard) == counts(folded(parse([data])).usage)
+
+
+def test_a_prompt_that_is_only_judged_was_blocked() -> None:
+    judged = says({"promptFeedback": {"safetyRatings": []}})
+    ear = listen([judged])
+    assert (ear.finish, ear.ended) == (Finish.FILTER, True)
+    cut_off = listen([judged + says(candidate({"text": "a"}))])
+    assert (cut_off.finish, cut_off.ended) == (None, False)
+
+
+@pytest.mark.parametrize("candidates", ["x", [None], [[]], {}, [5]])
+def test_candidates_that_are_none(candidates: Any) -> None:
+    ear = Listener()
+    ear.whole({"candidates": candidates})
+    assert ear.error is not None and not ear.ended

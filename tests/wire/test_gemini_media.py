@@ -1,13 +1,12 @@
-"""Media for Gemini, and which must be fetched first."""
+"""Media for Gemini."""
 
 from __future__ import annotations
 
 import pytest
 
-from omni_connector.chat import ChatRequest, MediaPart, Message, ToolResultPart
+from omni_connector.chat import MediaPart
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.wire.gemini_media import needs_bytes, render_media
-from omni_connector.wire.gemini_words import NAME
+from omni_connector.wire.gemini_media import render_media
 
 NONE: frozenset[str] = frozenset()
 URL = "https://example.com/a.png"
@@ -29,6 +28,8 @@ def test_addresses_only_where_the_target_reads_them() -> None:
     picture = MediaPart("image", "image/png", url=URL)
     assert render_media(picture, "x", frozenset({"url_images"}), False) == {"fileData": {"fileUri": URL, "mimeType": "image/png"}}
     assert render_media(picture, "x", NONE, True) == {"fileData": {"fileUri": URL, "mimeType": "image/png"}}
+    for read in ("https://www.youtube.com/watch?v=x", "https://youtu.be/x", "https://generativelanguage.googleapis.com/v1beta/files/x"):
+        assert render_media(MediaPart("image", url=read), "x", NONE, False) == {"fileData": {"fileUri": read}}
     with pytest.raises(GatewayError) as caught:
         render_media(picture, "messages[2].content[1]", NONE, False)
     assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, "messages[2].content[1]")
@@ -39,14 +40,3 @@ def test_files_of_other_accounts_are_refused() -> None:
     assert render_media(file, "x", NONE, True) == {"fileData": {"fileUri": "files/1", "displayName": "n"}}
     with pytest.raises(GatewayError, match="another provider"):
         render_media(file, "x", frozenset({"url_images"}), False)
-
-
-def test_what_must_be_fetched() -> None:
-    other = "HTTP://example.com/b.png"
-    messages = (
-        Message("user", (MediaPart("image", url=URL), MediaPart("image", data="AAAA"), MediaPart("document", file_id="f"))),
-        Message("tool", (ToolResultPart("c", (MediaPart("image", url=other), MediaPart("image", url=URL))),)),
-        Message("user", (MediaPart("image", url="gs://x/y"),)),
-    )
-    assert needs_bytes(ChatRequest("openai-chat", "m", messages)) == [URL, other]
-    assert needs_bytes(ChatRequest(NAME, "m", messages)) == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from omni_connector.wire.gemini_notes import from_chat_logprobs, grounding_of, merge_logprobs, sources_of, to_chat_logprobs
+from omni_connector.wire.gemini_notes import from_chat_logprobs, grounding_of, merged, sources_of, to_chat_logprobs
 
 WEB = {"web": {"uri": "https://example.com/a", "title": "A"}}
 RESULT = {
@@ -57,12 +57,34 @@ def test_logprobs_there_and_back() -> None:
     assert from_chat_logprobs(chat) == RESULT
 
 
-def test_logprobs_of_several_chunks_grow() -> None:
-    assert merge_logprobs(merge_logprobs(None, RESULT), {**RESULT, "new": 1}) == {
+def test_documents_without_an_address_are_cited_by_their_name() -> None:
+    notes = [
+        {"type": "file_citation", "file_id": "file-1", "filename": "test.txt", "index": 3},
+        {"type": "char_location", "document_title": "facts.txt", "cited_text": "Ruby is a language."},
+        {"type": "char_location", "document_title": "facts.txt", "cited_text": "another place"},
+    ]
+    assert grounding_of(notes) == {
+        "groundingChunks": [
+            {"retrievedContext": {"title": "test.txt"}},
+            {"retrievedContext": {"title": "facts.txt", "text": "Ruby is a language."}},
+        ]
+    }
+
+
+def test_what_several_chunks_say_adds_up() -> None:
+    assert merged("logprobsResult", merged("logprobsResult", None, RESULT), {**RESULT, "new": 1}) == {
         "chosenCandidates": RESULT["chosenCandidates"] * 2,
         "topCandidates": RESULT["topCandidates"] * 2,
         "new": 1,
     }
+    one, other = {"uri": "https://example.com/a"}, {"uri": "https://example.com/b"}
+    cited = merged("citationMetadata", {"citationSources": [one]}, {"citationSources": [one, other]})
+    assert cited == {"citationSources": [one, other]}
+    assert merged("groundingMetadata", {"groundingChunks": [WEB]}, {"webSearchQueries": ["q"]}).keys() == {
+        "groundingChunks",
+        "webSearchQueries",
+    }
+    assert merged("tokenCount", 3, 5) == 5
 
 
 @pytest.mark.parametrize("value", [None, 3, [], {}, {"chosenCandidates": 3}, {"content": [3]}, {"groundingChunks": [3]}])

@@ -190,7 +190,7 @@ def test_what_has_no_place_is_named() -> None:
         Message("assistant", (TextPart("b", citations=({"url": "x"},)), RefusalPart("No."))),
         Message("tool", (ToolResultPart("gone", (ForeignPart("anthropic-messages", {}),)),)),
     )
-    assert dropped == ["messages[].name", "cache_control", "image.detail", "container_upload", "citations", "tool_result.content (foreign)"]
+    assert dropped == ["messages[].name", "cache_control", "image.detail", "container_upload", "citations", "block"]
     assert found.contents[0]["parts"][2] == {"executableCode": {}}
     assert found.contents[1]["parts"] == [{"text": "b"}, {"text": "No."}]
     assert found.contents[2]["parts"][0]["functionResponse"]["name"] == "gone"

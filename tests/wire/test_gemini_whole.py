@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omni_connector.chat import ChatResponse, Choice, Finish, Opaque, ReasoningPart, TextPart, ToolCallPart, Usage, fold
+from omni_connector.chat import ChatResponse, Choice, Finish, ForeignPart, Opaque, ReasoningPart, TextPart, ToolCallPart, Usage, fold
 from omni_connector.wire.gemini_generate import ResponseParser, render_response
 from tests.wire.gemini_reading import ORIGIN, counts, read, transcript
 
@@ -60,3 +60,10 @@ def test_a_blocked_prompt_has_no_candidates() -> None:
 def test_an_answer_of_nothing() -> None:
     (candidate,) = render_response(ChatResponse("", "", 0, (Choice((), Finish.LENGTH),)), "asked")["candidates"]
     assert candidate == {"content": {"parts": [], "role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}
+
+
+def test_a_part_with_a_strange_text_stays_apart() -> None:
+    strange = ForeignPart("gemini-generate", {"text": 1.5})
+    for parts in ((TextPart("a"), strange, TextPart("b")), (strange, TextPart("b"))):
+        (candidate,) = render_response(ChatResponse("r", "m", 0, (Choice(parts, Finish.STOP),)), "asked")["candidates"]
+        assert [part["text"] for part in candidate["content"]["parts"]] == [getattr(part, "text", 1.5) for part in parts]

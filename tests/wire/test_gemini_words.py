@@ -13,7 +13,6 @@ from omni_connector.wire.gemini_words import (
     MODE_NUMBERS,
     camel,
     dumps,
-    effort_of,
     finish_of,
     from_usage,
     generation,
@@ -70,12 +69,6 @@ def test_every_finish_has_a_word_and_calls_are_told_from_stop() -> None:
 def test_generations(model: str, version: tuple[int, int] | None) -> None:
     assert generation(model) == version
     assert is_third(model) == (version is not None and version[0] >= 3)
-
-
-def test_effort_levels_cover_all_budgets() -> None:
-    assert [effort_of(tokens) for tokens in (1, 512, 1024, 8192, 24576, 32768, 99999)] == [
-        "minimal", "minimal", "low", "medium", "high", "xhigh", "max",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -24,3 +24,7 @@ def test_gemini() -> None:
     listed = model_lists.many("gemini-generate", MODELS)
     assert [model["name"] for model in listed["models"]] == ["models/auto", "models/gpt-5"]
     assert "generateContent" in listed["models"][0]["supportedGenerationMethods"]
+    assert model_lists.one("gemini-generate", "text-embedding-3-small", "openai")["supportedGenerationMethods"] == [
+        "embedContent",
+        "batchEmbedContents",
+    ]

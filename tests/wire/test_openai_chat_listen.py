@@ -42,12 +42,14 @@ def test_it_agrees_with_the_parser_wherever_bytes_are_cut(name: str) -> None:
 
 
 def test_the_end_is_known_before_the_bytes_are_forwarded() -> None:
-    usage = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}\n\n'
+    usage = (
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}\n\n'
+    )
     assert listen(usage + b"data: [DONE]\n\n", close=False).ended
-    assert listen(b"data: [DO", b"NE]\n\n", close=False).ended
+    assert listen(usage, b"data: [DO", b"NE]\n\n", close=False).ended
     assert listen(usage, b"data: [DONE]\n", close=False).ended
     assert listen(usage, b"data: [DONE]", close=False).ended
-    assert listen(b"data: [DONE]\r\n\r\n", close=False).ended
+    assert listen(usage, b"data: [DONE]\r\n\r\n", close=False).ended
     assert not listen(usage, b"data: [DON", close=False).ended
 
 
@@ -89,7 +91,11 @@ def test_words_about_errors_and_usage_are_no_errors_and_no_usage() -> None:
     [
         ({"choices": [{"message": {"content": "four"}, "finish_reason": "stop"}]}, Finish.STOP, 4),
         (
-            {"choices": [{"message": {"content": None, "tool_calls": [{"function": {"arguments": "{}"}}]}, "finish_reason": "stop"}]},
+            {
+                "choices": [
+                    {"message": {"content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, "finish_reason": "stop"}
+                ]
+            },
             Finish.TOOL_CALLS,
             2,
         ),
@@ -116,3 +122,46 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(GatewayError) as caught:
         listen(*[b'data: {"x":"' + b"y" * 100] * 20)
     assert caught.value.kind is Kind.UPSTREAM_FAILED
+
+
+@pytest.mark.parametrize("before", [b"", b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n', b": comment\n\n"])
+def test_an_end_without_an_answer_is_a_failure(before: bytes) -> None:
+    ear = listen(before + b"data: [DONE]\n\n")
+    assert ear.error is not None and ear.error.kind is Kind.UPSTREAM_FAILED and not ear.ended
+    assert folded(parse([before + b"data: [DONE]\n\n"])).error is not None
+
+
+@pytest.mark.parametrize("choices", [[None], [[]], ["x"], {}, "x"])
+def test_choices_that_are_none(choices: Any) -> None:
+    ear = Listener()
+    ear.whole({"choices": choices})
+    assert ear.error is not None and not ear.ended
+
+
+def test_a_call_without_its_beginning_is_no_call() -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"name": "", "arguments": "{}"}}]}}]}
+    data = b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n"
+    (choice,) = folded(parse([data])).response().choices
+    assert (listen(data).finish, choice.finish, choice.parts) == (Finish.STOP, Finish.STOP, ())
+
+
+def test_fields_of_a_hosts_own_change_no_count() -> None:
+    """The ear has a short way for chunks of nothing but the format's own words; whoever says more takes the long one."""
+
+    def chunk(delta: Any, **more: Any) -> bytes:
+        return sse.encode(json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": None}], **more}).encode())
+
+    call = {"index": 0, "function": {"arguments": "{}"}}
+    words = [{"content": "é\n"}, {"reasoning_content": "hm"}, {"refusal": "no"}, {"tool_calls": [call]}, {"content": "\ud83d"}]
+    plain = listen(chunk({"role": "assistant", "content": ""}), *map(chunk, words), close=False)
+    odd = listen(*(chunk({**delta, "of_the_host": 1}, more={"x": 1}) for delta in words), close=False)
+    assert plain.output_chars == odd.output_chars == 9
+    assert plain.first_output and odd.first_output and plain.finish is odd.finish is None
+
+    named = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    ended = listen(
+        chunk({"content": "a"}), chunk({"tool_calls": [named]}), chunk({"content": "b"}, usage={"prompt_tokens": 3}), b"data: [DONE]\n\n"
+    )
+    assert ended.finish is Finish.TOOL_CALLS
+    assert ended.usage is not None and ended.usage.prompt == 3
+    assert listen(chunk({"content": "a"}), chunk({}, error={"message": "broke"})).error is not None

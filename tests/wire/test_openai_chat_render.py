@@ -268,7 +268,7 @@ def test_documents_as_words() -> None:
     ("message", "words"),
     [
         (user(ForeignPart(FOREIGN, {"type": "search_result", "content": []})), "'search_result' block"),
-        (assistant(ForeignPart(FOREIGN, {"type": "server_tool_use", "id": "x"})), "'server_tool_use' block"),
+        (assistant(ForeignPart(FOREIGN, {"type": "compaction", "content": "x"})), "'compaction' block"),
         (user(MediaPart("document", file_id="file_1")), "another provider's account"),
         (user(MediaPart("document", "application/pdf", url="https://a.example/a.pdf")), "does not fetch"),
         (user(MediaPart("audio", "audio/wav", url="https://a.example/a.wav")), "audio by URL"),
@@ -346,6 +346,10 @@ def test_a_chat_clients_replay_goes_back_in_its_own_words() -> None:
     ]
     assert said(request(messages=messages)) == messages
     assert reasoning_of(said(request(messages=messages), "reasoning_content")) == [None, None, None]
+    # Who calls it `reasoning` refuses the other name.
+    replayed = said(request(messages=messages), "reasoning_field")
+    assert [message.get("reasoning") for message in replayed] == [None, "Hm", "Hm", "Hm"]
+    assert reasoning_of(replayed) == [None, None, None]
 
 
 def test_opaque_values_go_only_to_their_minter() -> None:

@@ -442,3 +442,20 @@ def test_deep_nesting_is_refused_or_carried() -> None:
     assert request(metadata=deep).metadata is deep
     with pytest.raises(GatewayError, match="nested too deeply"):
         parts(None, "assistant", tool_calls=[{"function": {"name": "f", "arguments": deep}}])
+
+
+def test_the_usual_messages_are_read_in_short_and_mean_the_same() -> None:
+    """null counts as absent, so a message with one is the same, but takes the long way."""
+    called = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    usual = [
+        *({"role": role, "content": text} for role in ("system", "developer", "user", "assistant") for text in ("hi", "")),
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "assistant", "content": "so", "tool_calls": [called, {**called, "id": ""}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "done"},
+    ]
+    odd_call = {**called, "cache_control": None, "function": {**called["function"], "strict": None}}
+    for message in usual:
+        odd = {**message, "cache_control": None}
+        if "tool_calls" in odd:
+            odd["tool_calls"] = [{**odd_call, "id": call["id"]} for call in message["tool_calls"]]
+        assert messages(message) == messages(odd)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from omni_connector.chat import (
     Annotation,
+    ChatResponse,
     Choice,
     Delta,
     Ended,
@@ -16,15 +18,19 @@ from omni_connector.chat import (
     Finish,
     ForeignPart,
     Opaque,
+    Origin,
     PartStart,
     ReasoningPart,
     RefusalPart,
     TextPart,
     ToolCallPart,
     fold,
+    unfold,
 )
 from omni_connector.errors import Kind
-from omni_connector.wire.openai_chat import NAME, ResponseParser
+from omni_connector.wire import openai_chat_parts
+from omni_connector.wire.openai_chat import NAME, Listener, ResponseParser, ResponseRenderer, render_response
+from omni_connector.wire.openai_chat_details import entries_of
 from omni_connector.wire.openai_chat_words import DETAIL, EXTRA_CONTENT
 from tests.wire.openai_chat_reading import ORIGIN, check_events, folded, parse, read, request, transcript
 
@@ -320,3 +326,93 @@ def test_parts_of_a_whole_answer_open_in_order() -> None:
         {"choices": [{"message": {"content": "t", "reasoning_content": "r", "tool_calls": [{"id": "a", "function": {"name": "f"}}]}}]}
     )
     assert [event.kind for event in events if isinstance(event, PartStart)] == ["reasoning", "text", "tool_call"]
+
+
+def test_a_thought_that_is_told_and_sealed_is_one_thought() -> None:
+    """An installation of our own upstream tells each thought as words, and then once more with its proof."""
+    minted = Origin("anthropic", "claude")
+    thoughts = [ReasoningPart(f"Thought {n}.", (Opaque("anthropic.signature", f"c2ln{n}", minted),)) for n in range(2)]
+    answer = ChatResponse("c", "m", 1, (Choice((*thoughts, TextPart("So.")), Finish.STOP),))
+    renderer = ResponseRenderer("m")
+    streamed = b"".join(renderer.feed(event) for event in unfold(answer))
+    for cut in range(0, len(streamed), 97):
+        found = only([streamed[:cut], streamed[cut:]]).parts
+        assert [part.text for part in found if isinstance(part, ReasoningPart)] == ["Thought 0.", "Thought 1."]
+        assert all(len(part.opaque) == 1 for part in found if isinstance(part, ReasoningPart))
+    # Whole, all thoughts are one text, with the proofs of each.
+    (thought, _) = fold(ResponseParser(ORIGIN).whole(render_response(answer, "m"))).choices[0].parts
+    assert isinstance(thought, ReasoningPart) and (thought.text, len(thought.opaque)) == ("Thought 0.Thought 1.", 2)
+    # Sealed words that nobody told before are words.
+    (entry,) = entries_of(thoughts[0], 0)
+    (alone, _) = only(sse_of({"reasoning_details": [entry]}, {"content": "So."})).parts
+    assert isinstance(alone, ReasoningPart) and alone.text == "Thought 0."
+
+
+def test_what_was_said_so_far_is_not_said_again() -> None:  # Perplexity: `message` beside each delta
+    told = ["One", " two", " three"]
+    chunks: list[dict[str, Any]] = []
+    for number, text in enumerate(told):
+        delta, message = {"content": text}, {"role": "assistant", "content": "".join(told[: number + 1])}
+        one, other = ({"message": message}, {"delta": delta}) if number % 2 else ({"delta": delta}, {"message": message})
+        chunks.append({"id": "c", "model": "m", "choices": [{"index": 0, **one, **other}]})
+    last = {"index": 0, "message": {"content": "".join(told)}, "finish_reason": "stop"}
+    for end in (last, {**last, "delta": {"content": ""}}):
+        data = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in [*chunks, {"choices": [end]}])
+        assert only(data).parts == (TextPart("One two three"),)
+        ear = Listener()
+        ear.feed(data)
+        ear.close()
+        assert (ear.output_chars, ear.finish, ear.first_output) == (len("One two three"), Finish.STOP, True)
+    # A host that answers with one event in the form of a whole answer has said it once.
+    whole = b'data: {"choices":[{"index":0,"message":{"role":"assistant","content":"One"},"finish_reason":"stop"}]}\n\n'
+    ear = Listener()
+    ear.feed(whole)
+    assert (only(whole).parts, ear.output_chars) == ((TextPart("One"),), 3)
+
+
+def test_pages_that_were_read_for_the_answer_are_citations() -> None:
+    """Perplexity names them beside the choices, in every chunk; xAI by their addresses alone."""
+    pages = [{"url": "https://example.com/a", "title": "A", "snippet": "…"}, {"url": "https://example.com/b", "title": "B"}]
+    note = {"type": "url_citation", "url_citation": {"url": "https://example.com/b", "title": "B", "start_index": 0, "end_index": 1}}
+    wanted = {"type": "source", "url": "https://example.com/a", "title": "A"}
+    more: dict[str, Any] = {"search_results": pages, "citations": [page["url"] for page in pages]}
+    assert whole({"content": "x", "annotations": [note]}, **more).parts == (TextPart("x", citations=(note, wanted)),)
+    chunks = [
+        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": end}], **more}
+        for end in (None, "stop")
+    ]
+    stream = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+    assert [part.citations for part in only(stream).parts] == [(wanted, {"type": "source", "url": "https://example.com/b", "title": "B"})]  # type: ignore[union-attr]
+    assert whole({"content": "x"}, citations=["https://example.com/a", 3]).parts == (
+        TextPart("x", citations=({"type": "source", "url": "https://example.com/a"},)),
+    )
+    assert whole({"content": None, "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}, **more).parts[0].id == "1"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("reason", [Finish.STOP, Finish.OTHER])
+def test_a_call_is_to_be_run_whatever_the_provider_thinks_of_it(reason: Finish) -> None:
+    response = ChatResponse("x", "m", 0, (Choice((ToolCallPart("1", "f", "{}"),), reason),))
+    assert render_response(response, "m")["choices"][0]["finish_reason"] == "tool_calls"
+    renderer = ResponseRenderer("m")
+    assert b'"finish_reason":"tool_calls"' in b"".join(renderer.feed(event) for event in unfold(response))
+
+
+@pytest.mark.parametrize("odd", [5, "x", [5], {"a": 1}, [{"url": 5}, {"url_citation": {"url": {}}}]])
+def test_odd_pictures_and_sources_are_no_failure(odd: Any) -> None:
+    """C-23: whatever a provider sends in these fields, the words arrive."""
+    choice = whole({"content": "x", "images": odd, "annotations": odd}, search_results=odd, citations=odd)
+    assert TextPart("x") in [replace(part, citations=()) for part in choice.parts if isinstance(part, TextPart)]
+    response = ChatResponse("x", "m", 0, (choice,))
+    assert render_response(response, "m")["choices"][0]["message"]["content"] == "x"
+    renderer = ResponseRenderer("m")
+    assert b'"content":"x"' in b"".join(renderer.feed(event) for event in unfold(response))
+
+
+def test_pieces_of_a_call_do_not_make_its_arguments_be_read_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_again: list[Any] = []
+    monkeypatch.setattr(openai_chat_parts, "loads", read_again.append)
+    parser = ResponseParser(ORIGIN)
+    for fragment in ({"id": "c", "function": {"name": "f"}}, *[{"function": {"arguments": " 1"}}] * 50):
+        chunk = {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, **fragment}]}}]}
+        parser.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    assert not read_again

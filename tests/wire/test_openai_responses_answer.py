@@ -235,3 +235,25 @@ def test_half_an_emoji_never_leaves_as_broken_json() -> None:
     data = tell([Started("", "x"), PartStart(0, "text"), Delta(0, "a\ud83d"), PartEnd(0), Ended()])
     data.decode("utf-8")
     check_stream(data)
+
+
+@pytest.mark.parametrize(
+    ("finish", "raw", "known"), [(Finish.STOP, None, True), (Finish.LENGTH, None, True), (Finish.OTHER, "queued", False)]
+)
+def test_the_final_object_is_at_hand_when_the_answer_is_over(finish: Finish, raw: str | None, known: bool) -> None:  # C-23
+    renderer = ResponseRenderer("m", request(), lambda: 1)
+    last: Any = None
+    for event in unfold(answer(TextPart("Hi"), finish=finish, raw_finish=raw)):
+        assert renderer.final is None
+        for data in renderer.events(event):
+            last = data.get("response", last)
+    assert renderer.final == (last if known else None)
+    renderer.events(Failed(GatewayError(Kind.UPSTREAM_FAILED, "late")))
+    assert renderer.final == (last if known else None)
+
+
+def test_a_failed_answer_has_no_final_object() -> None:
+    renderer = ResponseRenderer("m")
+    renderer.events(Started("x", "m"))
+    renderer.fail(GatewayError(Kind.UPSTREAM_FAILED, "no"))
+    assert renderer.final is None

@@ -87,3 +87,9 @@ def test_wrong_parts_are_named(value: Any, param: str) -> None:
     with pytest.raises(GatewayError) as caught:
         parse_content(value, "c")
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("kind", ["input_text", "output_text", "text"])
+def test_plain_text_is_read_in_short_and_means_the_same(kind: str) -> None:
+    for text in ("hi", ""):
+        assert parse_content([{"type": kind, "text": text}], "p") == parse_content([{"type": kind, "text": text, "annotations": None}], "p")

@@ -154,3 +154,71 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(GatewayError) as caught:
         listen(*[b'data: {"x":"' + b"y" * 100] * 20)
     assert caught.value.kind is Kind.UPSTREAM_FAILED
+
+
+# ---------------------------------------------------------------- What is kept of an answer
+
+
+def final_of(*chunks: bytes) -> Any:
+    ear = Listener()
+    ear.keeping = True
+    for chunk in chunks:
+        ear.feed(chunk)
+    ear.close()
+    return ear.final
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_final_answer_is_known_wherever_bytes_are_cut(name: str) -> None:  # C-23
+    data = transcript(name)
+    expected = final_of(data)
+    done = [event["item"] for event in bodies_of(data) if event.get("type") == "response.output_item.done"]
+    if expected is None:
+        assert name == "loose_host", "it tells no id"
+        return
+    last = next(event["response"] for event in bodies_of(data) if event.get("type") in ("response.completed", "response.incomplete"))
+    assert expected == {**last, "id": last.get("id") or expected["id"], "output": last.get("output") or done}
+    for at in range(0, len(data), 97):
+        assert final_of(data[:at], data[at:]) == expected
+    assert listen(data).final is None, "nobody asked for it"
+
+
+def bodies_of(data: bytes) -> list[dict[str, Any]]:
+    decoder = sse.Decoder()
+    events = [json.loads(event.data) for event in (*decoder.feed(data), *decoder.close()) if event.data.startswith(b"{")]
+    return [event for event in events if isinstance(event, dict)]
+
+
+def test_items_that_only_earlier_events_told_are_in_the_final_answer() -> None:
+    """The Codex backend ends with an empty `output`."""
+    begun = {"type": "response.created", "response": {"id": "resp_1", "output": []}}
+    done = [{"type": "response.output_item.done", "output_index": at, "item": {"type": "message", "id": f"msg_{at}"}} for at in (1, 0)]
+    ended = {"type": "response.completed", "response": {"usage": USAGE, "output": []}}
+    final = final_of(sse_of(begun, *done, ended))
+    assert (final["id"], [item["id"] for item in final["output"]]) == ("resp_1", ["msg_0", "msg_1"])
+
+
+def test_there_is_no_final_answer_where_it_is_not_known_in_full() -> None:
+    words = {"type": "response.output_text.delta", "delta": "Hi"}
+    ended = {"type": "response.completed", "response": {"id": "r", "usage": USAGE}}
+    failed = {"type": "response.failed", "response": {"id": "r", "error": {"code": "server_error", "message": "x"}}}
+    assert final_of(sse_of(words, ended)) is None
+    assert final_of(sse_of({**ended, "response": {"usage": USAGE}})) is None
+    assert final_of(sse_of(words)) is None
+    assert final_of(sse_of(words, failed)) is None
+    assert final_of(sse_of(ended)) == {"id": "r", "usage": USAGE, "output": []}
+
+
+@pytest.mark.parametrize(("status", "known"), [("completed", True), ("incomplete", True), (None, True), ("queued", False), ({}, True)])
+def test_a_whole_answer_is_final_when_it_is_done(status: Any, known: bool) -> None:
+    body = {"id": "r", "status": status, "output": [], "usage": USAGE}
+    ear = Listener()
+    ear.keeping = True
+    ear.whole(body)
+    assert ear.final == (body if known else None)
+
+
+@pytest.mark.parametrize("kind", [{}, [], None, 5])
+def test_a_terminal_event_of_a_strange_type_is_known_by_its_name(kind: Any) -> None:
+    data = b"event: response.completed\ndata: " + json.dumps({"type": kind, "response": {"id": "r", "output": []}}).encode() + b"\n\n"
+    assert listen(data).ended

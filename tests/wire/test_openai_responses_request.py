@@ -9,7 +9,7 @@ import pytest
 from omni_connector.chat import ChatRequest, Message, OutputFormat, Sampling, TextPart, Thinking, ToolChoice, needs
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import parse_request as parse_any
-from omni_connector.wire.openai_responses_request import parse_request, with_history
+from omni_connector.wire.openai_responses_request import parse_request
 
 
 def asked(**fields: Any) -> ChatRequest:
@@ -148,21 +148,6 @@ def test_wrong_fields_are_named(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(GatewayError) as caught:
         asked(**fields)
     assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, param)
-
-
-def test_a_conversation_goes_on_from_an_earlier_answer() -> None:
-    output = [{"type": "reasoning", "id": "rs_1", "summary": []}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}]
-    later = [{"type": "function_call_output", "call_id": "c", "output": "ok"}]
-    body = {"model": "m", "previous_response_id": "resp_1", "input": later, "store": True}
-    found = with_history(body, "Hi", output)
-    assert found == {
-        "model": "m",
-        "input": [{"type": "message", "role": "user", "content": "Hi"}, *output, *later],
-        "store": True,
-    }
-    assert body["previous_response_id"] == "resp_1"
-    assert [message.role for message in parse_request(found).messages] == ["user", "assistant", "tool"]
-    assert with_history({"input": "Go on"}, [*later], [])["input"] == [*later, {"type": "message", "role": "user", "content": "Go on"}]
 
 
 @pytest.mark.parametrize("field", ["previous_response_id", "conversation", "prompt"])

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import FORMATS, sse
-from omni_connector.wire.passing import TERMINAL, StreamEditor, fail_stream, rename_whole, request_body
+from omni_connector.wire.passing import (
+    TERMINAL,
+    ArrayEditor,
+    StreamEditor,
+    fail_stream,
+    looks_like_events,
+    rename_whole,
+    request_body,
+    until_end,
+    without_torn,
+)
 
 CHAT, MESSAGES = "openai-chat", "anthropic-messages"
 
@@ -145,6 +155,35 @@ def test_rubbish_passes_and_is_never_lost(raw: bytes, cuts: list[int], hide: boo
     assert edited.rstrip(b"\r\n") == raw.rstrip(b"\r\n") or not raw.strip()
 
 
+END: dict[str, bytes] = {
+    CHAT: b"data: [DONE]",
+    MESSAGES: b'event: message_stop\ndata: {"type": "message_stop"}',
+    "openai-responses": b'event: response.completed\ndata: {"type":"response.completed","response":{"id":"r"}}',
+}
+
+
+@pytest.mark.parametrize("wire", END)
+@pytest.mark.parametrize("after", [b"", b"data: {", b'data: {"model":"x"}\n\n', b": late\n\n", b"garbage"])
+@pytest.mark.parametrize("line", [b"\n", b"\r\n", b"\r"])
+def test_nothing_follows_the_terminal_event(wire: str, after: bytes, line: bytes) -> None:  # C-49
+    before = lines(TALK, chunk('say "message_stop" or data: [DONE]'))
+    stream = (before + END[wire] + b"\n\n").replace(b"\n", line)
+    assert until_end(wire, stream + after) == (stream, True)
+    # Half a block behind its data line is cut off too, and the blank line given that clients wait for.
+    assert until_end(wire, stream[: -len(line)] + after.lstrip(b"\r\n")) == (stream, True)
+    assert until_end(wire, before) == (before, False)
+    assert until_end("gemini-generate", stream) == (stream, wire != CHAT)
+    assert until_end("openai-completions", stream + after)[1] == (wire == CHAT)
+
+
+@pytest.mark.parametrize(
+    ("block", "kept"),
+    [(b"data: [DONE]\n\n", True), (b'data: {"a":1}\n\n', True), (b'data: {"a":\n\n', False), (b"data: [1]\n\n", False), (b"", False)],
+)
+def test_a_torn_block_is_left_out_where_something_follows_it(block: bytes, kept: bool) -> None:
+    assert without_torn(block) == (block if kept else b"")
+
+
 # ---------------------------------------------------------------- Whole bodies
 
 
@@ -180,3 +219,52 @@ def test_the_last_word_of_a_failed_stream(wire: str) -> None:  # CONTRACT §4: a
     assert told.startswith(b"event: error\n") == (wire == MESSAGES)
     (event,) = events(told)
     assert event == json.loads(json.dumps(FORMATS[wire].render_error(GatewayError(Kind.UPSTREAM_FAILED, "it broke\noff"))))
+
+
+# ---------------------------------------------------------------- A stream as one array (Gemini without alt=sse)
+
+ELEMENTS = [b'{"candidates": [{"content": {"parts": [{"text": "a, ] b"}]}, "index": 0}]}', b'{"usageMetadata":{"totalTokenCount":1.0}}']
+
+
+def as_array(raw: bytes, *cuts: int) -> bytes:
+    editor = ArrayEditor()
+    edges = [0, *sorted(cuts), len(raw)]
+    return b"".join([*(editor.feed(raw[start:end]) for start, end in pairwise(edges)), editor.close(), editor.end()])
+
+
+# C-25
+def test_chunks_become_elements_with_their_own_bytes() -> None:
+    raw = lines(*ELEMENTS, end=b"\r\n\r\n")
+    for cut in range(len(raw) + 1):
+        assert as_array(raw, cut) == b"[" + b",\r\n".join(ELEMENTS) + b"]", cut
+    assert as_array(b"") == b"[]"
+
+
+def test_an_array_stays_as_it_is() -> None:
+    raw = b"[" + b"\n,\n".join(ELEMENTS) + b"\n]\n"
+    assert {as_array(raw, cut) for cut in range(len(raw) + 1)} == {raw}
+
+
+@pytest.mark.parametrize("told", [b"", lines(ELEMENTS[0], end=b"\r\n\r\n")])
+def test_an_array_that_fails_is_still_one(told: bytes) -> None:
+    editor = ArrayEditor()
+    raw = editor.feed(told) + editor.close() + editor.fail(GatewayError(Kind.UPSTREAM_FAILED, "broke off"))
+    value = json.loads(raw)
+    assert [one["error"]["message"] for one in value if "error" in one] == ["broke off"]
+    assert value[-1]["candidates"][0]["finishReason"] == "OTHER"
+
+
+@pytest.mark.parametrize(
+    ("first", "is_stream"),
+    [
+        (b"data: {}", True),
+        (b"\xef\xbb\xbfevent: x", True),
+        (b": hello", True),
+        (b"\n id: 3", True),
+        (b'{"data":1}', False),
+        (b"[", False),
+        (b"", False),
+    ],
+)
+def test_a_stream_is_told_by_its_first_bytes(first: bytes, is_stream: bool) -> None:
+    assert looks_like_events(first) is is_stream

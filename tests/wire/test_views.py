@@ -144,3 +144,17 @@ def test_half_an_emoji_becomes_a_replacement_character() -> None:
 
 def test_the_words_of_the_reader_are_translated() -> None:
     assert refused(body(messages=[{"role": 5}])).message.startswith("`messages[0].role` has the wrong type: Expected str, got int.")
+
+
+def test_what_a_gemini_request_needs_is_seen_in_both_spellings() -> None:  # O-19
+    for mime, config, kind in (
+        ("mimeType", "generationConfig", "responseMimeType"),
+        ("mime_type", "generation_config", "response_mime_type"),
+    ):
+        parts = [
+            {"inlineData": {mime: media, "data": "AAAA"}} for media in ("image/png", "audio/wav", "application/pdf", "application/json")
+        ]
+        raw = json.dumps({"contents": [{"parts": parts}], config: {kind: "application/json"}}).encode()
+        assert set(look("gemini-generate", raw, "m", False).needs) == {"vision", "audio", "documents", "json"}
+    talk = {"contents": [{"parts": [{"text": '"mimeType": "image/png"'}, {"inlineData": {"mimeType": "application/json", "data": ""}}]}]}
+    assert look("gemini-generate", json.dumps(talk).encode(), "m", False).needs == {}

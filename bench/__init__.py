@@ -1,0 +1,1 @@
+"""Benches: run by hand, print tables; no tests."""

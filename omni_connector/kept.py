@@ -1,0 +1,61 @@
+"""What earlier requests left for later ones, read back: answers by id, and what goes with tool calls.
+
+Written by the ledger together with a request's settlement (`prepare.kept_rows`); each client key sees its own only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omni_connector.secrets import Vault
+from omni_connector.store import kept as rows
+from omni_connector.store.engine import Database
+from omni_connector.wire import call_marks
+from omni_connector.wire import openai_responses_state as state
+
+Row = dict[str, Any]
+Json = dict[str, Any]
+
+
+class Kept:
+    """Reads of one process. Nothing is cached: another process may have written it."""
+
+    def __init__(self, db: Database, vault: Vault) -> None:
+        self._db = db
+        self._vault = vault
+
+    async def earlier(self, key_id: str, response_id: str) -> Sequence[state.Kept]:
+        """A response and those before it, oldest first; empty when it is not there. Raises GatewayError (BAD_REQUEST) for another
+        key's: the provider that may know it too would go on with it for anybody."""
+
+        def read(conn: Any) -> Sequence[Row]:
+            chain = rows.chain(conn, key_id, response_id)
+            if not chain and rows.is_of_another(conn, rows.RESPONSE, key_id, response_id):
+                raise state.missing(response_id)
+            return chain
+
+        found = await self._db.run(read)
+        return await asyncio.to_thread(lambda: [state.Kept(self._value(row), row["account_id"], row["previous_id"]) for row in found])
+
+    async def marks(self, key_id: str, call_ids: Sequence[str]) -> Mapping[str, call_marks.Mark]:
+        found = await self._db.run(lambda conn: rows.get(conn, rows.CALL, key_id, call_ids))
+        if not found:
+            return {}
+        return await asyncio.to_thread(lambda: {row["id"]: call_marks.from_json(self._value(row)) for row in found})
+
+    async def response(self, key_id: str, response_id: str) -> Json:
+        """Raises GatewayError (NOT_FOUND)."""
+        found = await self._db.run(lambda conn: rows.get(conn, rows.RESPONSE, key_id, [response_id]))
+        if not found:
+            raise state.not_found(response_id)
+        return self._value(found[0])
+
+    async def forget(self, key_id: str, response_id: str) -> None:
+        """Raises GatewayError (NOT_FOUND)."""
+        if not await self._db.tx(lambda conn: rows.delete(conn, rows.RESPONSE, key_id, response_id)):
+            raise state.not_found(response_id)
+
+    def _value(self, row: Row) -> Json:
+        return rows.open_(self._vault, row["kind"], row["id"], row["value"])

@@ -1,0 +1,28 @@
+"""OpenAI's older Completions (`POST /v1/completions`), as a client's format: a prompt in, text out.
+
+Upstreams are never asked in it by a translation: it passes through where a provider has the endpoint, and everywhere else the
+prompt becomes one user message and the answer's words become the text. The work is in the neighbours: `_request` (a
+client's body in), `_answer` (an answer for a client), `_listen` (the pass-through ear); errors are those of chat.
+"""
+
+from __future__ import annotations
+
+from omni_connector.wire.openai_chat_errors import parse_error, render_error
+from omni_connector.wire.openai_chat_words import KEEPALIVE
+from omni_connector.wire.openai_completions_answer import ResponseRenderer, render_response
+from omni_connector.wire.openai_completions_listen import Listener
+from omni_connector.wire.openai_completions_request import NAME, parse_request
+
+PATH = "/completions"
+
+__all__ = [
+    "KEEPALIVE",
+    "NAME",
+    "PATH",
+    "Listener",
+    "ResponseRenderer",
+    "parse_error",
+    "parse_request",
+    "render_error",
+    "render_response",
+]

@@ -1,0 +1,664 @@
+"""What real clients insist on: one test at least for each of the twenty points of clients.md §1, named beside it, over providers of all
+four formats. Findings 1, 5 and 9 are also proved by the SDKs: test_sdk_shapes.py, test_sdk_loops.py, test_sdk_failures.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from omni_connector import gateway
+from omni_connector.relay import Deadlines
+from tests.live.answers import CHAT, MESSAGES, Call, Said
+from tests.live.answers_more import GEMINI, RESPONSES, told
+from tests.live.conftest import Json, Stage
+from tests.live.test_client_api import embedded
+from tests.live.test_formats import LISBON, PROVIDER, SCHEMA, WIRE, ask, results, tools, user
+from tests.live.test_sdk_failures import torso
+from tests.serving import Answer, whole
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WIRES = pytest.mark.parametrize("wire", list(PROVIDER))
+CLIENTS = pytest.mark.parametrize("client", list(WIRE))
+STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+PATH = {"openai": "/v1/chat/completions", "responses": "/v1/responses", "anthropic": "/v1/messages"}
+
+
+def address(client: str, body: Json, *, stream: bool = False) -> tuple[str, Json]:
+    """Path and body as a program without an SDK writes them. `body` has the model, for Gemini too."""
+    if client != "gemini":
+        return PATH[client], {**body, **({"stream": True} if stream else {})}
+    rest = {name: value for name, value in body.items() if name != "model"}
+    return f"/v1beta/models/{body['model']}:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}", rest
+
+
+async def post(stage: Stage, client: str, body: Json, *, stream: bool = False, **headers: str) -> httpx2.Response:
+    path, rest = address(client, body, stream=stream)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await stage.clients.http.post(stage.rig.url + path, json=rest, headers={**stage.rig.bearer, **named})
+
+
+def blocks(text: str) -> list[tuple[str, Any]]:
+    """(event name or "", data) of a stream; data as JSON where it is."""
+    out = []
+    for block in text.replace("\r\n", "\n").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":"))
+        if "data" in fields:
+            data = fields["data"]
+            out.append((fields.get("event", ""), data if data == "[DONE]" else json.loads(data)))
+    return out
+
+
+def words(stage: Stage) -> str:
+    """The body that reached the provider last."""
+    return json.dumps(stage.upstream.seen[-1].body, ensure_ascii=False)
+
+
+# ---------------------------------------------------------------- 2, 3, 4: addresses, keys, versions
+
+
+@WIRES
+async def test_both_addresses_of_googles_sdk(stage: Stage, wire: str) -> None:  # clients.md finding 2; C-25 C-26
+    """Below /v1 as the newest SDKs ask and below /v1beta: whole, streamed, counted, embedded. Lists: test_sdk_shapes.py."""
+    await stage.account(PROVIDER[wire])
+    for google, prefix in ((stage.clients.genai, "/v1/"), (stage.clients.genai_beta, "/v1beta/")):
+        asked: list[str] = []
+        stage.clients.http.event_hooks["request"].append(lambda request, asked=asked: _note(asked, request))
+        stage.upstream.answer(told(Said("hi"), wire, False), told(Said("hi"), wire, True), whole({"totalTokens": 3, "input_tokens": 3}))
+        assert (await google.aio.models.generate_content(model="asked-model", contents="hi")).text == "hi"
+        chunks = await google.aio.models.generate_content_stream(model="asked-model", contents="hi")
+        assert "".join([chunk.text or "" async for chunk in chunks]) == "hi"
+        assert ((await google.aio.models.count_tokens(model="asked-model", contents="hi")).total_tokens or 0) > 0
+        if wire in (CHAT, GEMINI):
+            stage.upstream.answer(embedded)
+            assert (await google.aio.models.embed_content(model="asked-model", contents="one")).embeddings
+        assert asked and all(path.startswith(prefix) for path in asked)
+        stage.clients.http.event_hooks["request"].pop()
+
+
+async def _note(asked: list[str], request: httpx2.Request) -> None:
+    asked.append(request.url.path)
+
+
+KEYS: dict[str, Callable[[str], Json]] = {
+    "Bearer": lambda key: {"headers": {"authorization": f"Bearer {key}"}},
+    "bare": lambda key: {"headers": {"authorization": key}},
+    "x-api-key": lambda key: {"headers": {"x-api-key": key}},
+    "x-goog-api-key": lambda key: {"headers": {"x-goog-api-key": key}},
+    "?key=": lambda key: {"params": {"key": key}},
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+async def test_every_kind_of_key_on_every_route(stage: Stage, kind: str) -> None:  # clients.md finding 3; C-35…C-38 P-53
+    await stage.account(PROVIDER[CHAT])
+    stage.upstream.answer(lambda seen: embedded(seen) if "input" in seen.body else told(Said("hi"), CHAT, False))
+    content = {"content": {"parts": [{"text": "x"}]}}
+    bodies: list[tuple[str, Json | None]] = [(PATH[client], ask(client, user(client, "hi"))) for client in PATH]
+    gemini = {"contents": [user("gemini", "hi")]}
+    bodies += [
+        (f"{version}/models/asked-model:{verb}", gemini)
+        for version, verb in product(("/v1", "/v1beta"), ("generateContent", "countTokens"))
+    ]
+    bodies += [(f"{version}/models/asked-model:embedContent", content) for version in ("/v1", "/v1beta")]
+    bodies += [("/v1/embeddings", {"model": "asked-model", "input": "x"}), ("/v1/completions", {"model": "asked-model", "prompt": "x"})]
+    bodies += [("/v1/messages/count_tokens", ask("anthropic", user("anthropic", "hi"))), ("/v1/responses/input_tokens", {"input": "x"})]
+    bodies += [(path, None) for path in ("/v1/models", "/v1beta/models", "/v1/models/asked-model", "/v1beta/models/asked-model")]
+    for path, body in bodies:
+        for key, status in ((stage.rig.key, 200), ("omni-nobody", 401)):
+            sent = KEYS[kind](key)
+            got = await stage.clients.http.request("GET" if body is None else "POST", stage.rig.url + path, json=body, **sent)
+            assert got.status_code == status, (path, got.text)
+    assert stage.rig.key not in str(stage.upstream.seen)
+
+
+@pytest.mark.parametrize("version", ["2026-10-21", "2023-06-01", "2031-12-31"])
+async def test_no_version_is_turned_away_and_each_is_passed_on(stage: Stage, version: str) -> None:  # clients.md finding 4
+    account = await stage.account(PROVIDER[MESSAGES])
+    stage.upstream.answer(told(Said("hi"), MESSAGES, False))
+    assert (await post(stage, "anthropic", ask("anthropic", user("anthropic", "hi")), anthropic_version=version)).status_code == 200
+    assert stage.upstream.seen[-1].headers["anthropic-version"] == version
+    await stage.rig.gateway.admin.remove_account(account["id"])
+    await stage.account(PROVIDER[CHAT])
+    stage.upstream.answer(told(Said("hi"), CHAT, False))
+    assert (await post(stage, "anthropic", ask("anthropic", user("anthropic", "hi")), anthropic_version=version)).status_code == 200
+
+
+# ---------------------------------------------------------------- 6, 7: Codex
+
+CODEX_TOOLS: list[Json] = [
+    {
+        "type": "namespace",
+        "name": "functions",
+        "tools": [
+            {"type": "custom", "name": "exec", "format": {"type": "grammar", "syntax": "lark", "definition": "start: X"}},
+            {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False},
+        ],
+    },
+]
+SCRIPT = 'const r = await tools.exec_command({"cmd": "printf \\"ok\\n\\""});'
+
+
+@WIRES
+@STREAMED
+async def test_tools_that_codex_sends_as_an_item(stage: Stage, wire: str, streamed: bool) -> None:  # clients.md finding 6
+    """No `tools`, but an input item; a free-text call back, and its result as a list of parts."""
+    await stage.account(PROVIDER[wire])
+    script = Call("call_1", "exec", {"input": SCRIPT})
+    stage.upstream.answer(codex_call(script, streamed) if wire == RESPONSES else told(Said(calls=(script,)), wire, streamed))
+    tools_item = {"type": "additional_tools", "role": "developer", "tools": CODEX_TOOLS}
+    items: list[Json] = [tools_item, {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Go."}]}]
+    asked: Json = {"model": "asked-model", "input": items, "store": False, "include": ["reasoning.encrypted_content"], "stream": streamed}
+    asked |= {"prompt_cache_key": "k", "client_metadata": {"a": "b"}, "text": {"verbosity": "low"}, "parallel_tool_calls": False}
+    got = await stage.clients.http.post(f"{stage.rig.url}/v1/responses", json=asked, headers=stage.rig.bearer)
+    output = said_by_items(got.text) if streamed else got.json()["output"]
+    (call,) = [item for item in output if item["type"].endswith("_call")]
+    assert (call["type"], call["name"], call["input"]) == ("custom_tool_call", "exec", SCRIPT)
+    seen = words(stage)
+    assert "exec" in seen and "get_weather" in seen
+    assert ("additional_tools" in seen) == (wire == RESPONSES)
+
+    stage.upstream.answer(told(Said("Done."), wire, streamed))
+    result = {"type": "custom_tool_call_output", "call_id": call["call_id"], "output": [{"type": "input_text", "text": "it-ran"}]}
+    again = {**asked, "input": [*items, {key: call[key] for key in ("type", "call_id", "name", "input")}, result]}
+    got = await stage.clients.http.post(f"{stage.rig.url}/v1/responses", json=again, headers=stage.rig.bearer)
+    assert "Done." in got.text and got.status_code == 200
+    told_before = [text for text in strings(stage.upstream.seen[-1].body) if SCRIPT in (text, as_argument(text))]
+    assert "it-ran" in words(stage) and len(told_before) == 1
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings(inner)
+
+
+def as_argument(text: str) -> Any:
+    """The one argument that stands for a free text where tools have none; None for other texts."""
+    value = json.loads(text) if text.startswith("{") else None
+    return value.get("input") if isinstance(value, dict) else None
+
+
+def codex_call(call: Call, streamed: bool) -> Answer:
+    """What OpenAI answers to it."""
+    text = call.arguments["input"]
+    item = {"id": "ctc_1", "type": "custom_tool_call", "status": "completed", "call_id": call.id, "name": call.name, "input": text}
+    head: Json = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "completed", "output": [item]}
+    head["usage"] = {"input_tokens": 5, "output_tokens": 5, "total_tokens": 10}
+    if not streamed:
+        return whole(head)
+    events = [
+        {"type": "response.created", "response": {**head, "status": "in_progress", "output": [], "usage": None}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "input": "", "status": "in_progress"}},
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "item_id": "ctc_1", "delta": text},
+        {"type": "response.custom_tool_call_input.done", "output_index": 0, "item_id": "ctc_1", "input": text},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": head},
+    ]
+    text = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in events)
+    return Answer(200, {"content-type": "text/event-stream"}, [text.encode()])
+
+
+def said_by_items(text: str) -> list[Json]:
+    """Codex takes words and calls from `response.output_item.done` alone."""
+    return [data["item"] for _, data in blocks(text) if data["type"] == "response.output_item.done"]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/custom-openai/v1/responses"])
+async def test_a_websocket_is_turned_down_with_426(stage: Stage, path: str) -> None:  # clients.md finding 7
+    nonce = {"sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "openai-beta": "responses_websockets=2026-02-06", **nonce}
+    for keys in (stage.rig.bearer, {}):
+        got = await stage.clients.http.get(stage.rig.url + path, headers={**keys, **upgrade})
+        assert (got.status_code, got.json()["error"]["code"]) == (426, "upgrade_required")
+
+
+async def test_the_sdks_own_websocket_hears_426(stage: Stage) -> None:  # clients.md finding 7
+    exceptions = pytest.importorskip("websockets.exceptions")
+    client = openai.AsyncOpenAI(base_url=f"{stage.rig.url}/v1", api_key=stage.rig.key, max_retries=0, http_client=stage.clients.http)
+    with pytest.raises(exceptions.InvalidStatus, match="426"):
+        async with client.responses.connect():
+            raise AssertionError("connected")
+
+
+# ---------------------------------------------------------------- 8 … 12: streams
+
+
+SIGNS = {"openai": ": keepalive\n", "responses": ": keepalive\n", "anthropic": 'event: ping\ndata: {"type": "ping"}\n\n', "gemini": ""}
+"""What a client gets while the provider is silent."""
+
+
+@CLIENTS
+@WIRES
+async def test_a_quiet_stream(stage: Stage, client: str, wire: str, monkeypatch: pytest.MonkeyPatch) -> None:  # clients.md finding 8
+    """Google's clients fail at a comment; the others get one, or a ping, between the events, and read on."""
+    monkeypatch.setattr(gateway, "Deadlines", lambda **stored: Deadlines(**{**stored, "keepalive": 0.02}))
+    await stage.account(PROVIDER[wire])
+    begun = torso(wire, hang=True)
+    stage.upstream.answer(begun)
+    got, sign = "", SIGNS[client]
+    path, body = address(client, ask(client, user(client, "hi")), stream=True)
+    async with stage.clients.http.stream("POST", stage.rig.url + path, json=body, headers=stage.rig.bearer) as response:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5 if sign else 0.2):
+                async for text in response.aiter_text():
+                    got += text
+                    if sign and got.count(sign) == 3:
+                        break
+    assert "three" in got and got.endswith(sign * 3 or "\r\n\r\n")
+    assert ":" not in {line[:1] for line in (got.replace(sign, "") if sign else got).split("\n")}
+    rest = told(Said("one two three four five six"), wire, True).pieces
+    raw = b"".join(piece for piece in rest if isinstance(piece, bytes))
+    first = next(piece for piece in begun.pieces if isinstance(piece, bytes))
+    stage.upstream.answer(Answer(200, {"content-type": "text/event-stream"}, [first, 0.05, raw[len(first) :]]))
+    assert (await stage.ask(client, counted(client), streamed=True)).text == "one two three four five six"
+
+
+def counted(client: str) -> Json:
+    return {**ask(client, user(client, "hi")), **({"stream_options": {"include_usage": True}} if client == "openai" else {})}
+
+
+LAST: dict[str, bytes] = {
+    CHAT: b"data: [DONE]\n\n",
+    MESSAGES: b"event: message_stop\n",
+    RESPONSES: b"event: response.completed\n",
+    GEMINI: b'data: {"candidates":[{"content":{"parts":[{"text":"six"}]',
+}
+"""How the last event of a stream begins."""
+
+
+def end_of(client: str, text: str) -> str:
+    """ "well", "badly" or "" for a stream that just stops."""
+    told_events = blocks(text)
+    name, data = told_events[-1]
+    if client == "openai":
+        return "well" if data == "[DONE]" else "badly" if "error" in data else ""
+    if client == "anthropic":
+        return {"message_stop": "well", "error": "badly"}.get(name, "")
+    if client == "responses":
+        return {"response.completed": "well", "response.failed": "badly"}.get(data["type"], "")
+    finish = [one["finishReason"] for _, chunk in told_events for one in chunk.get("candidates", ()) if one.get("finishReason")]
+    assert len(finish) == 1, text
+    return "badly" if any("error" in chunk for _, chunk in told_events) else "well"
+
+
+@CLIENTS
+@WIRES
+async def test_a_provider_that_forgets_the_end(stage: Stage, client: str, wire: str) -> None:  # clients.md finding 9; C-49
+    """Where all was said but the last event, the end is made up; where the reason is missing, it is an error, with Gemini's finish."""
+    await stage.account(PROVIDER[wire])
+    raw = b"".join(piece for piece in told(Said("one two three four five six"), wire, True).pieces if isinstance(piece, bytes))
+    for forgotten in (0, 1):
+        at = raw.rindex(LAST[wire]) if wire != GEMINI else raw.rindex(b"data: ")
+        if forgotten and wire in (CHAT, MESSAGES):
+            at = raw.rindex(b'data: {"id"' if wire == CHAT else b"event: message_delta")
+            if wire == CHAT:  # the usage chunk, then the finish reason
+                at = raw.rindex(b"data: ", 0, at)
+        stage.upstream.answer(Answer(200, {"content-type": "text/event-stream"}, [raw[:at], 0.02]))
+        got = await post(stage, client, counted(client), stream=True)
+        assert "one two" in got.text
+        well = wire in (CHAT, MESSAGES) and not forgotten
+        assert end_of(client, got.text) == ("well" if well else "badly"), got.text[-600:]
+        assert (await stage.row())["outcome"] == ("ok" if well else "cut")
+
+
+RICH = Said("Let me look.", thoughts="Hm.", signature="EqQBsigned", calls=(LISBON,))
+
+
+async def rich_stream(stage: Stage, client: str, wire: str) -> list[tuple[str, Any]]:
+    await stage.account(PROVIDER[wire])
+    stage.upstream.answer(told(RICH, wire, True))
+    got = await post(stage, client, {**counted(client), "tools": tools(client)}, stream=True)
+    assert (got.status_code, got.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
+    return blocks(got.text)
+
+
+@WIRES
+async def test_what_an_anthropic_stream_must_have(stage: Stage, wire: str) -> None:  # clients.md finding 10
+    told_events = await rich_stream(stage, "anthropic", wire)
+    assert all(name == data["type"] for name, data in told_events), "every event has its `event:` line"
+    kinds = [name for name, _ in told_events if name not in ("ping", "content_block_delta")]
+    assert kinds[0] == "message_start" and kinds[-2:] == ["message_delta", "message_stop"]
+    assert kinds[1:-2] == ["content_block_start", "content_block_stop"] * 3
+    assert [data["index"] for name, data in told_events if name == "content_block_start"] == [0, 1, 2]
+    start, end = told_events[0][1]["message"], told_events[-2][1]
+    assert start["usage"].keys() >= {"input_tokens", "output_tokens"} and start["stop_reason"] is None and start["content"] == []
+    assert end["usage"]["output_tokens"] == 9 and end["delta"]["stop_reason"] == "tool_use"
+
+
+@WIRES
+async def test_what_a_stream_of_responses_must_have(stage: Stage, wire: str) -> None:  # clients.md finding 11
+    told_events = await rich_stream(stage, "responses", wire)
+    data = [one for _, one in told_events]
+    added = {one["item"]["id"]: one["output_index"] for one in data if one["type"] == "response.output_item.added"}
+    done = {one["item"]["id"]: one["output_index"] for one in data if one["type"] == "response.output_item.done"}
+    assert added == done
+    deltas = [one for one in data if one["type"] in ("response.output_text.delta", "response.function_call_arguments.delta")]
+    assert deltas and all(added[one["item_id"]] == one["output_index"] for one in deltas)
+    items = [one["item"] for one in data if one["type"] == "response.output_item.done"]
+    message, call = (next(item for item in items if item["type"] == kind) for kind in ("message", "function_call"))
+    assert message["content"][0]["text"] == "Let me look." and json.loads(call["arguments"]) == LISBON.arguments
+    assert data[-1]["type"] == "response.completed" and data[-1]["response"]["usage"]["total_tokens"] == 30
+    assert [item["id"] for item in data[-1]["response"]["output"]] == list(done)
+
+
+@WIRES
+async def test_what_a_chat_stream_must_have(stage: Stage, wire: str) -> None:  # clients.md finding 12; C-49
+    told_events = [data for _, data in await rich_stream(stage, "openai", wire)]
+    assert told_events.pop() == "[DONE]"
+    usage = told_events.pop()
+    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 30)
+    assert not any(chunk.get("usage") for chunk in told_events)
+    choices = [chunk["choices"][0] for chunk in told_events]
+    assert {choice["index"] for choice in choices} == {0} and choices[0]["delta"]["role"] == "assistant"
+    assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["tool_calls"]
+    assert all("index" in call for choice in choices for call in choice["delta"].get("tool_calls") or ())
+
+
+# ---------------------------------------------------------------- 13, 19, 20: failures
+
+
+def odd_refusal(wire: str) -> Answer:
+    """A 400 whose type says that the server is to blame, as compatible hosts write it."""
+    error: Json = {"message": "tools: 200 are too many", "type": "server_error", "code": 400}
+    return whole({"error": {**error, "status": "FAILED"} if wire == GEMINI else error}, 400)
+
+
+@CLIENTS
+@WIRES
+async def test_a_400_is_called_the_callers(stage: Stage, client: str, wire: str) -> None:  # clients.md finding 13; C-39
+    """With another type three clients repeat the request four to eight times."""
+    await stage.account(PROVIDER[wire])
+    stage.upstream.answer(odd_refusal(wire))
+    for stream in (False, True):
+        got = await post(stage, client, ask(client, user(client, "hi")), stream=stream)
+        error = got.json()["error"]
+        assert (got.status_code, error.get("type", error.get("status"))) == (
+            400,
+            "INVALID_ARGUMENT" if client == "gemini" else "invalid_request_error",
+        )
+        assert "are too many" in error["message"]
+    assert len(stage.upstream.seen) == 2
+
+
+@CLIENTS
+@WIRES
+async def test_when_to_come_back(stage: Stage, client: str, wire: str) -> None:  # clients.md finding 19; C-43 P-55
+    """`Retry-After` in whole seconds, of the provider's limit and of the key's own; never a wait where waiting is no use."""
+    await stage.account(PROVIDER[wire])
+    limit = {"error": {"message": "Slow down", "type": "rate_limit_error", "code": 429, "status": "RESOURCE_EXHAUSTED"}}
+    stage.upstream.answer(whole(limit, 429, retry_after="17"))
+    got = await post(stage, client, ask(client, user(client, "hi")))
+    assert got.status_code == 503 and 10 <= int(got.headers["retry-after"]) <= 17
+    for body in ({**ask(client, user(client, "hi")), "model": "tset-model"}, {"model": "asked-model"}):
+        assert "retry-after" not in (await post(stage, client, body)).headers
+    key = (await stage.rig.gateway.admin.create_key({"name": f"seldom {client} {wire}", "rpm": 1}))["key"]
+    limited = [await post(stage, client, ask(client, user(client, "hi")), authorization=f"Bearer {key}") for _ in range(3)]
+    assert limited[0].status_code == 503 and "retry-after" in limited[0].headers
+
+
+EMPTY: dict[str, Callable[[], Answer]] = {
+    "an error with status 200": lambda: whole({"error": {"message": "Upstream idle", "code": 502, "type": "server_error"}}),
+    "nothing": lambda: Answer(200, {"content-type": "application/json"}, []),
+    "a web page": lambda: Answer(200, {"content-type": "text/html"}, [b"<html><title>Sign in</title></html>"]),
+    "an empty object": lambda: whole({}),
+}
+
+
+@CLIENTS
+@WIRES
+async def test_no_failure_looks_like_an_empty_answer(stage: Stage, client: str, wire: str) -> None:  # clients.md finding 20; C-45
+    """Programs end with exit code 0 and no text when they are given an empty answer: it has to be an error."""
+    account = await stage.account(PROVIDER[wire])
+    for what, answer in EMPTY.items():
+        for stream in (False, True):
+            await stage.rig.gateway.admin.clear_cooldown(account["id"])
+            stage.upstream.answer(answer())
+            got = await post(stage, client, ask(client, user(client, "hi")), stream=stream)
+            assert got.status_code in (502, 503), (what, stream, got.text)
+            assert got.json()["error"]["message"]
+
+
+# ---------------------------------------------------------------- 14, 15: Claude Code
+
+NOTE = "<system-reminder>Be brief.</system-reminder>"
+CLAUDE_CODE: Json = {
+    "model": "asked-model",
+    "max_tokens": 32_000,
+    "stream": True,
+    "system": [
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.329; cc_entrypoint=cli;"},
+        {"type": "text", "text": "You are Claude Code.", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+    ],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "What is here?", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "system", "content": NOTE},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": "ls"}}]},
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "toolu_1",
+                    "content": "main.py",
+                    "is_error": False,
+                    "cache_control": {"type": "ephemeral"},
+                },
+            ],
+        },
+        {"role": "system", "content": "The date is now known."},
+    ],
+    "tools": [
+        {"name": "Bash", "description": "Run.", "input_schema": {"$schema": "https://json-schema.org/draft/2020-12/schema", **SCHEMA}},
+        {"name": "Later", "description": "Deferred.", "input_schema": SCHEMA, "defer_loading": True},
+    ],
+    "metadata": {"user_id": '{"device_id":"d","session_id":"s"}'},
+    "thinking": {"type": "adaptive", "display": "omitted"},
+    "output_config": {"effort": "high"},
+    "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+    "a_field_of_tomorrow": {"deep": [1.50]},
+}
+BETAS = "claude-code-20250219,thinking-token-count-2026-05-13,advanced-tool-use-2025-11-20,never-heard-of-2031-01-01"
+
+
+@WIRES
+@pytest.mark.parametrize("thinking", [CLAUDE_CODE["thinking"], {"type": "enabled", "budget_tokens": 31_999, "display": "omitted"}, None])
+async def test_what_claude_code_sends(stage: Stage, wire: str, thinking: Json | None) -> None:  # clients.md finding 14, finding 15; P-56
+    """Unknown betas, fields of tomorrow, `role: "system"` among the messages, `?beta=true`: never a 400, nothing of the words lost."""
+    await stage.account(PROVIDER[wire])
+    stage.upstream.answer(told(Said("main.py"), wire, True))
+    body = {name: value for name, value in {**CLAUDE_CODE, "thinking": thinking}.items() if value is not None}
+    headers = {
+        **stage.rig.bearer,
+        "anthropic-version": "2023-06-01",
+        "anthropic-beta": BETAS,
+        "x-app": "cli",
+        "x-claude-code-session-id": "s",
+    }
+    got = await stage.clients.http.post(f"{stage.rig.url}/v1/messages?beta=true", json=body, headers=headers)
+    assert got.status_code == 200 and got.text.rstrip().endswith('"message_stop"}'), got.text
+    seen = words(stage)
+    for text in ("You are Claude Code.", "What is here?", NOTE, "main.py", "The date is now known.", "Bash", "Later"):
+        assert text in seen
+    places = [seen.index(text) for text in ("What is here?", NOTE, "main.py", "The date is now known.")]
+    assert wire == GEMINI or places == sorted(places)
+    if wire == MESSAGES:
+        assert stage.upstream.seen[-1].body == {**body, "model": "test-model"}
+        assert stage.upstream.seen[-1].headers["anthropic-beta"] == BETAS
+    counted_body = {name: body[name] for name in ("model", "messages", "system", "tools")}
+    for turns in (body["messages"], []):
+        address_of_count = f"{stage.rig.url}/v1/messages/count_tokens?beta=true"
+        stage.upstream.answer(whole({"input_tokens": 7, "totalTokens": 7}))
+        count = await stage.clients.http.post(address_of_count, json={**counted_body, "messages": turns}, headers=headers)
+        assert count.status_code == 200 and count.json()["input_tokens"] > 0
+
+
+# ---------------------------------------------------------------- 16, 17: Gemini's spellings and ids
+
+MIXED: dict[str, Json] = {
+    "camelCase": {
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "generationConfig": {"maxOutputTokens": 99, "responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
+        "tools": [{"functionDeclarations": [{"name": "get_weather", "parametersJsonSchema": SCHEMA}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "AUTO"}},
+    },
+    "snake_case": {
+        "system_instruction": {"parts": [{"text": "Be brief."}]},
+        "generation_config": {"max_output_tokens": 99, "response_mime_type": "application/json", "response_json_schema": SCHEMA},
+        "tools": [{"function_declarations": [{"name": "get_weather", "parameters_json_schema": SCHEMA}]}],
+        "tool_config": {"function_calling_config": {"mode": "AUTO"}},
+    },
+    "as google-genai mixes them": {
+        "systemInstruction": {"parts": [{"text": "Be brief."}], "role": "user"},
+        "generationConfig": {"maxOutputTokens": 99, "responseMimeType": "application/json", "response_json_schema": SCHEMA},
+        "tools": [{"functionDeclarations": [{"name": "get_weather", "parameters_json_schema": SCHEMA}]}],
+    },
+    "upper-case types": {
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "generationConfig": {"maxOutputTokens": 99},
+        "tools": [
+            {
+                "functionDeclarations": [
+                    {"name": "get_weather", "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}}
+                ]
+            }
+        ],
+    },
+    "numbers for words": {
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "generationConfig": {"maxOutputTokens": 99},
+        "tools": [{"functionDeclarations": [{"name": "get_weather", "parameters": {"type": 6, "properties": {"city": {"type": 1}}}}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": 1}},
+        "safetySettings": [{"category": 7, "threshold": 4}],
+    },
+}
+
+
+@WIRES
+@pytest.mark.parametrize("spelling", MIXED)
+async def test_every_spelling_of_a_gemini_body(stage: Stage, wire: str, spelling: str) -> None:  # clients.md finding 16; C-14
+    await stage.account(PROVIDER[wire], options={"features_add": ["json_schema"]})
+    contents: list[Json] = [
+        {"role": "user", "parts": [{"text": "Weather?"}]},
+        {"role": "model", "parts": [{"function_call": {"name": "get_weather", "args": {"city": "Oslo"}}, "thoughtSignature": "c2ln"}]},
+        {"role": "user", "parts": [{"function_response": {"name": "get_weather", "response": {"output": "-3°"}}}]},
+    ]
+    body = {"contents": contents, **MIXED[spelling]}
+    path, key = "/v1beta/models/asked-model:", {"x-goog-api-key": stage.rig.key}
+    for verb, streamed in (("generateContent", False), ("streamGenerateContent?alt=sse", True), ("streamGenerateContent", True)):
+        stage.upstream.answer(told(Said("Cold."), wire, streamed))
+        got = await stage.clients.http.post(f"{stage.rig.url}{path}{verb}", json=body, headers=key)
+        assert got.status_code == 200 and "Cold." in got.text
+        if verb == "streamGenerateContent":
+            assert isinstance(got.json(), list), "without alt=sse a stream is one JSON array"
+        seen = stage.upstream.seen[-1].body
+        if wire == GEMINI:
+            assert seen == body
+            continue
+        for text in ("Be brief.", "get_weather", "Oslo", "-3°", "city"):
+            assert text in words(stage)
+        assert 99 in (seen.get("max_tokens"), seen.get("max_output_tokens"), seen.get("max_completion_tokens"))
+        assert schema_types(seen["tools"][0]) == ("object", "string")
+        assert ("json_schema" in words(stage)) == (
+            "JsonSchema" in str(body)
+            and "esponse" in str(body["generationConfig" if "generationConfig" in body else "generation_config"])
+            or "json_schema" in str(body)
+        )
+
+
+def schema_types(tool: Json) -> tuple[str, str]:
+    """Types of the arguments and of the city in a tool of any format but Gemini's."""
+    schema = tool.get("input_schema") or tool.get("parameters") or tool["function"]["parameters"]
+    return schema["type"], schema["properties"]["city"]["type"]
+
+
+@WIRES
+@pytest.mark.parametrize("enums", ["?$alt=json;enum-encoding=int", "?alt=json"])
+async def test_numbers_asked_for_in_the_address(stage: Stage, wire: str, enums: str) -> None:  # clients.md finding 16
+    """google-generativeai asks for enums as numbers and reads words as well."""
+    await stage.account(PROVIDER[wire])
+    stage.upstream.answer(told(Said("Cold."), wire, False))
+    body, key = {"contents": [user("gemini", "hi")]}, {"x-goog-api-key": stage.rig.key}
+    got = await stage.clients.http.post(f"{stage.rig.url}/v1beta/models/asked-model:generateContent{enums}", json=body, headers=key)
+    assert got.status_code == 200 and got.json()["candidates"][0]["finishReason"] in ("STOP", 1)
+
+
+@pytest.mark.parametrize("wire", [CHAT, MESSAGES, RESPONSES])
+async def test_calls_without_ids_get_some(stage: Stage, wire: str) -> None:  # clients.md finding 17
+    """By order and name: two calls of one tool and one of another, their results in the order that Google's SDKs send."""
+    await stage.account(PROVIDER[wire])
+    stage.upstream.answer(told(Said("Cold."), wire, False))
+    calls = [("get_weather", {"city": "Oslo"}), ("get_time", {"zone": "CET"}), ("get_weather", {"city": "Rom"})]
+    answers = [("get_weather", "oslo-cold"), ("get_time", "noon"), ("get_weather", "rom-warm")]
+    turns = [
+        user("gemini", "Weather?"),
+        {"role": "model", "parts": [{"functionCall": {"name": name, "args": args}} for name, args in calls]},
+        {"role": "user", "parts": [{"functionResponse": {"name": name, "response": {"output": text}}} for name, text in answers]},
+    ]
+    got = await post(stage, "gemini", ask("gemini", *turns, *turns[1:]))
+    assert got.status_code == 200, got.text
+    body = stage.upstream.seen[-1].body
+    made = calls_and_results(body, wire)
+    assert [(args, text) for args, text in made] == [(args, text) for (_, args), (_, text) in zip(calls, answers, strict=True)] * 2
+
+
+def calls_and_results(body: Json, wire: str) -> list[tuple[Json, str]]:
+    """Arguments of each call and the result that names its id, in the order of the calls; ids must not repeat."""
+    calls: list[tuple[str, Json]]
+    if wire == CHAT:
+        told_calls = [call for turn in body["messages"] for call in turn.get("tool_calls") or ()]
+        calls = [(call["id"], json.loads(call["function"]["arguments"])) for call in told_calls]
+    elif wire == RESPONSES:
+        calls = [(item["call_id"], json.loads(item["arguments"])) for item in body["input"] if item.get("type") == "function_call"]
+    else:
+        parts = [block for turn in body["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
+        calls = [(block["id"], block["input"]) for block in parts if block["type"] == "tool_use"]
+    assert len({call_id for call_id, _ in calls}) == len(calls), "every call has an id of its own"
+    answers = dict(results(body, wire))
+    return [(args, answers[call_id]) for call_id, args in calls]
+
+
+# ---------------------------------------------------------------- 18: names that clients choose
+
+CHOSEN = {
+    "anthropic": ["claude-opus-5-5", "claude-haiku-5-5", "claude-sonnet-4-5", "claude-fable-5-2"],
+    "gemini": ["gemini-3.5-flash-lite", "gemini-3.1-pro-preview", "models/gemini-3.8-flash"],
+    "responses": ["gpt-6.1-sol"],
+    "openai": ["gpt-4o-mini", "some/model:free"],
+}
+
+
+@CLIENTS
+@WIRES
+async def test_names_that_the_client_chose(stage: Stage, client: str, wire: str) -> None:  # clients.md finding 18; R-05
+    """Titles, classifiers and aliases ask for models by names of their own: an alias serves them, or the default for all of them."""
+    await stage.account(PROVIDER[wire])
+    admin = stage.rig.gateway.admin
+    plain = [name.removeprefix("models/") for name in CHOSEN[client]]
+    for name in CHOSEN[client]:
+        got = await post(stage, client, {**ask(client, user(client, "hi")), "model": name})
+        assert got.status_code == 404 and "asked-model" in got.text
+    await admin.set_alias(plain[0], {"targets": [f"{PROVIDER[wire]}/asked-model"]})
+    stage.upstream.answer(told(Said("hi"), wire, False))
+    assert (await post(stage, client, {**ask(client, user(client, "hi")), "model": CHOSEN[client][0]})).status_code == 200
+    await admin.set_config({"spoof_unknown_models": True})
+    try:
+        for name in CHOSEN[client]:
+            heard = await stage.ask(client, {**ask(client, user(client, "hi")), "model": name})
+            assert heard.text == "hi"
+            assert heard.model == name.removeprefix("models/") or (client, wire) == ("gemini", GEMINI)
+            assert stage.upstream.seen[-1].body.get("model", "test-model") == "test-model"
+    finally:
+        await admin.set_config({"spoof_unknown_models": False})
+        await admin.remove_alias(plain[0])
