@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from jose import JWTError, jwt
-from quart import Quart, Response, request
+from quart import Quart, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from omni_connector import __version__, auth, secrets, settings
@@ -96,6 +96,7 @@ def create_app(gateway: Gateway) -> Quart:
         RESPONSE_TIMEOUT=None,  # Quart's 60 s would cut every event stream
         SEND_FILE_MAX_AGE_DEFAULT=None,  # ETag and 304: an update is seen at once
     )
+    app.request_class = request_class(gateway)
     guard = Guard(gateway)
     app.before_request(guard.check)
 
@@ -118,6 +119,18 @@ def create_app(gateway: Gateway) -> Quart:
     add_job_routes(app, gateway)
     app.asgi_app = ClientApi(gateway, app.asgi_app)  # type: ignore[assignment, arg-type]
     return app
+
+
+def request_class(gateway: Gateway) -> type[Request]:
+    """Requests whose body may be as large on the client API as where it is answered: what can be sent can be counted."""
+
+    class Sized(Request):
+        def __init__(self, method: str, scheme: str, path: str, *more: Any, **named: Any) -> None:
+            if CLIENT_PATH.match(path):
+                named["max_content_length"] = gateway.settings.body_limit_mb << 20
+            super().__init__(method, scheme, path, *more, **named)
+
+    return Sized
 
 
 class Guard:
@@ -542,8 +555,7 @@ class ClientApi:
         pinned = provider or headers.get("model-provider", "")
         if pinned and not provider_named(pinned):
             raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned[:100]!r}.", param="provider")
-        if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-            raise GatewayError(Kind.BAD_REQUEST, "Compressed request bodies are not taken. Send plain JSON.", upstream_status=415)
+        refuse_compressed(headers)
         return key, pinned
 
     async def _relay(self, call: Call, receive: Receive, sink: AsgiSink) -> None:
@@ -629,6 +641,11 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def refuse_compressed(headers: Mapping[str, str]) -> None:
+    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise GatewayError(Kind.BAD_REQUEST, "Compressed request bodies are not taken. Send plain JSON.", upstream_status=415)
+
+
 async def refuse(error: GatewayError, receive: Receive, sink: AsgiSink, wire: str) -> None:
     """Answers a request that is refused for its head, once its body has come and was thrown away."""
     try:
@@ -696,9 +713,11 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
 
     async def counted(wire: str, provider: str, name: str = "") -> Response:
         """The provider's own count where an account has a counter, else our estimate, which says so."""
-        asking_key, body = key(), await request.body
-        value = views.decode(body)
         headers = {field.lower(): text for field, text in request.headers.items()}
+        asking_key = key()
+        refuse_compressed(headers)
+        body = await request.body
+        value = views.decode(body)
         pinned = named(provider or headers.get("model-provider", ""))
         model = name or value.get("model") or ""
         started = now_ms()

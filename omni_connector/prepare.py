@@ -202,6 +202,8 @@ class Preparer:
         except GatewayError as error:
             raise Unable(error) from error
         name = view.model or candidate.model
+        if view.previous:  # written out for the provider, named to the client
+            request = state.naming(request, view.previous)
         stream = view.stream or _always_streams(account, view)
         lane: Lane
         if stream and not view.stream:

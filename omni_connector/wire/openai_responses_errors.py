@@ -43,6 +43,8 @@ _KINDS: Mapping[str, Kind] = {
     "image_file_not_found": Kind.BAD_REQUEST,
 }
 """Codes of this API (`response.error.code`, `error.type` at the Codex backend) that the chat format does not have."""
+_CALLERS = frozenset({400, 404, 413, 415, 422})
+"""Statuses that say that the request is wrong."""
 _FLAGGED = re.compile(r"flagged|usage policy|policies", re.IGNORECASE)
 _AT_CAPACITY = re.compile(r"model is at capacity", re.IGNORECASE)
 
@@ -88,6 +90,8 @@ def _inner(body: Any) -> Json:
 
 def _refined(error: GatewayError, said: Json, now: float | None) -> GatewayError:
     named = next((word for key in ("code", "type") if isinstance(word := said.get(key), str) and word in _KINDS), None)
+    if error.upstream_status in _CALLERS and named is not None and _KINDS[named] is Kind.UPSTREAM_FAILED:
+        named = None  # the status counts: some hosts write "server_error" on each of their refusals
     if named is not None and error.kind not in (Kind.CONTEXT_TOO_LONG, Kind.CONTENT_FILTERED):
         error.kind = _KINDS[named]
         error.code = named

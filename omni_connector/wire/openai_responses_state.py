@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from omni_connector.chat import Json
+from omni_connector.chat import ChatRequest, Json
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.wire.openai_responses_words import CALLS, ID_PREFIX
 
@@ -120,6 +120,11 @@ def _is_torso(item: Json, cut: bool, answered: set[str]) -> bool:
     if kind in CALLS:
         return (status == "incomplete" or (cut and status != "completed")) and _word(item, "call_id") not in answered
     return kind != "reasoning" and status in _UNFINISHED
+
+
+def naming(request: ChatRequest, response_id: str) -> ChatRequest:
+    """The request of an answer that echoes what it goes on from, though the conversation was written out for the provider."""
+    return replace(request, extra={**request.extra, "previous_response_id": response_id})
 
 
 # ---------------------------------------------------------------- What is not there

@@ -218,6 +218,7 @@ async def test_a_conversation_by_previous_response_id(stage: Stage, wire: str, s
         else:
             response = await create(**asked)
         assert response.output_text == f"answer {number}"
+        assert wire == RESPONSES or response.previous_response_id == (ids[-1] if ids else None)
         ids.append(response.id)
     seen = stage.upstream.seen[-1].raw.decode()
     places = [seen.index(words) for words in ("first words", "answer 0", "second words", "answer 1", "third words")]
@@ -275,6 +276,37 @@ async def test_a_provider_that_keeps_answers_is_only_reminded(stage: Stage) -> N
     sent = stage.upstream.seen[-1].body
     assert "previous_response_id" not in sent
     assert [one.get("role") for one in sent["input"]] == ["user", "assistant", "user"]
+
+
+async def test_a_provider_is_only_reminded_of_what_it_knows(stage: Stage) -> None:  # C-23
+    """Not of an answer that it gave whole although a stream was asked for: the client has another id of that. And not for a client
+    to whom the answer was never given."""
+    account = await stage.account("openai-responses")
+    known: set[str] = set()
+
+    def provider(seen: Seen) -> Answer:
+        previous = seen.body.get("previous_response_id")
+        if previous and previous not in known:
+            return whole({"error": {"message": "not found", "code": "previous_response_not_found", "type": "invalid_request_error"}}, 400)
+        known.add(f"resp_{len(known)}")
+        return renamed(told(Said("an answer"), RESPONSES, False), f"resp_{len(known) - 1}")
+
+    stage.upstream.answer(provider)
+    create = stage.clients.openai.responses.create
+    streamed = [event async for event in await create(model="asked-model", input="first", stream=True)]
+    response: Any = streamed[-1]
+    more: Any = {"model": "asked-model", "input": "more", "previous_response_id": response.response.id}
+    assert (await create(**more)).output_text == "an answer"
+    assert [one.get("role") for one in stage.upstream.seen[-1].body["input"]] == ["user", "assistant", "user"]
+
+    private = await create(model="asked-model", input="private")
+    asked = len(stage.upstream.seen)
+    other = (await stage.rig.gateway.admin.create_key({"name": "a stranger"}))["key"]
+    stolen = {"model": "asked-model", "input": "What did I say?", "previous_response_id": private.id}
+    got = await stage.clients.http.post(f"{stage.rig.url}/v1/responses", json=stolen, headers={"authorization": f"Bearer {other}"})
+    assert (got.status_code, got.json()["error"]["code"]) == (400, "previous_response_not_found")
+    assert len(stage.upstream.seen) == asked, "the provider knows the answer, but not whose it is"
+    assert not (await stage.rig.gateway.admin.account(account["id"]))["cooldowns"]
 
 
 # ---------------------------------------------------------------- What a client's format has no field for
@@ -398,3 +430,17 @@ async def test_a_counter_of_the_account_is_asked(stage: Stage) -> None:  # P-43
     stage.upstream.answer(whole({"error": {"type": "api_error", "message": "no"}}, 500))
     told_so = await stage.clients.anthropic.messages.with_raw_response.count_tokens(model="asked-model", messages=turns)
     assert told_so.headers["x-omni-usage"] == "estimated" and 0 < (await told_so.parse()).input_tokens < 50
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1beta/models/m:countTokens"])
+async def test_what_can_be_sent_can_be_counted(stage: Stage, path: str) -> None:  # P-43
+    """The same limit, the same refusals."""
+    words = "a" * (17 << 20)
+    body = {"model": "m", "messages": [{"role": "user", "content": words}], "input": words, "contents": [{"parts": [{"text": words}]}]}
+    got = await stage.clients.http.post(stage.rig.url + path, json=body, headers=stage.rig.bearer)
+    assert got.status_code == 200 and got.headers["x-omni-usage"] == "estimated"
+    packed = await stage.clients.http.post(stage.rig.url + path, content=b"x", headers={**stage.rig.bearer, "content-encoding": "gzip"})
+    assert packed.status_code == 415 and "Compressed" in packed.text
+    for headers, where in (({"model-provider": "nobody"}, ""), ({}, "/nobody")):
+        lost = await stage.clients.http.post(f"{stage.rig.url}{where}{path}", json={}, headers={**stage.rig.bearer, **headers})
+        assert lost.status_code == 404 and "nobody" in lost.text

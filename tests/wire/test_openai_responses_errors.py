@@ -35,6 +35,8 @@ def test_a_used_up_plan_waits_until_its_window_opens() -> None:
         (400, {"code": "invalid_prompt", "message": "Odd."}, Kind.BAD_REQUEST),
         (400, {"code": "invalid_encrypted_content", "message": "x"}, Kind.BAD_REQUEST),
         (401, {"message": "x"}, Kind.ACCOUNT_REJECTED),
+        (400, {"type": "server_error", "message": "tools: 200 are too many"}, Kind.BAD_REQUEST),  # clients.md finding 13
+        (500, {"type": "server_error", "message": "x"}, Kind.UPSTREAM_FAILED),
     ],
 )
 def test_error_answers(status: int, error: dict[str, Any], kind: Kind) -> None:
