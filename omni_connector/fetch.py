@@ -31,6 +31,8 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 MOST_REDIRECTS = 3
 AT_ONCE = 4
 """Addresses of one request that are fetched at the same time."""
+MOST = 500
+"""Addresses of one request: no provider takes more pictures by address, and nobody shall make us knock at a million doors."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS: Mapping[str, str] = {
@@ -210,6 +212,9 @@ class PublicFetcher:
     ) -> dict[str, tuple[str, str]]:
         """All addresses of one request → {url: (media type, base64)}, as `wire.media_urls.with_bytes` takes them. Size and time
         bound all of them together. Raises GatewayError (BAD_REQUEST) for the first that fails; the others are dropped."""
+        wanted = tuple(dict.fromkeys(urls))
+        if len(wanted) > MOST:
+            raise bad_request(f"The request names {len(wanted)} files by address; {MOST} are the most. Send them as base64.")
         until = asyncio.get_running_loop().time() + within_s
         gate = asyncio.Semaphore(AT_ONCE)
         found: dict[str, tuple[str, str]] = {}
@@ -227,7 +232,7 @@ class PublicFetcher:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for url in dict.fromkeys(urls):
+                for url in wanted:
                     group.create_task(one(url))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None

@@ -6,14 +6,17 @@ Written by the ledger together with a request's settlement (`prepare.kept_rows`)
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omni_connector.secrets import Vault
+from omni_connector.secrets import SecretsError, Vault
 from omni_connector.store import kept as rows
 from omni_connector.store.engine import Database
 from omni_connector.wire import call_marks
 from omni_connector.wire import openai_responses_state as state
+
+log = logging.getLogger("omni.kept")
 
 Row = dict[str, Any]
 Json = dict[str, Any]
@@ -41,16 +44,24 @@ class Kept:
 
     async def marks(self, key_id: str, call_ids: Sequence[str]) -> Mapping[str, call_marks.Mark]:
         found = await self._db.run(lambda conn: rows.get(conn, rows.CALL, key_id, call_ids))
-        if not found:
-            return {}
-        return await asyncio.to_thread(lambda: {row["id"]: call_marks.from_json(self._value(row)) for row in found})
+        return await asyncio.to_thread(self._read_marks, found) if found else {}
+
+    def _read_marks(self, found: Sequence[Row]) -> dict[str, call_marks.Mark]:
+        """A damaged one is left out: a call without its mark may be refused by a provider, and by no more than that one."""
+        marks: dict[str, call_marks.Mark] = {}
+        for row in found:
+            try:
+                marks[row["id"]] = call_marks.from_json(self._value(row))
+            except (SecretsError, LookupError, TypeError, ValueError) as error:
+                log.error("what was kept of a tool call cannot be read: %s", error)
+        return marks
 
     async def response(self, key_id: str, response_id: str) -> Json:
         """Raises GatewayError (NOT_FOUND)."""
         found = await self._db.run(lambda conn: rows.get(conn, rows.RESPONSE, key_id, [response_id]))
         if not found:
             raise state.not_found(response_id)
-        return self._value(found[0])
+        return await asyncio.to_thread(self._value, found[0])
 
     async def forget(self, key_id: str, response_id: str) -> None:
         """Raises GatewayError (NOT_FOUND)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from omni_connector import catalog, providers
 from omni_connector.call import Call
 from omni_connector.chat import ChatRequest, Json, Origin, Rendered, Target
-from omni_connector.errors import GatewayError, bad_request
+from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.lanes import Gathered, Lane, PassThrough, Raw, Translated, Vectors
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
@@ -27,8 +27,14 @@ Media = Mapping[str, tuple[str, str]]
 
 MEDIA = frozenset({"vision", "documents", "audio"})
 COMPLETIONS, EMBED = "/completions", "embeddings"
+NO_ENDPOINT = frozenset({404, 405, 501})
+"""Status with which a provider says, in no words about the model, that it has no such endpoint."""
+ABOUT_THE_MODEL = frozenset({Kind.UPSTREAM_MODEL_MISSING, Kind.ACCOUNT_FORBIDDEN})
+"""What says nothing about conversations when it is said of another endpoint: a model that converses cannot embed."""
 NO_ENDPOINT_S = 600.0
 """Seconds for which an answer that there is no such endpoint is believed."""
+MOST_KEPT = 16 << 20
+"""Bytes of a request whose answer is kept at most: a client key must not be able to fill the disk with a few requests."""
 STORING = "stored_responses"
 """The feature of providers that keep answers themselves and take `previous_response_id`."""
 THEIRS = "theirs"
@@ -86,6 +92,8 @@ class Asked:
     request: ChatRequest | None = None
     marked: bool = False
     media: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unfetched: dict[tuple[str, ...], GatewayError] = field(default_factory=dict)
+    """What could not be had: ten accounts of one provider are no reason to wait for it ten times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +117,23 @@ class Preparer:
         self._without: dict[tuple[str, str, str], float] = {}
         """(account id, its address, endpoint) that was answered with "no such endpoint" → until when that is believed."""
 
-    def note_missing(self, candidate: Candidate, prepared: Prepared) -> None:
-        """The provider has no such endpoint: for a while the account is not asked for it."""
+        self._with: set[tuple[str, str, str]] = set()
+        """The same places, when they were seen to be there."""
+
+    def note_there(self, candidate: Candidate, prepared: Prepared) -> None:
+        """The endpoint has answered: a 404 from it will be about a voice or a file, so about one request."""
+        if prepared.endpoint:
+            self._with.add(_place(candidate.account, prepared.endpoint))
+
+    def note_missing(self, candidate: Candidate, prepared: Prepared, error: GatewayError) -> bool:
+        """Whether this failure means that the provider has no such endpoint; then, for a while, the account is not asked for it."""
+        says_so = error.kind is Kind.UPSTREAM_FAILED and error.upstream_status in NO_ENDPOINT
+        if not prepared.endpoint or not says_so or _place(candidate.account, prepared.endpoint) in self._with:
+            return False
         now = time.monotonic()
         self._without = {key: until for key, until in self._without.items() if until > now}
         self._without[_place(candidate.account, prepared.endpoint)] = now + NO_ENDPOINT_S
+        return True
 
     def _lacks(self, account: Account, endpoint: str) -> bool:
         return self._without.get(_place(account, endpoint), 0.0) > time.monotonic()
@@ -223,11 +243,14 @@ class Preparer:
             if wanted := call_marks.wanted(request):
                 request = asked.request = call_marks.restore(request, await self._sources.marks(asked.call.key.id, wanted))
         urls = media_urls.urls_needed(request, account.wire, account.features)
-        if missing := [url for url in urls if url not in asked.media]:
+        if missing := tuple(url for url in urls if url not in asked.media):
+            if missing in asked.unfetched:
+                raise asked.unfetched[missing]
             try:
                 asked.media.update(await self._sources.media(missing))
             except GatewayError as error:
                 error.param = error.param or media_urls.place_of(request, missing[0])
+                asked.unfetched[missing] = error
                 raise
         return media_urls.with_bytes(request, {url: asked.media[url] for url in urls}) if urls else request
 
@@ -326,12 +349,18 @@ class Preparer:
         return UpstreamRequest("POST", url, headers, body, account.proxy_url, options)
 
 
+def is_about_endpoint(prepared: Prepared, error: GatewayError) -> bool:
+    """Whether a failure is the endpoint's or the request's own, and no reason to take conversations from the account."""
+    return bool(prepared.endpoint) and (error.kind in ABOUT_THE_MODEL or error.upstream_status in NO_ENDPOINT)
+
+
 def kept_rows(asked: Asked, lane: Lane, *, keeping: bool) -> list[Json]:
     """What an answer leaves behind for later requests, as rows without their owner: the answer itself, for
     `previous_response_id`; and for each tool call what the client's format could not carry."""
     rows: list[Json] = []
     view = asked.view
-    if asked.call.wire == "openai-responses" and view.store and keeping and lane.final is not None:
+    wanted = asked.call.wire == "openai-responses" and view.store and keeping and len(asked.call.body) <= MOST_KEPT
+    if wanted and lane.final is not None:
         value = {**state.stored(lane.final, views.decode(asked.call.body)), THEIRS: isinstance(lane, PassThrough)}
         rows.append({"kind": "response", "id": lane.final["id"], "previous_id": view.previous or None, "value": value})
     if isinstance(lane, Translated | Gathered):

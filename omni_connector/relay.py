@@ -22,7 +22,7 @@ from omni_connector.lanes import Gathered, Lane, PassThrough, Raw
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.meter import Reading
-from omni_connector.prepare import Asked, NoEndpoint, Prepared, Preparer, Sources, Unable, kept_rows
+from omni_connector.prepare import Asked, NoEndpoint, Prepared, Preparer, Sources, Unable, is_about_endpoint, kept_rows
 from omni_connector.record import Attempt, Outcome, Record
 from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, failures, refusal
 from omni_connector.routing.pool import Pool
@@ -36,12 +36,6 @@ log = logging.getLogger("omni.relay")
 HOLD = 2.0
 """Seconds for which the first bytes of a stream are held back to see whether they turn into an answer or an error. Until
 then another account may still take over; a model that thinks longer than this gets its stream committed."""
-
-NO_ENDPOINT = frozenset({404, 405, 501})
-"""Status with which a provider says, in no words about the model, that it has no such endpoint."""
-
-ABOUT_THE_MODEL = frozenset({Kind.UPSTREAM_MODEL_MISSING, Kind.ACCOUNT_FORBIDDEN})
-"""What says nothing about conversations when it is said of another endpoint: a model that converses cannot embed."""
 
 LEFT = "client left"
 """The message of the cancellation with which app.py says that the client hung up."""
@@ -234,16 +228,16 @@ class Relay:
             status = exchange.status
             try:
                 await self._receive(job, candidate, prepared, exchange, began)
+                self._preparer.note_there(candidate, prepared)
             finally:
                 exchange.close()
         except GatewayError as error:
             error.message = _without_secrets(error.message, candidate.account)
             if not job.sink.started:
                 record.attempts.append(_attempt(candidate, error.upstream_status or status, began, error))
-            if prepared.endpoint and not job.sink.started and error.kind is Kind.UPSTREAM_FAILED and error.upstream_status in NO_ENDPOINT:
-                self._preparer.note_missing(candidate, prepared)
+            if not job.sink.started and self._preparer.note_missing(candidate, prepared, error):
                 raise NoEndpoint(error) from error
-            if error.info.fault != "us" and not (prepared.endpoint and error.kind in ABOUT_THE_MODEL):
+            if error.info.fault != "us" and not is_about_endpoint(prepared, error):
                 self._doors.failed(candidate, error)
             raise
         except asyncio.CancelledError:
@@ -289,16 +283,19 @@ class Relay:
         if not prepared.stream or (isinstance(lane, Raw) and lane.tells_whole):
             await self._whole(job, candidate, lane, exchange, began)
             return
-        if isinstance(lane, Gathered):
-            await self._gather(job, candidate, lane, exchange, began)
-            return
         kind = exchange.headers.get("content-type", "")
         if "json" in kind and "stream" not in kind and not isinstance(lane, Raw):
             exchange = begun = Begun(exchange, await self._beginning(job, exchange))
             array = isinstance(lane, PassThrough) and lane.passes_array(begun.first)
             if not array and not passing.looks_like_events(begun.first):
-                await self._whole_as_stream(job, candidate, exchange, began)
+                if isinstance(lane, Gathered):
+                    await self._whole(job, candidate, lane, exchange, began)
+                else:
+                    await self._whole_as_stream(job, candidate, exchange, began)
                 return
+        if isinstance(lane, Gathered):
+            await self._gather(job, candidate, lane, exchange, began)
+            return
         held = await self._first(job, lane, exchange, began)
         self._committed(job, candidate, exchange, began)
         try:

@@ -136,6 +136,9 @@ async def test_all_of_a_request_in_base64(site: Site) -> None:
     assert len(site.asked) == 6
     with pytest.raises(GatewayError, match="larger than the 80 bytes"):
         await fetcher.fetch_all(urls, limit_bytes=80, within_s=5, allow_private=True)
+    with pytest.raises(GatewayError, match="501 files"):
+        await fetcher.fetch_all([f"{urls[0]}?{number}" for number in range(501)], limit_bytes=LIMIT, within_s=5, allow_private=True)
+    assert len(site.asked) < 20
     with pytest.raises(GatewayError, match="not arrive in time"):
         await fetcher.fetch_all([urls[0], site.url("/slow")], limit_bytes=LIMIT, within_s=0.05, allow_private=True)
 

@@ -62,6 +62,14 @@ async def test_marks_of_calls(room: Kept) -> None:
     assert await room.marks("key_2", ["call_1"]) == {}
 
 
+async def test_a_damaged_mark_costs_itself_only(room: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    odd = rows.sealed(room._vault, [{"kind": "call", "key_id": "key_1", "id": "call_2", "created_at": 1, "value": {"no": "mark"}}])
+    torn = {**odd[0], "id": "call_3", "value": b"torn"}
+    await room._db.tx(lambda conn: rows.put(conn, [*odd, torn]))
+    assert (await room.marks("key_1", ["call_1", "call_2", "call_3"])).keys() == {"call_1"}
+    assert caplog.text.count("cannot be read") == 2
+
+
 async def test_an_answer_is_there_until_it_is_forgotten(room: Kept) -> None:
     assert (await room.response("key_1", "resp_1"))["response"] == {"id": "resp_1"}
     for key_id in ("key_2", "key_1"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from omni_connector import lanes, providers
+from omni_connector import lanes, prepare, providers
 from omni_connector.call import Call
 from omni_connector.chat import Opaque, Origin, seal
 from omni_connector.errors import GatewayError, Kind, bad_request
@@ -127,9 +127,13 @@ async def test_pictures_are_fetched_once_and_only_for_who_wants_bytes() -> None:
 
 async def test_a_picture_that_cannot_be_had_is_named() -> None:
     gone = json.loads(json.dumps(PICTURE).replace("a.png", "gone.png"))
-    with pytest.raises(Unable) as unable:
-        await ready(House(), "openai-chat", gone, account("gemini"))
-    assert unable.value.error.param == "messages[0]"
+    house = House()
+    preparer, asked = house.preparer(), await house.preparer().look(call("openai-chat", gone))
+    for number in range(3):
+        with pytest.raises(Unable) as unable:
+            await preparer.prepare(asked, Candidate(account("gemini", f"acc_{number}"), "theirs"))
+        assert unable.value.error.param == "messages[0]"
+    assert len(house.fetched) == 1, "fetching takes its time: the next account knows already"
 
 
 async def test_an_earlier_answer() -> None:  # C-23
@@ -195,6 +199,15 @@ async def test_what_passed_is_retold_whatever_it_says() -> None:
         preparer = House().preparer()
         asked = await preparer.look(call(wire, body))
         assert preparer.telling(asked, Candidate(account("custom-openai"), "theirs")).ended is False
+
+
+async def test_a_huge_request_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "MOST_KEPT", 200)
+    response = {"id": "resp_9", "object": "response", "status": "completed", "model": "x", "output": [said("hi")]}
+    for length, expected in ((10, 1), (300, 0)):
+        asked, prepared = await ready(House(), "openai-responses", {"model": "m", "input": "q" * length}, account("openai"))
+        prepared.lane.whole(json.dumps(response).encode())
+        assert len(kept_rows(asked, prepared.lane, keeping=True)) == expected
 
 
 async def test_a_level_is_said_to_the_provider() -> None:  # P-49

@@ -23,6 +23,7 @@ from omni_connector.gateway import Gateway, now_ms
 from omni_connector.relay import LEFT
 from omni_connector.snapshot import ClientKey, Cooldown
 from tests.live.answers import CHAT, MESSAGES, Said, chat_chunk, chat_error, messages_error
+from tests.live.answers_more import RESPONSES, told
 from tests.relaying import Client, House, Script
 from tests.serving import Answer, whole
 
@@ -525,6 +526,14 @@ async def test_a_whole_answer_to_a_streamed_request_is_told_as_a_stream(house: H
         assert client.headers["content-type"].startswith("text/event-stream")
         assert b"all is well" in client.body.replace(b'"}}]}\n\ndata: ', b"")
         assert client.body.rstrip().endswith(b"[DONE]" if wire == CHAT else b'{"type":"message_stop"}')
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_who_only_streams_may_answer_whole_after_all(house: House, streamed: bool) -> None:
+    await house.account("a", told(OK, RESPONSES, streamed), provider="openai-responses", options={"features_add": ["codex_backend"]})
+    client = await house.ask()
+    assert house.network.bodies[-1]["stream"] is True
+    assert client.json["choices"][0]["message"]["content"] == "all is well"
 
 
 async def test_a_stream_that_calls_itself_json_is_one_all_the_same(house: House) -> None:  # C-07

@@ -101,6 +101,15 @@ async def test_what_an_account_does_not_do_takes_nothing_else_from_it(house: Hou
     assert (await house.ask(wire=CHAT)).headers["x-omni-account"] == "a"
 
 
+async def test_who_has_an_endpoint_means_the_request_by_a_404(house: House) -> None:
+    """Else one client's wrong voice would take the endpoint from all others, for as long as such an answer is believed."""
+    sound = Answer(200, SOUND, [b"la"])
+    await house.account("a", sound, whole({"detail": "Voice 'alois' not found"}, 404), sound)
+    statuses = [(await ask(house, "speech")).status for _ in range(3)]
+    assert (statuses[0], statuses[2]) == (200, 200) and statuses[1] >= 400
+    assert (len(house.network.asked), house.cooling()) == (3, set())
+
+
 async def test_a_transcript_of_silence_is_empty_and_good(house: House) -> None:
     await house.account("a", Answer(200, {"content-type": "text/plain; charset=utf-8"}, []))
     client = await ask(house, "transcription")
@@ -120,7 +129,12 @@ async def test_bytes_of_sounds_are_no_tokens(house: House) -> None:
     await house.account("a", Answer(200, SOUND, [b"x"]))
     opened: list[Json] = []
     real = house.gateway.ledger.open
-    house.gateway.ledger.open = lambda row: (opened.append(row), real(row))[1]  # type: ignore[method-assign]
+
+    def opening(row: Json) -> asyncio.Future[None]:
+        opened.append(row)
+        return real(row)
+
+    house.gateway.ledger.open = opening  # type: ignore[method-assign]
     await ask(house, "speech")
     await house.ask(wire=CHAT)
     assert [row["est_input"] > 0 for row in opened] == [False, True]

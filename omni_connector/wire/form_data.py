@@ -155,7 +155,10 @@ def _disposition(head: bytes) -> tuple[str, bool]:
     params: dict[bytes, bytes] = {}
     at = places[0].end() if len(places) == 1 else len(line)
     while found := _PARAM.match(line, at):
-        params.setdefault(found[1].lower(), found[2] if found[2] is not None else found[3])
+        key = found[1].lower()
+        if key in params or key == b"name*":
+            raise _malformed("a part has two names")
+        params[key] = found[2] if found[2] is not None else found[3]
         at = found.end()
     if not params.get(b"name"):
         raise _malformed('a part has no `Content-Disposition: form-data; name="…"`')

@@ -334,7 +334,7 @@ async def test_the_list_of_models_speaks_the_askers_language(stage: Stage) -> No
 
 
 async def test_hello_and_upgrade(stage: Stage) -> None:
-    """clients.md, findings 7 and 20: Claude Code's greeting needs no key, Codex's WebSocket is turned down with 426."""
+    """Claude Code's greeting needs no key, Codex's WebSocket is turned down with 426 (clients.md finding 7)."""
     hello = await stage.clients.http.head(f"{stage.rig.url}/api/hello")
     assert (hello.status_code, hello.content) == (200, b"")
     key = "dGhlIHNhbXBsZSBub25jZQ=="

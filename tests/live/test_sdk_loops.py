@@ -66,19 +66,18 @@ def paired(body: Json, wire: str) -> list[tuple[Any, str]]:
 
 
 @WAYS
-@STREAMED
 # C-09 C-13 C-50 P-56
-async def test_parallel_calls_answered_in_another_order(stage: Stage, client: str, wire: str, streamed: bool) -> None:
+async def test_parallel_calls_answered_in_another_order(stage: Stage, client: str, wire: str) -> None:
     await stage.account(PROVIDER[wire])
-    stage.upstream.answer(told(Said(calls=(LISBON, OSLO)), wire, streamed), told(Said("Mixed."), wire, streamed))
     turn, offered = user(client, "Weather in both?"), tools(client)
-    first = await stage.ask(client, ask(client, turn, tools=offered), streamed=streamed)
-    assert [(name, arguments) for _, name, arguments in first.calls] == [(call.name, call.arguments) for call in (LISBON, OSLO)]
-    assert (first.text, first.finish) == ("", CALLS[client])
-    second = await stage.ask(client, ask(client, turn, *answered_backwards(client, first), tools=offered), streamed=streamed)
-    assert (second.text, second.finish) == ("Mixed.", STOP[client])
-    assert paired(stage.upstream.seen[-1].body, wire) == [(LISBON.arguments, "25°"), (OSLO.arguments, "-3°")]
-    assert len(stage.upstream.seen) == 2
+    for streamed in (False, True):
+        stage.upstream.answer(told(Said(calls=(LISBON, OSLO)), wire, streamed), told(Said("Mixed."), wire, streamed))
+        first = await stage.ask(client, ask(client, turn, tools=offered), streamed=streamed)
+        assert [(name, arguments) for _, name, arguments in first.calls] == [(call.name, call.arguments) for call in (LISBON, OSLO)]
+        assert (first.text, first.finish) == ("", CALLS[client])
+        second = await stage.ask(client, ask(client, turn, *answered_backwards(client, first), tools=offered), streamed=streamed)
+        assert (second.text, second.finish) == ("Mixed.", STOP[client])
+        assert paired(stage.upstream.seen[-1].body, wire) == [(LISBON.arguments, "25°"), (OSLO.arguments, "-3°")]
 
 
 # ---------------------------------------------------------------- Loops that the SDKs run

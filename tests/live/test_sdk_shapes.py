@@ -119,18 +119,17 @@ def schema_at(wire: str, body: Json) -> Json:
 
 
 @WIRES
-@pytest.mark.parametrize("way", PARSES)
 # C-11
-async def test_an_answer_becomes_the_programs_own_object(stage: Stage, way: str, wire: str) -> None:
-    parse, streamed = PARSES[way]
+async def test_an_answer_becomes_the_programs_own_object(stage: Stage, wire: str) -> None:
     await stage.account(PROVIDER[wire], options={"features_add": ["json_schema"]})
-    stage.upstream.answer(told(Said(REPORT.model_dump_json()), wire, streamed))
-    parsed = await parse(stage.clients)
-    assert (parsed if isinstance(parsed, Report) else Report.model_validate(parsed)) == REPORT
-    schema = schema_at(wire, stage.upstream.seen[-1].body)
-    assert list(schema["properties"]) == ["cities", "note"]
-    for words in ('"name"', "Its own name for itself", '"sky"', '"sun"', '"rain"'):
-        assert words in json.dumps(schema)
+    for way, (parse, streamed) in PARSES.items():
+        stage.upstream.answer(told(Said(REPORT.model_dump_json()), wire, streamed))
+        parsed = await parse(stage.clients)
+        assert (parsed if isinstance(parsed, Report) else Report.model_validate(parsed)) == REPORT, way
+        schema = schema_at(wire, stage.upstream.seen[-1].body)
+        assert list(schema["properties"]) == ["cities", "note"], way
+        for words in ('"name"', "Its own name for itself", '"sky"', '"sun"', '"rain"'):
+            assert words in json.dumps(schema), way
 
 
 # ---------------------------------------------------------------- How much to think
@@ -178,30 +177,26 @@ REACHES: dict[str, dict[str, Callable[[Json], bool]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("client", "wire", "wish"), [(client, wire, wish) for wish in WISHES for client in WISHES[wish] for wire in PROVIDER]
-)
+@WIRES
+@pytest.mark.parametrize("wish", WISHES)
 # P-08 P-49
-async def test_how_much_to_think(stage: Stage, client: str, wire: str, wish: str) -> None:
+async def test_how_much_to_think(stage: Stage, wire: str, wish: str) -> None:
     """Each SDK's own field becomes the provider's own field; what cannot be said is named, never silently lost."""
     await stage.account(VENDOR[wire], models=[MODEL[wire]], model_map={"asked-model": MODEL[wire]})
     stage.upstream.answer(told(Said("Sunny.", thoughts="Hm.", signature="" if wire == CHAT else "EqQBsigned"), wire, False))
-    heard = await stage.ask(client, ask(client, user(client, "Weather?"), **WISHES[wish][client]))
-    body = stage.upstream.seen[-1].body
-    assert (heard.thoughts, heard.text) == ("Hm.", "Sunny.")
-    if WIRE[client] == wire:
-        assert body == {**json.loads(stage.clients.sent[-1]), **({"model": MODEL[wire]} if "model" in body else {})}
-        return
-    assert REACHES[wish][wire](body), body
-    silent = wish == "off" and (wire == CHAT or (wire == RESPONSES and "reasoning" not in body))
-    assert heard.headers.get("x-omni-dropped") == ("thinking" if silent else None)
+    for client, wished in WISHES[wish].items():
+        heard = await stage.ask(client, ask(client, user(client, "Weather?"), **wished))
+        body = stage.upstream.seen[-1].body
+        assert (heard.thoughts, heard.text) == ("Hm.", "Sunny."), client
+        if WIRE[client] == wire:
+            assert body == {**json.loads(stage.clients.sent[-1]), **({"model": MODEL[wire]} if "model" in body else {})}
+            continue
+        assert REACHES[wish][wire](body), (client, body)
+        silent = wish == "off" and (wire == CHAT or (wire == RESPONSES and "reasoning" not in body))
+        assert heard.headers.get("x-omni-dropped") == ("thinking" if silent else None), client
 
 
 # ---------------------------------------------------------------- Counts
-
-
-def counter(tokens: int) -> Callable[[Any], Any]:
-    return lambda seen: whole({"totalTokens": tokens} if seen.path.endswith(":countTokens") else {"input_tokens": tokens})
 
 
 COUNTS: dict[str, Parse] = {
@@ -215,20 +210,20 @@ COUNTS: dict[str, Parse] = {
 
 
 @WIRES
-@pytest.mark.parametrize("way", COUNTS)
 # P-43
-async def test_counts_of_tokens(stage: Stage, way: str, wire: str) -> None:
+async def test_counts_of_tokens(stage: Stage, wire: str) -> None:
     """By the provider's own counter where it has one, else by ours."""
     await stage.account(PROVIDER[wire])
-    stage.upstream.answer(counter(4711))
-    told_count = await COUNTS[way](stage.clients)
-    count = told_count.total_tokens if "count_tokens" in way and "/v1" in way else told_count.input_tokens
-    if wire in (MESSAGES, GEMINI):
-        assert count == 4711
+    stage.upstream.answer(lambda seen: whole({"totalTokens": 4711} if seen.path.endswith(":countTokens") else {"input_tokens": 4711}))
+    for way, ask_for_count in COUNTS.items():
+        told_count = await ask_for_count(stage.clients)
+        count = told_count.total_tokens if way.startswith("/v1") else told_count.input_tokens
+        if wire not in (MESSAGES, GEMINI):
+            assert 0 < count < 40 and not stage.upstream.seen, way
+            continue
+        assert count == 4711, way
         assert stage.upstream.seen[-1].path.endswith(("/count_tokens", ":countTokens"))
         assert "Count me." in stage.upstream.seen[-1].raw.decode()
-    else:
-        assert 0 < count < 40 and not stage.upstream.seen
 
 
 # ---------------------------------------------------------------- Lists of models
@@ -259,14 +254,11 @@ async def test_lists_of_models(stage: Stage) -> None:
 
 
 # P-47
-@pytest.mark.parametrize(
-    "name", ["custom-openai/test-model", "custom-openai:test-model", "main/test-model", "auto", "main/high/test-model"]
-)
-async def test_names_of_models_in_googles_addresses(stage: Stage, name: str) -> None:
+async def test_names_of_models_in_googles_addresses(stage: Stage) -> None:
     """Google's SDK puts the name into the path, with slashes and colons as they are."""
     await stage.account(PROVIDER[CHAT], options={"features_add": ["reasoning_effort"]})
-    for google in (stage.clients.genai, stage.clients.genai_beta):
-        for model in (name, f"models/{name}"):
+    for name in ("custom-openai/test-model", "custom-openai:test-model", "main/test-model", "auto", "main/high/test-model"):
+        for google, model in ((stage.clients.genai, name), (stage.clients.genai_beta, f"models/{name}")):
             stage.upstream.answer(told(Said("hi"), CHAT, False), told(Said("hi"), CHAT, True))
             response = await google.aio.models.generate_content(model=model, contents="hi")
             assert (response.text, response.model_version) == ("hi", name)

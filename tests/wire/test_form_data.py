@@ -161,6 +161,8 @@ GOOD = build(field("model", b"m"), upload(b"sound"))
         (build(upload(b'x\r--b0\r\nContent-Disposition: form-data; name="model"\r\n\r\ndear')), TYPE, "after CRLF"),
         (b"\n" + GOOD, TYPE, "after CRLF"),
         (build(('name="a"\nContent-Disposition: form-data; name="model"', b"dear")), TYPE, "CRLF"),
+        (build(('name="a"; name="model"', b"dear")), TYPE, "two names"),
+        (build(("name=a; name*=utf-8''model", b"dear")), TYPE, "two names"),
         (build(*[field("a", b"")] * (form_data.MAX_PARTS + 1)), TYPE, "parts"),
     ],
 )

@@ -40,7 +40,11 @@ def error(message: str = "x", **more: Any) -> dict[str, Any]:
         (401, b"", Kind.ACCOUNT_REJECTED),
         (402, error("Insufficient Balance"), Kind.ACCOUNT_UNPAID),
         (403, error("You are not allowed to sample from this model"), Kind.ACCOUNT_FORBIDDEN),
-        (404, error("Unknown request URL: POST /openai/v1/rerank.", type="invalid_request_error", code="unknown_url"), Kind.UPSTREAM_FAILED),
+        (
+            404,
+            error("Unknown request URL: POST /openai/v1/rerank.", type="invalid_request_error", code="unknown_url"),
+            Kind.UPSTREAM_FAILED,
+        ),
         (404, error("Invalid URL (POST /v1/rerank)", type="invalid_request_error"), Kind.UPSTREAM_FAILED),
         (405, {"detail": "Method Not Allowed"}, Kind.UPSTREAM_FAILED),
         (
