@@ -39,8 +39,9 @@ from omni_connector.admin import now_ms
 from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
 from omni_connector.counting import COUNTERS
 from omni_connector.errors import GatewayError, Kind, bad_request
-from omni_connector.gateway import Gateway, provider_named
+from omni_connector.gateway import Gateway
 from omni_connector.paths import Route, client_route, wire_of
+from omni_connector.planning import provider_named
 from omni_connector.relay import LEFT
 from omni_connector.root import ROOT
 from omni_connector.routing.resolve import ModelName
@@ -58,8 +59,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 # ================================================================ Settings
 
-CLIENT_PATH = re.compile(r"/(?!api/)([^/]+/)?v1(beta)?/")
+CLIENT_PATH = re.compile(r"/(?!api/)([^/]+/)?v1(beta)?/(?!/*router(/|$))")
 """The client API, which has keys of its own; everything else is the dashboard's side."""
+ADMIN_PATH = re.compile(r"/api|/+([^/]+/+)?v1(beta)?/+router(/|$)|/+provider_health(/|$)")
+"""What only the admin key or a session opens. `/v1/router` is the admin API under OneAPI's names, wherever it might be asked for."""
 
 SESSION_COOKIE = "omni_session"
 SESSION_DAYS = 30
@@ -104,7 +107,7 @@ def create_app(gateway: Gateway) -> Quart:
     async def harden(response: Response) -> Response:
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
-        if request.path.startswith(("/api", "/v1")):
+        if request.path.startswith("/v1") or ADMIN_PATH.match(request.path):
             response.headers.setdefault("cache-control", "no-store")
         return response
 
@@ -166,7 +169,7 @@ class Guard:
             return  # the client API has its own key
         self._check_host()
         self._check_peer()
-        if path.startswith(self.OPEN) or path in self.SESSION_FREE or not path.startswith("/api"):
+        if path.startswith(self.OPEN) or path in self.SESSION_FREE or not ADMIN_PATH.match(path):
             if path == "/api/login":
                 self.check_origin()
             return
@@ -893,6 +896,12 @@ def add_account_routes(app: Quart, gateway: Gateway) -> None:
     async def act(account_id: str, action: str) -> Json:
         return await actions[action](account_id)
 
+    @app.post("/api/accounts/<account_id>/probe")
+    async def probe(account_id: str) -> Json:
+        told = await admin.probe(account_id)
+        gateway.tick_soon()
+        return told
+
     @app.get("/api/providers")
     async def providers() -> Json:
         return await admin.providers()
@@ -977,8 +986,7 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
 
     @app.post("/api/reload-config")
     async def reload_config() -> Json:
-        await gateway.reload()
-        return {"version": gateway.snapshot.version}
+        return await admin.reload_config()
 
     @app.get("/api/aliases/<name>")
     async def alias(name: str) -> Json:
@@ -1003,6 +1011,37 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     @app.delete("/api/chains/<name>")
     async def remove_chain(name: str) -> Json:
         return await admin.remove_chain(name)
+
+    @app.get("/provider_health")
+    async def provider_health() -> Json:
+        return await admin.provider_health()
+
+    @app.post("/v1/router/explain")
+    async def explain() -> Json:
+        """What a request would do now, without sending it."""
+        return await admin.explain(await body_json())
+
+    @app.get("/v1/router/status")
+    async def router_status() -> Json:
+        return await admin.router_status()
+
+    @app.get("/v1/router/usage")
+    async def router_usage() -> Json:
+        return await admin.router_usage(dict(request.args))
+
+    @app.get("/v1/router/config")
+    async def router_config() -> Json:
+        return await admin.router_config()
+
+    @app.post("/v1/router/config/<any(backend, strategy, alias, chain):part>")
+    @app.post("/v1/router/config/<any(backend, strategy, alias, chain):part>/<name>")
+    async def put_router(part: str, name: str = "") -> tuple[Json, int]:
+        return await admin.put_router(part, name, await body_json()), 201 if part == "backend" and not name else 200
+
+    @app.delete("/v1/router/config/<any(backend, strategy, alias, chain):part>")
+    @app.delete("/v1/router/config/<any(backend, strategy, alias, chain):part>/<name>")
+    async def drop_router(part: str, name: str = "") -> Json:
+        return await admin.drop_router(part, name)
 
 
 # ================================================================ Live events

@@ -135,6 +135,29 @@ THINKING: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = (
 chat.LEVELS, least first. First match wins; () is a model without a choice."""
 
 
+RANKS: tuple[tuple[str, int], ...] = (
+    # The small ones of any generation first, since their names go on where the large ones' names end.
+    (r"gpt-(4o|4\.1)-mini|gpt-[56].*-(nano|luna)|gpt-3\.5|gemini-.*-flash-lite|gemini-(1|2\.0)|claude-3(\.5)?-haiku", 5),
+    (r"(mistral-small|ministral|gemma|gpt-oss-20b|llama-?3|meta-llama-3|glm-.*-(air|flash)|qwen3(\.\d)?-(flash|\d))", 5),
+    (r"(gpt-5(\.\d)?(-codex)?|o[134])-mini|grok-3-mini|grok-.*fast|claude-haiku-4|deepseek-(v4.*-)?flash|deepseek-chat", 4),
+    # 1: what the vendors call their most capable, in the newest generation.
+    (r"claude-(fable|mythos|opus)-5|gpt-6(\.\d)?-(astra|sol)$|gpt-5\.\d-pro$|gemini-4-", 1),
+    # 2: one step below it, or the most capable of the generation before.
+    (r"claude-sonnet-5|claude-opus-4\.[5-8]$|gpt-6(\.\d)?-terra$|gpt-5\.6-sol$|gpt-5\.[45]$|gpt-5-pro$|o3-pro$", 2),
+    (r"gemini-3(\.\d)?-pro(-preview)?$|grok-4\.[5-9]$|kimi-k3", 2),
+    # 3: the best of smaller vendors and open weights, and the large ones' middle.
+    (r"claude-(sonnet|opus)-4|claude-haiku-5|gpt-5\.6(-terra)?$|gpt-5(\.[1-3])?(-codex)?$|o3$|gemini-2\.5-pro|gemini-3.*-flash", 3),
+    (r"grok-4(\.\d+)?$|glm-5\.[1-3]$|deepseek-v4-pro|kimi-k2\.[5-7]|qwen3\.\d-max|minimax-m3$|mistral-(large-4|medium-3\.5)$", 3),
+    # 4: older, or made to be cheap.
+    (r"claude-3\.[57]-sonnet|claude-3-opus|gpt-4|o1(-preview|-pro)?$|gemini-2\.5-flash|deepseek-|glm-|kimi-|qwen3|minimax-m2", 4),
+    (r"mistral-(large|medium)|magistral-medium|devstral|gpt-oss-120b|llama-?4|grok-3", 4),
+    (r"claude-3|mixtral|open-mi|codestral|magistral-small", 5),
+)
+"""Our ranking, for `intelligence-priority`: pattern on the family → class, 1 is the best; first match wins. Made from what each
+vendor's model list calls more capable and from the price class, across vendors by judgement; it is not a benchmark. Models of one
+class count as equal. A name that is not here has no rank."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """What is known of a model at a provider. Tokens and dollars per million tokens; None = unknown."""
@@ -196,6 +219,12 @@ def _first(table: Iterable[tuple[str, T]], name: str) -> T | None:
 def profile(model_id: str) -> frozenset[str]:
     """Words of providers.FEATURES that hold for this model wherever it is served. Empty: nothing special is known."""
     return _first(PROFILES, family(model_id)) or frozenset()
+
+
+@lru_cache(maxsize=4096)
+def rank(model_id: str) -> int | None:
+    """The model's class in our ranking, 1 is the best; None: it has none."""
+    return _first(RANKS, family(model_id))
 
 
 @lru_cache(maxsize=8192)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import io
+import math
 import re
 import sys
 import tokenize
@@ -169,6 +170,22 @@ def client_api_page() -> str:
     return with_section((DOCS / "client-api.md").read_text(encoding="utf-8"), client_paths(), "omni_connector/paths.py and app.py")
 
 
+def routing_page() -> str:
+    """docs/routing-explained.md: written by hand but for what `auto` weighs."""
+    return with_section((DOCS / "routing-explained.md").read_text(encoding="utf-8"), score_parts(), "omni_connector/routing/score.py")
+
+
+def score_parts() -> str:
+    """What `auto` weighs, with the most and the least points of each part."""
+    from omni_connector.routing.score import PARTS
+
+    def points(value: float) -> str:
+        return "without limit" if math.isinf(value) else f"{value:+g}" if value else "0"
+
+    rows = [(_code(name), points(part.weight * part.low), points(part.weight * part.high), part.sentence) for name, part in PARTS.items()]
+    return _table(("Part", "Least", "Most", "What it does"), rows)
+
+
 def with_section(page: str, section: str, source: str) -> str:
     """The page with its generated section, which stands between two comment lines, written anew. ValueError: it has none."""
     begin = _HEADER.format(source=source)
@@ -303,6 +320,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "providers.md": providers_page,
     "client-api.md": client_api_page,
+    "routing-explained.md": routing_page,
     "promises.md": promises_page,
 }
 """File in docs/ → what it must hold."""

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +30,28 @@ from omni_connector.kept import Kept
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.live import Live
-from omni_connector.prepare import Asked, Sources
+from omni_connector.planning import Planner
+from omni_connector.prepare import Asked, Preparer, Sources
+from omni_connector.probing import Hands, Prober
 from omni_connector.record import Record, account_failure
-from omni_connector.relay import Deadlines, Doors, Relay
+from omni_connector.relay import Relay
 from omni_connector.routing.health import HealthSettings, cooldown_for, needs_login, recover, scope_of
-from omni_connector.routing.plan import Plan, going_on, make_plan
+from omni_connector.routing.patience import HEADER, patience_ms
+from omni_connector.routing.plan import Plan
 from omni_connector.routing.pool import Pool
-from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
+from omni_connector.routing.resolve import Candidate, ModelName
 from omni_connector.snapshot import Account, ClientKey, Cooldown, Snapshot
 from omni_connector.store import accounts as account_rows
+from omni_connector.store import homes as home_rows
 from omni_connector.store import kept as kept_rows
 from omni_connector.store import keys as key_rows
 from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
 from omni_connector.store.snapshot import load_snapshot
+from omni_connector.underway import Deadlines, Doors
 from omni_connector.upstream import Upstream
+from omni_connector.wire.views import View
 
 log = logging.getLogger("omni.gateway")
 
@@ -52,18 +59,7 @@ TOUCH_S = 10.0
 """Between two notes of what was used lately, and two looks at the system for the dashboards."""
 Json = dict[str, Any]
 
-PROVIDER_NAMES: Mapping[str, str] = {
-    **{name: target for name, (target, _) in providers.ALIASES.items()},
-    **{name: name for name in providers.PROVIDERS},
-}
-"""Each name of a provider, in lower case → its id."""
-
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-
-
-def provider_named(word: str) -> str:
-    """The provider that a path, a header or a setting names, in any case ("openaiResponses-custom"); "" when there is none."""
-    return PROVIDER_NAMES.get(word.strip().lower(), "")
 
 
 class Gateway:
@@ -90,13 +86,15 @@ class Gateway:
         self.ledger = Ledger(self._write)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._used: dict[str, int] = {}
+        self._homes_stored = now_ms()
         self._rng = random.Random()
         self._prices: asyncio.Task[None] | None = None
         self._toucher: asyncio.Task[None] | None = None
         self._serving = False
         self._reloading = asyncio.Lock()
+        self.planner = Planner(lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms)
         doors = Doors(
-            plan=self.plan,
+            plan=self.planner.plan,
             estimate=usage.estimate_tokens,
             price=self.price,
             prices_loaded=self._prices_loaded,
@@ -106,16 +104,23 @@ class Gateway:
                 earlier=self.kept.earlier,
                 marks=self.kept.marks,
                 media=self._media,
+                continuing=lambda: self.settings.continue_broken_streams,
             ),
+            window=self._window,
+            filters_fall_over=lambda: self.settings.filtered_falls_over,
+            patience=lambda call: patience_ms(call.headers.get(HEADER), self.settings.wait_for_account_s),
             failed=self._failed,
+            answered=self.planner.answered,
             worked=self._worked,
             publish=self._publish_record,
             seal=self._seal,
             process_id=self.process_id,
             now=now_ms,
         )
+        self._looker = Preparer(doors.sources)
         self.relay = Relay(self.ledger, self.upstream, self.pool, self.limits, doors, Deadlines())
-        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload)
+        prober = Prober(db, self.upstream, self._hands(), lambda: self.settings, now_ms, self._rng)
+        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=(prober,))
         self.admin = Admin(
             db,
             vault,
@@ -126,6 +131,19 @@ class Gateway:
             process=Process(self.started_at, home, base_url, server),
             pool=self.pool,
             test_account=self.test_account,
+            preview=self.preview,
+        )
+
+    def _hands(self) -> Hands:
+        """What the probes of locked accounts need."""
+        return Hands(
+            accounts=lambda: self.pool.accounts,
+            cooldowns=self.pool.cooldowns,
+            endpoints=lambda: self.endpoints,
+            ask=self.test_account,
+            recovered=self._store_recovery,
+            accepted=self._store_accepted,
+            failed=self._failed,
         )
 
     @classmethod
@@ -154,6 +172,7 @@ class Gateway:
         await self.jobs.start(clock=jobs)
         log.info("recovery: %s", await self.jobs.recover())
         await self.add_environment_accounts()
+        self.planner.homes.load(await self.db.run(home_rows.load), now_ms())
         await self.db.watch(self._moved, since=self.snapshot.version)
         self._prices = asyncio.create_task(asyncio.to_thread(usage.source_name), name="price tables")  # type: ignore[arg-type]
         self._toucher = asyncio.create_task(self._touch_forever(), name="touch")
@@ -236,51 +255,18 @@ class Gateway:
 
     # ------------------------------------------------------------ what the relay asks for
 
-    def plan(self, call: Call, asked: Asked) -> Plan:
-        view, stored = asked.view, self.settings
-        resolution = self._resolve(view.model, call)
-        plan = make_plan(resolution, view.needs, call.key, self.pool, stored.strategy, now_ms(), self._rng)
-        return going_on(plan, asked.earlier[-1].account_id or "") if asked.earlier else plan
-
-    def _resolve(self, name: str, call: Call) -> Resolution:
-        """A pin by path or header first, then the default provider, then the name as it stands (CONTRACT §4)."""
-
-        def look_up(wanted: str) -> Resolution:
-            return resolve(
-                wanted,
-                self.snapshot,
-                call.wire,
-                call.key,
-                family=catalog.family,
-                default_model=self.settings.default_model,
-                provider_aliases=PROVIDER_NAMES,
-                levels=catalog.levels,
-            )
-
-        if call.provider:
-            return look_up(call.provider if name in ("", "auto") else f"{call.provider}/{name}")
-        preferred = provider_named(self.settings.default_provider)
-        if preferred:
-            try:
-                return look_up(preferred if name in ("", "auto") else f"{preferred}/{name}")
-            except GatewayError as error:
-                if error.kind is not Kind.MODEL_NOT_FOUND:
-                    raise
-        try:
-            return look_up(name)
-        except GatewayError as error:
-            if error.kind is not Kind.MODEL_NOT_FOUND or not self.settings.spoof_unknown_models:
-                raise
-        return look_up("auto")
+    async def preview(self, call: Call) -> tuple[str, Plan]:
+        """See `Planner.preview`: what the call would do now, without sending it."""
+        return await self.planner.preview(call, self._looker)
 
     def models(self, key: ClientKey) -> list[ModelName]:
-        return visible_models(self.snapshot, key, family=catalog.family, provider_aliases=PROVIDER_NAMES, levels=catalog.levels)
+        return self.planner.models(key)
 
     async def count(self, call: Call, body: Json, model: str) -> Count:
         """Tokens of a request: asked of the account that would serve it, else estimated. Raises GatewayError for a wrong request;
         a model that nobody serves is estimated too, since clients count before they choose."""
         try:
-            plan = make_plan(self._resolve(model, call), {}, call.key, self.pool, self.settings.strategy, now_ms(), self._rng)
+            plan = self.planner.plan(call, Asked(call, View(model, False, False, {}, False)))
         except GatewayError as error:
             if error.kind not in (Kind.MODEL_NOT_FOUND, Kind.NO_ACCOUNT):
                 raise
@@ -298,9 +284,16 @@ class Gateway:
             allow_private=stored.fetch_private_media,
         )
 
+    def _window(self, candidate: Candidate) -> int | None:
+        found = catalog.lookup(providers.price_id(candidate.account), candidate.model)
+        return None if found is None else found.context_window
+
     def price(self, used: Usage, account: Account, model: str) -> tuple[Decimal | None, str]:
         found = usage.price(used, providers.price_id(account), model)
         return found.cost, found.source
+
+    def _priced(self) -> bool:
+        return self._prices is None or self._prices.done()
 
     async def _prices_loaded(self) -> None:
         if self._prices is not None and not self._prices.done():
@@ -320,7 +313,7 @@ class Gateway:
 
     def _worked(self, candidate: Candidate, ms: int) -> None:
         now, account = now_ms(), candidate.account
-        self.pool.record(account.id, True, ms, "", now)
+        self.pool.record(account.id, True, ms, "", now, catalog.family(candidate.model))
         self._used[account.id] = now
         for scope in ("", f"model:{catalog.family(candidate.model)}"):
             cooldown = self.pool.cooldown(account.id, scope)
@@ -335,26 +328,26 @@ class Gateway:
         current = self.pool.accounts.get(account.id)
         if current is None or current.secret != account.secret:
             return  # it was removed, or given another credential, while its answer was under way
-        self.pool.record(account.id, False, None, error.info.flag, now)
+        self.pool.record(account.id, False, None, error.info.flag, now, family)
         scope = scope_of(error, family)
         if scope is None:
             return
         previous = self.pool.cooldown(account.id, scope)
-        health = HealthSettings(guessed_max_s=self.settings.guessed_cooldown_max_s)
+        health = HealthSettings(guessed_max_s=self.settings.guessed_cooldown_max_s, max_error_count=self.settings.max_error_count)
         cooldown = cooldown_for(error, account, family, previous, now, health, self._rng)
         if cooldown is not None and cooldown != previous:
             self.pool.cool(cooldown)
-            self._spawn(self._store_cooldown(cooldown))
-        if needs_login(error.kind):
-            self._spawn(self._store_login(account.id, error.message))
+            self._spawn_once(f"cooldown {account.id} {scope}", partial(self._store_cooldown, account.id, scope))
+        if needs_login(error.kind) and current.state != "needs_login":
+            self._spawn_once(f"login {account.id}", partial(self._store_login, account.id, error.message))
 
-    async def _store_cooldown(self, cooldown: Cooldown) -> None:
-        def write(conn: Any) -> int:
-            account_rows.extend_cooldown(conn, cooldown)
-            return setting_rows.config_version(conn)
-
-        self.pool.cool(cooldown, await self.db.tx(write))
-        await self._show_account(cooldown.account_id)
+    async def _store_cooldown(self, account_id: str, scope: str) -> None:
+        """Stores it as it now is, and again while it grows: of hundreds of requests that fail together, few write."""
+        stored: Cooldown | None = None
+        while (cooldown := self.pool.cooldown(account_id, scope)) is not None and cooldown != stored:
+            stored = cooldown
+            self.pool.cool(cooldown, await self.db.tx(partial(_write_cooldown, cooldown=cooldown)))
+        await self._show_account(account_id)
 
     async def _store_recovery(self, account_id: str, scope: str) -> None:
         def write(conn: Any) -> int:
@@ -366,6 +359,11 @@ class Gateway:
 
     async def _store_login(self, account_id: str, reason: str) -> None:
         await self.db.tx(lambda conn: account_rows.set_state(conn, account_id, "needs_login", secrets.redact(reason)[:500]))
+        await self.reload()
+        await self._show_account(account_id)
+
+    async def _store_accepted(self, account_id: str) -> None:
+        await self.db.tx(lambda conn: account_rows.set_state(conn, account_id, "ok", ""))
         await self.reload()
         await self._show_account(account_id)
 
@@ -401,20 +399,28 @@ class Gateway:
 
     async def _touch(self) -> None:
         used, self._used = self._used, {}
-        if not used:
+        since, self._homes_stored = self._homes_stored, now_ms()
+        homes = self.planner.homes.dump(since)
+        if not used and not homes:
             return
 
         def write(conn: Any) -> None:
             account_rows.touch(conn, {name: at for name, at in used.items() if name.startswith("acc_")})
             key_rows.touch(conn, {name: at for name, at in used.items() if name.startswith("key_")})
+            home_rows.store(conn, homes)
 
         await self.db.tx(write)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         """Background work whose failure is logged and waits for nobody."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    def _spawn_once(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """The same, unless work of that name is already under way."""
+        if all(task.get_name() != name for task in self._tasks):
+            self._spawn(work(), name)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -442,3 +448,9 @@ class Gateway:
                 await self.admin.add_account({"provider": row.id, "label": label, "api_key": secret, "discover": False})
             except GatewayError as error:
                 log.warning("the key for %s in the environment could not be used: %s", row.label, error.message)
+
+
+def _write_cooldown(conn: Any, cooldown: Cooldown) -> int:
+    """Returns the version of the configuration that shows it."""
+    account_rows.extend_cooldown(conn, cooldown)
+    return setting_rows.config_version(conn)

@@ -10,17 +10,17 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from omni_connector.settings import Settings
 from omni_connector.store import accounts as account_rows
+from omni_connector.store import homes, kept
 from omni_connector.store import jobs as queue
-from omni_connector.store import kept
 from omni_connector.store import requests as request_rows
 from omni_connector.store.engine import Database
 
@@ -60,8 +60,31 @@ KINDS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run by need ended. `due_at` (ms) None: it is over. `payload` is what the next run finds; `error` is noted on the row."""
+
+    said: str
+    due_at: int | None
+    payload: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+class ByNeed(Protocol):
+    """Work with a row per key (an account) for as long as there is need of it, on a schedule of its own."""
+
+    @property
+    def kind(self) -> str: ...
+
+    async def arrange(self) -> None:
+        """Bring the rows into line with the need. Called with every tick, before due rows are claimed."""
+
+    async def run(self, job: queue.JobRow) -> Report: ...
+
+
 class Jobs:
-    """The clock of one process. `reload` makes the snapshot current after a job changed the configuration."""
+    """The clock of one process. `reload` makes the snapshot current after a job changed the configuration. `by_need`: the work
+    that has no fixed interval; its runs of one tick run side by side, since they wait for others."""
 
     def __init__(
         self,
@@ -71,6 +94,7 @@ class Jobs:
         process_id: str,
         now: Callable[[], int],
         reload: Callable[[], Awaitable[None]],
+        by_need: Sequence[ByNeed] = (),
     ) -> None:
         self._db = db
         self._settings = settings
@@ -81,6 +105,8 @@ class Jobs:
         self._scheduler: AsyncIOScheduler | None = None
         self._ticking = asyncio.Lock()
         self._ensured: Mapping[str, int] = {}
+        self._by_need: Mapping[str, ByNeed] = {work.kind: work for work in by_need}
+        self._running: set[asyncio.Task[None]] = set()
         self._bodies: Mapping[str, Callable[[], Awaitable[str]]] = {
             "cooldown-recovery": self._cooldown_recovery,
             "retention": self._retention,
@@ -101,8 +127,15 @@ class Jobs:
     async def close(self) -> None:
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
+        for task in self._running:
+            task.cancel()  # it waits for somebody outside; the next process begins it anew
+
+        def leave(conn: Any) -> None:
+            queue.unlease(conn, [self._process_id])
+            queue.forget(conn, [self._process_id])
+
         async with self._ticking:
-            await self._db.tx(lambda conn: queue.forget(conn, [self._process_id]))
+            await self._db.tx(leave)
 
     async def _ensure(self) -> None:
         """Intervals follow the settings, so this is looked at again with every tick."""
@@ -140,11 +173,36 @@ class Jobs:
         """Claim and run what is due. Returns how many jobs ran."""
         async with self._ticking:
             await self._ensure()
+            for work in self._by_need.values():
+                await self._safely(work.arrange)
             now = self._now()
             due = await self._db.tx(lambda conn: queue.claim(conn, self._process_id, now, LEASE_MS))
-            for job in due:
-                await self._run(job)
+            aside = [asyncio.create_task(self._run_by_need(job), name=f"job {job.kind}") for job in due if job.kind in self._by_need]
+            self._running.update(aside)
+            try:
+                for job in due:
+                    if job.kind not in self._by_need:
+                        await self._run(job)
+            finally:
+                ended = await asyncio.gather(*aside, return_exceptions=True)
+                self._running.difference_update(aside)
+            for problem in ended:
+                if isinstance(problem, Exception):
+                    raise problem
             return len(due)
+
+    async def _run_by_need(self, job: queue.JobRow) -> None:
+        try:
+            report = await self._by_need[job.kind].run(job)
+        except Exception as failure:
+            log.exception("job %s %s failed", job.kind, job.key)
+            error = f"{type(failure).__name__}: {failure}"[:500]
+            ended = self._now()
+            await self._db.tx(lambda conn: queue.finish(conn, job.id, job.fence, ended, error))
+            return
+        log.info("job %s %s: %s", job.kind, job.key, report.said)
+        ended = self._now()
+        await self._db.tx(lambda conn: queue.again(conn, job, ended, report.due_at, report.payload, report.error))
 
     async def _run(self, job: queue.JobRow) -> None:
         body = self._bodies.get(job.kind)
@@ -182,6 +240,7 @@ class Jobs:
         return f"{deleted} request rows and {await self._prune_kept()} kept answers deleted"
 
     async def _prune_kept(self) -> int:
+        await self._db.tx(lambda conn: homes.prune(conn, self._now() - 24 * HOUR))
         days = self._settings().kept_days
         if not days:
             return 0
@@ -212,6 +271,7 @@ class Jobs:
         def work(conn: Any) -> int:
             dead = queue.dead(conn, now, DEAD_MS, gone, me)
             recovered = request_rows.recover(conn, dead, now)
+            queue.unlease(conn, dead)
             queue.forget(conn, dead)
             return recovered
 

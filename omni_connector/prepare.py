@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from omni_connector import catalog, providers
+from omni_connector import catalog, continuing, providers
 from omni_connector.call import Call
 from omni_connector.chat import ChatRequest, Json, Origin, Rendered, Target
 from omni_connector.errors import GatewayError, Kind, bad_request
@@ -85,6 +85,8 @@ class Asked:
 
     call: Call
     view: views.View
+    conversation: str = ""
+    """The name of the conversation that it is a turn of (`affinity.fingerprint`), "" until it is planned and where nothing tells."""
     earlier: Sequence[state.Kept] = ()
     """The answers that `previous_response_id` leads to, oldest first, as far as we keep them."""
     joined: bytes | None = None
@@ -109,6 +111,8 @@ class Sources:
     """(client key id, tool call ids) → what their format had no field for."""
     media: Callable[[Sequence[str]], Awaitable[Media]]
     """Fetches pictures and documents. Raises GatewayError (BAD_REQUEST)."""
+    continuing: Callable[[], bool] = lambda: False
+    """Whether another account goes on with a stream that broke off."""
 
 
 class Preparer:
@@ -146,9 +150,11 @@ class Preparer:
             asked.earlier = await self._sources.earlier(call.key.id, view.previous)
         return asked
 
-    async def prepare(self, asked: Asked, candidate: Candidate) -> Prepared:
-        """Raises Unable when this candidate cannot be asked, GatewayError when nobody can."""
+    async def prepare(self, asked: Asked, candidate: Candidate, broken: continuing.Broken | None = None) -> Prepared:
+        """Raises Unable when this candidate cannot be asked, GatewayError when nobody can. `broken`: the answer to go on with."""
         wire = asked.call.wire
+        if broken is not None:
+            return await self._translated(asked, candidate, providers.facing(candidate.account, wire), broken)
         if wire in FORMATS:
             return await self._conversation(asked, candidate)
         if wire == "openai-completions":
@@ -206,15 +212,33 @@ class Preparer:
         other = candidate.model if candidate.model != view.model else None
         body = passing.request_body(call.wire, body, model=other, ask_usage=hide)
         keep = call.wire == "openai-responses" and view.store and self._sources.keeping()
-        lane = PassThrough(call.wire, model=name, hide_usage=hide, keep=keep, as_array=call.as_array and view.stream)
+        lane: Lane = PassThrough(call.wire, model=name, hide_usage=hide, keep=keep, as_array=call.as_array and view.stream)
+        if view.stream and (told := self._told(asked, account, candidate)):
+            lane = told
         path = upstream_path(account.wire, candidate.model, view.stream)
         return Prepared(lane, self._outgoing(call, account, path, body), account.wire, view.stream, tuple(dropped))
 
-    async def _translated(self, asked: Asked, candidate: Candidate, account: Account) -> Prepared:
+    def _told(self, asked: Asked, account: Account, candidate: Candidate, request: ChatRequest | None = None) -> continuing.Told | None:
+        """The lane of an answer that others may go on with; None where the setting is off or the request asks for more than text."""
+        call = asked.call
+        if not self._sources.continuing() or not continuing.speaks(call.wire):
+            return None
+        try:
+            request = request or self._parsed(asked)
+        except GatewayError:
+            return None  # what cannot be said in other formats can only pass as it is
+        if not continuing.is_wanted(request):
+            return None
+        name, origin = asked.view.model or candidate.model, Origin(account.provider, candidate.model)
+        return continuing.Told(account.wire, call.wire, name, request, origin, as_array=call.as_array, answer_id=_answer_id(call))
+
+    async def _translated(self, asked: Asked, candidate: Candidate, account: Account, broken: continuing.Broken | None = None) -> Prepared:
         call, view = asked.call, asked.view
         target = _target(account, candidate)
         try:
             request = await self._complete(asked, account)
+            if broken is not None:
+                request = continuing.onward(request, broken.lane.sent.text)
             if candidate.level:
                 request = replace(request, thinking=levels.wish(candidate.level, request.thinking.show if request.thinking else None))
             rendered = FORMATS[account.wire].render_request(request, candidate.model, target)
@@ -226,8 +250,12 @@ class Preparer:
             request = state.naming(request, view.previous)
         stream = view.stream or _always_streams(account, view)
         lane: Lane
-        if stream and not view.stream:
+        if broken is not None:
+            lane = broken.lane.continued(account.wire, target.origin, broken.reading.usage)
+        elif stream and not view.stream:
             lane = Gathered(account.wire, call.wire, name, request, target.origin, answer_id=_answer_id(call))
+        elif view.stream and (told := self._told(asked, account, candidate, request)):
+            lane = told
         else:
             as_array = call.as_array and view.stream
             lane = Translated(account.wire, call.wire, name, request, target.origin, as_array=as_array, answer_id=_answer_id(call))

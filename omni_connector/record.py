@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from omni_connector.chat import Usage
 from omni_connector.errors import KINDS, GatewayError
@@ -21,6 +21,12 @@ Outcome = Literal["ok", "failed", "client_left", "cut", "recovered"]
 
 NAME, WORDS = 255, 2000
 """Characters of a model name and of an error message that a row keeps."""
+
+
+class Planned(Protocol):
+    """Whom the request was going to be sent to (`routing.plan.Plan`)."""
+
+    def as_json(self) -> Json: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,10 @@ class Record:
     est_input: int = 0
     route: str = ""
     skipped: Sequence[Json] = ()
+    continued: bool = False
+    """More than one account spoke in the answer (`continue_broken_streams`)."""
+    plan: Planned | None = None
+    """Written out when the row is settled; no live row carries it."""
     attempts: list[Attempt] = field(default_factory=list)
     dropped: tuple[str, ...] = ()
     account_id: str | None = None
@@ -88,7 +98,7 @@ class Record:
         self.outcome = outcome
         self.http_status = http_status
         self.error = error
-        self.flag = error.info.flag if error is not None else None
+        self.flag = error.info.flag if error is not None else "CONTINUED" if self.continued else None
         if outcome == "cut" and self.flag is None:
             self.flag = "CUT"
 
@@ -147,10 +157,12 @@ class Record:
             "usage_raw": usage.raw or None,
             "cost_nano": nano(self.cost),
             "price_source": self.price_source,
+            "plan": None if self.plan is None else self.plan.as_json(),
         }
 
     def view(self) -> Json:
-        """The row as the admin API shows it (store/requests.py builds the same from the database)."""
+        """The row as the admin API lists it (store/requests.py builds the same from the database). Without the plan: rows are sent
+        to every dashboard whenever they change, and only the page of one request shows its plan."""
         usage = self.usage
         return {
             "id": self.id,
@@ -195,4 +207,9 @@ def account_failure(error: GatewayError) -> bool:
 def flags() -> Mapping[str, str]:
     """Every flag a row may carry → its meaning, for docs and dashboard."""
     words = {info.flag: info.meaning for info in KINDS.values()}
-    return {**words, "CUT": "The server stopped while the answer was under way.", "RECOVERED": "Closed as an estimate after a crash."}
+    return {
+        **words,
+        "CUT": "The server stopped while the answer was under way.",
+        "RECOVERED": "Closed as an estimate after a crash.",
+        "CONTINUED": "The stream broke off and another account went on with it.",
+    }

@@ -10,24 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Sequence
 
-from omni_connector import secrets
+from omni_connector import continuing, secrets
 from omni_connector.call import Call, Headers, Sink, answer_headers, error_answer
-from omni_connector.chat import Json, Usage
+from omni_connector.chat import Json
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
 from omni_connector.lanes import Gathered, Lane, PassThrough, Raw
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.meter import Reading
-from omni_connector.prepare import Asked, NoEndpoint, Prepared, Preparer, Sources, Unable, is_about_endpoint, kept_rows
+from omni_connector.prepare import Asked, NoEndpoint, Prepared, Preparer, Unable, is_about_endpoint, kept_rows
 from omni_connector.record import Attempt, Outcome, Record
+from omni_connector.routing.overflow import larger
+from omni_connector.routing.patience import wait_for
 from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, failures, refusal
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
+from omni_connector.underway import Deadlines, Doors, Job
 from omni_connector.upstream import Begun, Exchange, Upstream, read_all
 from omni_connector.wire import dialect, passing, views
 
@@ -39,66 +40,6 @@ then another account may still take over; a model that thinks longer than this g
 
 LEFT = "client left"
 """The message of the cancellation with which app.py says that the client hung up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds. `first_byte` bounds the wait for a stream to begin, `idle` the silence between its chunks, `total` the
-    whole request; `window` is how long new attempts may be begun."""
-
-    first_byte: float = 120.0
-    idle: float = 120.0
-    total: float = 1800.0
-    window: float = 60.0
-    keepalive: float = 15.0
-    max_attempts: int = 4
-    retry_share: float = 0.2
-    retry_floor: int = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """What the relay needs of the rest of the house, as plain callables."""
-
-    plan: Callable[[Call, Asked], Plan]
-    estimate: Callable[[bytes], int]
-    price: Callable[[Usage, Account, str], tuple[Decimal | None, str]]
-    prices_loaded: Callable[[], Awaitable[None]]
-    """Done when `price` answers without loading its tables first."""
-    sources: Sources
-    failed: Callable[[Candidate, GatewayError], None]
-    """An account failed: cool it, remember it, say so."""
-    worked: Callable[[Candidate, int], None]
-    """An account answered; the int is the time to its first words in ms."""
-    publish: Callable[[Record], None]
-    seal: Callable[[Sequence[Json]], Awaitable[Sequence[Json]]]
-    """Rows to keep → the same with encrypted values, those that can be kept."""
-    process_id: str
-    now: Callable[[], int]
-
-
-@dataclass(slots=True)
-class Job:
-    """One request under way."""
-
-    call: Call
-    sink: Sink
-    record: Record
-    began: float
-    """Monotonic seconds."""
-    asked: Asked | None = None
-    """What was looked at, once it was found to be sound."""
-    lane: Lane | None = None
-    retrying: bool = False
-    """On a second or later attempt whose answer has not begun."""
-    entered: bool = False
-    """Counted by the limits of its key."""
-    opened: bool = False
-    failures: list[ProviderFailure] = field(default_factory=list)
-    errors: list[GatewayError] = field(default_factory=list)
-
-    def elapsed_ms(self) -> int:
-        return int((time.monotonic() - self.began) * 1000)
 
 
 class Relay:
@@ -139,8 +80,8 @@ class Relay:
             record.stream, record.model_requested = view.stream, view.model
             # Bytes of sounds and pictures are no tokens.
             record.est_input = self._doors.estimate(call.body) if call.wire in views.WIRES else 0
-            plan = self._doors.plan(call, job.asked)
-            record.route = plan.route
+            plan = await self._plan(job.asked)
+            record.plan, record.route = plan, plan.route
             record.skipped = [skipped.as_json() for skipped in plan.skipped]
             if not plan.attempts:
                 raise refusal(plan, self._doors.now())
@@ -157,13 +98,28 @@ class Relay:
 
     # ------------------------------------------------------------ plan → attempt
 
+    async def _plan(self, asked: Asked) -> Plan:
+        """The plan; where everybody is out and one is back soon, the plan of that moment: a short wait is no failure."""
+        plan = self._doors.plan(asked.call, asked)
+        patience = self._doors.patience(asked.call)
+        while not plan.attempts:
+            wait = wait_for((skipped.until_at for skipped in plan.skipped), self._doors.now(), patience)
+            if wait is None:
+                break
+            patience -= wait
+            await asyncio.sleep(wait / 1000)
+            plan = self._doors.plan(asked.call, asked)
+        return plan
+
     async def _attempts(self, job: Job, plan: Plan) -> None:
         """Walk the plan until an account has answered in full. Raises GatewayError when none did."""
         tried = 0
-        for number, candidate in enumerate(plan.attempts):
+        todo = list(plan.attempts)
+        while todo:
             if tried and (reason := self._no_more(job, tried)):
-                _leave_out(job, plan.attempts[number:], reason)
+                _leave_out(job, todo, reason)
                 break
+            candidate = todo.pop(0)
             job.retrying = tried > 0
             self.retrying += job.retrying
             try:
@@ -174,14 +130,47 @@ class Relay:
                 job.failures.append(_failure(candidate, unable.error, skipped=True))
                 continue
             except GatewayError as error:
-                if job.sink.started or not error.info.retry:
-                    raise
+                if job.sink.started:
+                    await self._broke(job, error)
+                elif not error.info.retry:
+                    todo = self._onward(job, candidate, error, todo)
                 job.errors.append(error)
                 job.failures.append(_failure(candidate, error, skipped=False))
             finally:
                 self._retried(job)
             tried += 1
+        if job.broken is not None:
+            raise job.broken.error
         raise self._exhausted(job, plan)
+
+    async def _broke(self, job: Job, error: GatewayError) -> None:
+        """An answer failed after its first words: the next account goes on with it, if the user lets it and it is plain text. Raises
+        the error where nobody may."""
+        torn = job.broken
+        if torn is not None and job.record.attempts[-1].kind is not None:
+            # Who was to go on has said nothing: the answer is still that of the account before.
+            torn.to(job.record)
+            job.lane = torn.lane
+            return
+        if not continuing.can_go_on(job.lane, error) or self._left(job) < 1.0:
+            raise error
+        await self._doors.prices_loaded()
+        self._measure(job)
+        job.broken = continuing.broken(job.lane, error, job.record)
+
+    def _onward(self, job: Job, failed: Candidate, error: GatewayError, rest: Sequence[Candidate]) -> list[Candidate]:
+        """Who may still answer what this one refused as the caller's fault: a larger window what is too long, another provider what
+        a filter refused, if the user lets it. Raises the error where nobody may."""
+        if error.kind is Kind.CONTENT_FILTERED and rest and self._doors.filters_fall_over():
+            return list(rest)
+        if error.kind is not Kind.CONTEXT_TOO_LONG:
+            raise error
+        found = larger(rest, failed, self._doors.window, job.record.est_input)
+        for candidate, reason in found.left_out:
+            _leave_out(job, [candidate], reason)
+        if not found.candidates:
+            raise error
+        return list(found.candidates)
 
     def _no_more(self, job: Job, tried: int) -> str:
         """Why no further account is tried, "" if one may be. Attempts are bounded by count, by wall clock and by the share of
@@ -189,7 +178,9 @@ class Relay:
         limits = self.deadlines
         if tried >= limits.max_attempts:
             return f"not tried: {tried} attempts are the most for one request"
-        if time.monotonic() - job.began > limits.window:
+        if job.broken is not None and self._left(job) < 1.0:
+            return f"not tried: the answer took longer than {limits.total:.0f} s"
+        if job.broken is None and time.monotonic() - job.began > limits.window:
             return f"not tried: no new attempt is begun after {limits.window:g} s"
         if self.retrying >= max(limits.retry_floor, int(limits.retry_share * self.active)):
             return "not tried: too many requests are on their second attempt already"
@@ -222,6 +213,7 @@ class Relay:
         job.lane = prepared.lane
         began = time.monotonic()
         status: int | None = None
+        before = len(record.attempts)
         slot = self._pool.acquire(candidate.account, candidate.model, self._doors.now())
         try:
             exchange = await self._send(job, prepared)
@@ -233,7 +225,7 @@ class Relay:
                 exchange.close()
         except GatewayError as error:
             error.message = _without_secrets(error.message, candidate.account)
-            if not job.sink.started:
+            if not job.sink.started or len(record.attempts) == before:
                 record.attempts.append(_attempt(candidate, error.upstream_status or status, began, error))
             if not job.sink.started and self._preparer.note_missing(candidate, prepared, error):
                 raise NoEndpoint(error) from error
@@ -241,7 +233,7 @@ class Relay:
                 self._doors.failed(candidate, error)
             raise
         except asyncio.CancelledError:
-            if not job.sink.started:
+            if not job.sink.started or len(record.attempts) == before:
                 record.attempts.append(_attempt(candidate, status, began, None))
             raise
         finally:
@@ -251,7 +243,7 @@ class Relay:
         assert job.asked is not None
         try:
             async with asyncio.timeout(self._left(job)):
-                return await self._preparer.prepare(job.asked, candidate)
+                return await self._preparer.prepare(job.asked, candidate, job.broken)
         except TimeoutError as error:
             raise GatewayError(
                 Kind.UPSTREAM_TIMEOUT, f"The request could not be made ready within {self.deadlines.total:.0f} s."
@@ -284,7 +276,7 @@ class Relay:
             await self._whole(job, candidate, lane, exchange, began)
             return
         kind = exchange.headers.get("content-type", "")
-        if "json" in kind and "stream" not in kind and not isinstance(lane, Raw):
+        if "json" in kind and "stream" not in kind and not isinstance(lane, Raw) and job.broken is None:
             exchange = begun = Begun(exchange, await self._beginning(job, exchange))
             array = isinstance(lane, PassThrough) and lane.passes_array(begun.first)
             if not array and not passing.looks_like_events(begun.first):
@@ -301,7 +293,10 @@ class Relay:
         try:
             # `_next` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
             async with asyncio.timeout(self._left(job) + 1):
-                await job.sink.start(200, self._headers(job, exchange))
+                if not job.sink.started:
+                    await job.sink.start(200, self._headers(job, exchange))
+                elif isinstance(lane, continuing.Told):
+                    held = lane.note + held
                 await self._stream(job, lane, exchange, held)
         except TimeoutError as error:
             words = f"The client did not take the answer within {self.deadlines.total:.0f} s."
@@ -389,7 +384,8 @@ class Relay:
             held += lane.feed(piece)
             if lane.error is not None:
                 raise lane.error
-        job.record.first_token_ms = job.elapsed_ms()
+        if job.broken is None:
+            job.record.first_token_ms = job.elapsed_ms()
         return held
 
     async def _stream(self, job: Job, lane: Lane, exchange: Exchange, out: bytes) -> None:
@@ -410,6 +406,8 @@ class Relay:
         if lane.error is not None:
             raise lane.error
         if not lane.complete:
+            if out and isinstance(lane, continuing.Told):
+                await sink.write(out)  # the lane counts it as sent
             raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream broke off before it was complete.")
         if job.record.first_token_ms is None:
             job.record.first_token_ms = job.elapsed_ms()
@@ -439,10 +437,13 @@ class Relay:
         return max(0.01, job.began + self.deadlines.total - time.monotonic())
 
     def _committed(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
-        """The account answered: from here on nobody else can."""
+        """The account answered: from here on nobody else can, but for going on with an answer that broke (continuing.py)."""
         record = job.record
         self._retried(job)
         record.attempts.append(_attempt(candidate, exchange.status, began, None))
+        if job.broken is not None:
+            record.continued = True
+            record.route += f"; went on with {candidate.account.label} where the answer broke off"
         if record.first_token_ms is None:
             record.first_token_ms = job.elapsed_ms()
         self._doors.worked(candidate, int((time.monotonic() - began) * 1000))
@@ -464,6 +465,8 @@ class Relay:
         kept = await self._kept(job) if outcome == "ok" else ()
         # From here to the ledger nothing is awaited: who is cancelled before it still has a row to close.
         job.record.end(self._doors.now(), outcome, status, error)
+        if outcome == "ok" and job.asked is not None:
+            self._doors.answered(job.asked, job.record)
         done = self._ledger.settle(job.record.settled(), kept)
         self._doors.publish(job.record)
         await done
@@ -486,7 +489,8 @@ class Relay:
     def _measure(self, job: Job) -> None:
         """What the answer used and cost, as far as it got."""
         record, lane = job.record, job.lane
-        if lane is None or record.account_id is None or record.model is None:
+        torn = job.broken
+        if lane is None or record.account_id is None or record.model is None or (torn is not None and lane is torn.lane):
             return
         try:
             reading: Reading = lane.reading(record.est_input)
@@ -495,7 +499,7 @@ class Relay:
         except Exception:
             log.exception("what request %s used is unknown", record.id)  # figures are worth less than a closed row
             return
-        record.used(reading, cost, source)
+        record.used(*((reading, cost) if torn is None else torn.plus(reading, cost)), source)
 
     async def _fail(self, job: Job, error: GatewayError) -> None:
         """Tell the client in its own format, after the row is closed."""

@@ -92,12 +92,26 @@ class Settings:
     )
     spoof_unknown_models: bool = _row(False, "Answer an unknown model name with the default model instead of an error.")
     endpoints_file: str = _row("", "TOML file of provider → name → address, to replace built-in addresses.")
+    filtered_falls_over: bool = _row(False, "Let another provider answer what one refused for its content policy.")
+    continue_broken_streams: bool = _row(False, "Let another account go on with a streamed answer in plain text that broke off.")
     # Attempts
     max_attempts: int = _row(4, "Accounts that are tried for one request at most.", low=1, high=50)
     attempts_window_s: float = _row(60.0, "Seconds after which no further account is tried.", low=0)
     retry_budget: float = _row(0.2, "Second attempts that may run at once, as a share of all running requests.", low=0, high=1)
     retry_budget_min: int = _row(10, "Second attempts that may always run at once.", low=0)
     guessed_cooldown_max_s: int = _row(600, "Longest time an account is out when the provider states none, in seconds.", low=1, high=600)
+    max_error_count: int = _row(
+        5, "Failures in a row after which an account is out for a model for minutes instead of seconds.", low=1, high=100
+    )
+    wait_for_account_s: float = _row(
+        5.0, "Longest wait for an account that is back soon, when all are out; the header x-omni-wait replaces it.", low=0, high=60
+    )
+    # Looking after accounts that are out
+    probe_first_s: int = _row(30, "Seconds until an account that is out is asked for the first time whether it is back.", low=1)
+    probe_max_s: int = _row(3600, "Longest time between two such questions, in seconds; they double up to it. 0 asks never.", low=0)
+    probe_billed_per_day: int = _row(
+        4, "Such questions a day and account that may cost something: one token, when nothing else can tell. 0 is none.", low=0
+    )
     # Deadlines
     connect_timeout_s: float = _row(10.0, "Seconds to connect to a provider.", low=0.1)
     first_byte_timeout_s: float = _row(120.0, "Seconds until a provider begins to answer.", low=0.1)

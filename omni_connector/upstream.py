@@ -138,14 +138,18 @@ class Begun:
 
 
 async def read_all(exchange: Exchange, limit: int = MAX_WHOLE) -> bytes:
-    """The whole body. Raises GatewayError when it breaks off or is larger than `limit` bytes."""
+    """The whole body. Raises GatewayError when it breaks off or is larger than `limit` bytes: before it is read, if it says so."""
+    too_large = GatewayError(Kind.UPSTREAM_FAILED, f"The provider's answer is larger than {limit >> 20} MB.")
+    length = exchange.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise too_large
     pieces: list[bytes] = []
     size = 0
     while piece := await exchange.read():
         pieces.append(piece)
         size += len(piece)
         if size > limit:
-            raise GatewayError(Kind.UPSTREAM_FAILED, f"The provider's answer is larger than {limit >> 20} MB.")
+            raise too_large
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

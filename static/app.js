@@ -13,18 +13,20 @@ import { CreateKey, Keys, RevealKey } from "./views/keys.js";
 import { Activity } from "./views/activity.js";
 import { Request } from "./views/request.js";
 import { Models } from "./views/models.js";
+import { EditName, Routing } from "./views/routing.js";
 import { Settings } from "./views/settings.js";
 
-/** name, words, icon, key after "g". Later views (routing, usage, quota, playground) are one more line each. */
+/** name, words, icon, key after "g". Later views (usage, quota, playground) are one more line each. */
 const VIEWS = [
   ["overview", "Overview", "gauge", "o", Overview],
   ["accounts", "Accounts", "plug", "a", Accounts],
   ["keys", "Keys", "key-round", "k", Keys],
   ["activity", "Activity", "activity", "t", Activity],
   ["models", "Models", "box", "m", Models],
+  ["routing", "Routing", "corner-down-right", "r", Routing],
   ["settings", "Settings", "settings", "s", Settings],
 ];
-const DIALOGS = { connect: Connect, edit: Edit, "create-key": CreateKey, "reveal-key": RevealKey, confirm: Confirm, help: Help };
+const DIALOGS = { connect: Connect, edit: Edit, "create-key": CreateKey, "reveal-key": RevealKey, "edit-name": EditName, confirm: Confirm, help: Help };
 const SHORTCUTS = [
   ["Go to", VIEWS.map(([, words, , key]) => [["g", key], words])],
   ["In a list", [[["j"], "Next row"], [["k"], "Previous row"], [["Enter"], "Open the row"], [["/"], "Search or filter"]]],

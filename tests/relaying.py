@@ -12,8 +12,8 @@ from typing import Any
 from omni_connector.call import Call, Headers
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.gateway import Gateway, now_ms
-from omni_connector.relay import Deadlines
 from omni_connector.snapshot import ClientKey
+from omni_connector.underway import Deadlines
 from omni_connector.upstream import UpstreamRequest
 from tests.live.answers import CHAT
 from tests.serving import Answer

@@ -149,3 +149,39 @@ def test_the_table_of_levels_uses_the_vocabularies() -> None:
     for _, needs, levels in catalog.THINKING:
         assert needs <= FEATURES.keys()
         assert [level for level in LEVELS if level in levels] == list(levels)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ("claude-opus-5-5", "claude-sonnet-5-5"),
+        ("claude-sonnet-5-5", "claude-sonnet-4-5-20250929"),
+        ("claude-sonnet-4-5", "anthropic/claude-haiku-4.5"),
+        ("claude-haiku-4-5", "claude-3-haiku-20240307"),
+        ("gpt-6.1-sol", "gpt-6.1-terra"),
+        ("gpt-5.5", "gpt-5"),
+        ("gpt-5", "gpt-5-mini"),
+        ("gpt-5.4-mini", "gpt-5.4-nano"),
+        ("gpt-4o", "gpt-4o-mini"),
+        ("models/gemini-3.1-pro-preview", "gemini-3.8-flash"),
+        ("gemini-2.5-flash", "gemini-2.5-flash-lite"),
+        ("kimi-k3", "kimi-k2-0905-preview"),
+        ("accounts/fireworks/models/glm-5p2", "glm-4.7"),
+        ("glm-4.7", "glm-4.5-air"),
+        ("deepseek-v4-pro", "deepseek-v4-flash"),
+        ("grok-4.7", "grok-4"),
+        ("grok-4", "grok-4-fast-reasoning"),
+        ("gpt-oss-120b", "gpt-oss-20b"),
+        ("meta-llama/Llama-4-Maverick-17B", "meta-llama/llama-3.3-70b-instruct"),
+    ],
+)
+def test_the_ranking_keeps_each_vendor_s_own_order(better: str, worse: str) -> None:
+    first, second = catalog.rank(better), catalog.rank(worse)
+    assert first is not None
+    assert second is not None
+    assert first < second
+
+
+def test_what_the_ranking_does_not_know_has_no_rank() -> None:
+    for name in ("my-own-model", "text-embedding-3-small", "gpt-6-cyber", ""):
+        assert catalog.rank(name) is None

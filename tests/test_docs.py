@@ -35,6 +35,7 @@ def test_a_wrong_line_of_the_list_is_named(tmp_path: Path, line: str) -> None:
 
 def test_pages_hold_every_row_of_their_table() -> None:
     from omni_connector.providers import PROVIDERS
+    from omni_connector.routing.score import PARTS
     from omni_connector.settings import SETTINGS
 
     rows = {
@@ -42,6 +43,7 @@ def test_pages_hold_every_row_of_their_table() -> None:
         docs.providers_page(): [f"### {name}\n" for name in PROVIDERS],
         docs.settings_page(): [f"`{setting.env}`" for setting in SETTINGS],
         docs.client_paths(): [f"`{path}`" for path in POSTS] + [f"{{model}}:{verb}`" for verb in docs.GEMINI_VERBS],
+        docs.score_parts(): [f"| `{name}` | " for name in PARTS] + [part.sentence for part in PARTS.values()] + ["| -60 | +30 |"],
         docs.promises_page(): [f"| {name} |" for name in docs.read_promises()],
     }
     assert not [row for page, expected in rows.items() for row in expected if row not in page]

@@ -264,6 +264,24 @@ async def test_a_time_the_provider_stated_is_kept(gateway: Gateway) -> None:  # 
     assert 89_000 < held.until_at - now_ms() <= 90_000
 
 
+async def test_a_storm_of_failures_writes_little_and_keeps_the_latest_end(gateway: Gateway) -> None:
+    """Hundreds of requests that fail together once made hundreds of transactions, and as many reloads when they were refused."""
+    account_id = await account(gateway)
+    chosen = candidate(gateway, account_id)
+    before = gateway.snapshot.version
+    for number in range(200):
+        gateway._failed(chosen, GatewayError(Kind.ACCOUNT_RATE_LIMITED, "slow", retry_after=90 + number, stated=True))
+        gateway._failed(chosen, GatewayError(Kind.ACCOUNT_REJECTED, "no", upstream_status=401))
+        await asyncio.sleep(0)
+    await background(gateway)
+    await gateway.reload()
+    assert gateway.snapshot.version - before < 50
+    ends = {cooldown.scope: cooldown for cooldown in gateway.snapshot.cooldowns}
+    assert 288_000 < ends["model:llama"].until_at - now_ms() <= 289_000
+    assert ends[""].source == "terminal"
+    assert (await gateway.admin.account(account_id))["status"] == "needs_login"
+
+
 async def test_a_refused_credential_needs_a_login_until_it_is_replaced(gateway: Gateway) -> None:
     account_id = await account(gateway)
     chosen = candidate(gateway, account_id)

@@ -29,7 +29,22 @@ PACKAGE = ROOT / "omni_connector"
 VALUES = {"errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live"}
 REQUEST = VALUES | {"catalog", "meter", "record", "lanes", "call", "auth", "limits", "wire", "providers", "routing", "upstream", "ledger"}
 REQUEST |= {"fetch"}
-BACK = REQUEST | {"store", "jobs", "oauth", "onboarding", "clients", "alerts", "relay", "counting", "prepare", "kept"}
+BACK = REQUEST | {
+    "store",
+    "jobs",
+    "probing",
+    "oauth",
+    "onboarding",
+    "clients",
+    "alerts",
+    "relay",
+    "counting",
+    "continuing",
+    "prepare",
+    "kept",
+    "underway",
+    "planning",
+}
 EVERYTHING = BACK | {"admin", "gateway", "doctor", "cli", "supervisor", "app", "docs", "paths"}
 
 ARROWS: Mapping[str, set[str]] = {
@@ -59,12 +74,16 @@ ARROWS: Mapping[str, set[str]] = {
     "call": {"errors", "usage", "snapshot", "lanes", "meter", "record"},
     "oauth": VALUES | {"providers", "wire"},
     # Where they meet. The relay gets storage as plain callables.
-    "prepare": REQUEST,
-    "relay": REQUEST | {"prepare"},
+    "continuing": {"errors", "chat", "meter", "record", "lanes", "wire"},
+    "prepare": REQUEST | {"continuing"},
+    "underway": REQUEST | {"continuing", "prepare"},
+    "relay": REQUEST | {"continuing", "prepare", "underway"},
+    "planning": REQUEST | {"prepare"},
     "kept": BACK,
     "counting": REQUEST,
     "ledger": REQUEST | {"store"},
     "jobs": BACK,
+    "probing": REQUEST | {"store", "jobs"},
     "onboarding": BACK,
     "clients": BACK,
     "alerts": BACK,
@@ -389,6 +408,7 @@ def test_arrows_have_no_way_round() -> None:
     meeting = {
         "kept",
         "jobs",
+        "probing",
         "onboarding",
         "clients",
         "alerts",

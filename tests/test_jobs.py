@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from omni_connector.jobs import DEAD_MS, HOUR, KINDS, LEASE_MS, MINUTE, Jobs
+from omni_connector.jobs import DEAD_MS, HOUR, KINDS, LEASE_MS, MINUTE, Jobs, Report
 from omni_connector.secrets import Vault
 from omni_connector.settings import Settings, load
 from omni_connector.snapshot import Account, Cooldown
@@ -187,6 +187,51 @@ def _without_jitter(add_job: Any) -> Any:
         return add_job(self, *args, **more)
 
     return add
+
+
+class Errand:
+    """Work by need: one key, three runs of its own planning, the second of which fails."""
+
+    kind = "errand"
+
+    def __init__(self, works: Works) -> None:
+        self.works, self.runs = works, 0
+
+    async def arrange(self) -> None:
+        if self.runs == 0:
+            await self.works.db.tx(lambda conn: queue.wake(conn, self.kind, "acc_1", self.works.now, self.works.now))
+
+    async def run(self, job: queue.JobRow) -> Report:
+        self.runs += 1
+        if self.runs == 2:
+            raise ValueError("out of paper")
+        return Report("went", self.works.now + 7 if self.runs == 1 else None, {"runs": self.runs})
+
+
+async def test_work_by_need_plans_its_own_next_run_and_backs_off_when_it_breaks(works: Works) -> None:
+    errand = Errand(works)
+    jobs = Jobs(works.db, lambda: works.settings, works.home, "prc_1", lambda: works.now, works._reload, by_need=(errand,))
+
+    async def row() -> queue.JobRow:
+        return (await works.jobs())["errand"]
+
+    assert await jobs.tick() == 1
+    assert ((await row()).due_at, (await row()).payload) == (START + 7, {"runs": 1})
+    works.now += 7
+    assert await jobs.tick() == 1
+    assert ((await row()).last_error, (await row()).state) == ("ValueError: out of paper", "ready")
+    works.now = (await row()).due_at
+    await jobs.tick()
+    assert ((await row()).state, (await row()).last_error, (await row()).payload) == ("done", None, {"runs": 3})
+    await jobs.close()
+
+
+async def test_jobs_of_a_killed_process_do_not_wait_for_their_lease(works: Works) -> None:
+    await works.db.tx(lambda conn: queue.beat(conn, "prc_killed", "another-machine", 1, START - DEAD_MS - 1))
+    await works.db.tx(lambda conn: queue.ensure(conn, "errand", "", None, None, START))
+    await works.db.tx(lambda conn: queue.claim(conn, "prc_killed", START, LEASE_MS))
+    await works.process("prc_me").recover()
+    assert (await works.jobs())["errand"].state == "ready"
 
 
 # ---------------------------------------------------------------- The jobs

@@ -19,6 +19,15 @@ from omni_connector.store.engine import Database
 AT = 1_800_000_000_000
 
 
+class Plan:
+    def __init__(self) -> None:
+        self.written = 0
+
+    def as_json(self) -> dict[str, object]:
+        self.written += 1
+        return {"policy": "auto", "candidates": [{"account": "main", "score": {"total": -30.0, "parts": {"load": -30.0}}}]}
+
+
 def fresh(**more: object) -> Record:
     record = Record("req_1", AT, "prc_1", "openai-chat", "/v1/chat/completions", "OpenAI/Python", "key_1", "laptop")
     record.stream, record.model_requested, record.est_input, record.route = True, "auto", 12, "auto: groq/main only"
@@ -89,6 +98,22 @@ async def test_live_and_stored_rows_look_the_same(db: Database) -> None:
         stored = await db.run(lambda conn, name=record.id: requests.get(conn, name))
         assert stored is not None
         assert record.view() == shapes.request(stored)
+
+
+async def test_the_plan_is_written_once_when_the_row_is_settled(db: Database) -> None:  # O-19
+    plan = Plan()
+    record = fresh(plan=plan)
+    opened, _ = record.opened(), record.view()
+    assert plan.written == 0, "it costs the request nothing before it is answered"
+    await db.tx(lambda conn: requests.insert_open(conn, [opened]))
+    record.end(AT + 9, "ok", 200)
+    closed = record.settled()
+    assert plan.written == 1
+    await db.tx(lambda conn: requests.settle(conn, [closed]))
+    stored = await db.run(lambda conn: requests.get(conn, record.id))
+    assert stored is not None
+    assert stored["plan"] == Plan().as_json()
+    assert fresh().settled()["plan"] is None
 
 
 def test_money_is_exact_and_unknown_is_not_zero() -> None:

@@ -251,7 +251,10 @@ async def test_accounts_that_were_not_tried_any_more_are_named_too(house: House)
     assert house.network.asked == ["a", "b"]
     assert failures(client) == [("a", 500, False), ("b", 500, False), ("c", None, True), ("d", None, True)]
     assert "2 attempts" in client.error["provider_failures"][2]["message"]
-    assert [each["account"] for each in (await house.row())["skipped"]] == ["c", "d"]
+    row = await house.row()
+    assert [each["account"] for each in row["skipped"]] == ["c", "d"]
+    plan = (await house.gateway.admin.request(row["id"]))["plan"]
+    assert [each["account"] for each in plan["candidates"]] == ["a", "b", "c", "d"], "the plan as it was"
 
 
 async def test_no_new_attempt_after_the_window(house: House) -> None:

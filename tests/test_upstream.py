@@ -94,6 +94,17 @@ async def test_direct_exchange(server: str) -> None:
     await upstream.close()
 
 
+async def test_an_answer_that_says_it_is_too_large_is_not_read(server: str) -> None:
+    upstream = Upstream()
+    exchange = await upstream.send(UpstreamRequest("POST", f"{server}/echo", {}, b"x" * 2000))
+    with pytest.raises(GatewayError, match="larger than 0 MB") as refused:
+        await read_all(exchange, 1000)
+    assert refused.value.kind is Kind.UPSTREAM_FAILED
+    assert await read_all(exchange) != b"", "something was read"
+    exchange.close()
+    await upstream.close()
+
+
 @pytest.mark.parametrize(("path", "kind"), [("/cut", Kind.UPSTREAM_FAILED), ("/drop", Kind.UPSTREAM_UNREACHABLE)])
 async def test_a_broken_exchange_says_whose_fault_it_is(server: str, path: str, kind: Kind) -> None:
     upstream = Upstream()

@@ -4,15 +4,13 @@
 durable and effective when its method returns, and is published to the dashboards.
 """
 
-from omni_connector.admin.books import Books
-from omni_connector.admin.catalogue import Catalogue
 from omni_connector.admin.keys import Keys
 from omni_connector.admin.room import Process, now_ms
+from omni_connector.admin.router import Router
 from omni_connector.admin.shapes import TestResult
-from omni_connector.admin.system import System
 
 __all__ = ["Admin", "Process", "TestResult", "now_ms"]
 
 
-class Admin(Catalogue, Keys, Books, System):
+class Admin(Router, Keys):
     """All operations in one place; see the parts for what each does."""

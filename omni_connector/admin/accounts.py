@@ -13,10 +13,13 @@ from omni_connector.admin.room import Room
 from omni_connector.admin.shapes import Activity, TestResult
 from omni_connector.admin.when import day_start
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.probing import KIND as PROBE
+from omni_connector.routing.health import span
 from omni_connector.routing.pool import Live
+from omni_connector.routing.probes import announced, doubtful
 from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import accounts as table
-from omni_connector.store import requests
+from omni_connector.store import jobs, requests
 from omni_connector.usage import usd
 
 Json = dict[str, Any]
@@ -98,6 +101,20 @@ class Accounts(Room):
         self._let_in(account_id)
         return await self._account_told(account_id)
 
+    async def probe(self, account_id: str) -> Json:
+        """POST …/{id}/probe → {"job", "message"}: the account is asked now whether it is back. `job` null: there is nothing to ask,
+        and `message` says why. Raises NOT_FOUND."""
+        account, now = self._find(account_id), self._clock()
+        if why := self._needs_no_probe(account, now):
+            return {"job": None, "message": why}
+
+        def wake(conn: Any) -> jobs.JobRow:
+            jobs.wake(conn, PROBE, account_id, now, now)
+            mine = next(job for job in jobs.list_jobs(conn) if (job.kind, job.key) == (PROBE, account_id))
+            return jobs.run_now(conn, mine.id, now)
+
+        return {"job": shapes.job(await self.db.tx(wake)), "message": f"{account.label} is asked now whether it is back."}
+
     async def test(self, account_id: str) -> Json:
         """POST …/{id}/test → test result. Stores the models found, and whether the credential is still accepted."""
         self._find(account_id)
@@ -135,6 +152,19 @@ class Accounts(Room):
         """The rows are gone; the pool may hold a cooldown that was not written yet."""
         if self._pool is not None:
             self._pool.clear(account_id)
+
+    def _needs_no_probe(self, account: Account, now: int) -> str:
+        """Why asking would tell nothing, or is not done (DESIGN.md, law 6); "" when it would."""
+        cooldowns = self._cooldowns(account.id)
+        if not account.enabled:
+            return f"{account.label} is switched off."
+        if account.state == "error":
+            return f"{account.label} does not work as it is configured: {account.state_reason or 'test it'}."
+        if until := announced(cooldowns, now):
+            return f"The provider of {account.label} said when it is back, in {span(until - now)}; it is not asked before."
+        if not doubtful(account, cooldowns, now):
+            return f"Nothing keeps {account.label} out that could be asked about."
+        return "" if self.settings.probe_max_s else "Accounts are never asked whether they are back: probe_max_s is 0."
 
     async def _activity(self) -> Mapping[str, Json]:
         since = day_start(self._clock())

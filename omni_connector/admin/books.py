@@ -38,11 +38,11 @@ class Books(Room):
         return {"requests": [shapes.request(row) for row in page], "next": page[-1]["id"] if len(rows) > limit else None}
 
     async def request(self, request_id: str) -> Json:
-        """GET /api/requests/{id}. Raises NOT_FOUND."""
+        """GET /api/requests/{id} → the row as in the list, and `plan` (`Plan.as_json`; null while it is open). Raises NOT_FOUND."""
         row = await self.db.run(lambda conn: table.get(conn, request_id))
         if row is None:
             raise GatewayError(Kind.NOT_FOUND, f"There is no request {request_id!r}; it may be past the retention time.", param="id")
-        return shapes.request(row)
+        return {**shapes.request(row), "plan": row["plan"]}
 
     async def usage(self, params: Mapping[str, str] | None = None) -> Json:
         """GET /api/usage → sums per group over [from, to), the last 30 days when not said. Days are UTC days.

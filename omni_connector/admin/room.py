@@ -17,6 +17,8 @@ from omni_connector.store.engine import Database
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from omni_connector.call import Call
+    from omni_connector.routing.plan import Plan
     from omni_connector.routing.pool import Pool
 
 Json = dict[str, Any]
@@ -41,6 +43,7 @@ class Room:
     """Holds what operations need. `reload` makes the snapshot current again; `publish` tells the dashboards.
 
     `pool` is None where nothing is routed (command line), `test_account` where no provider can be asked.
+    `preview`: what a call's model name is (`Resolution.kind`) and the plan it would get now.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Room:
         process: Process,
         pool: Pool | None = None,
         test_account: Callable[[Account], Awaitable[TestResult]] | None = None,
+        preview: Callable[[Call], Awaitable[tuple[str, Plan]]] | None = None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self.db = db
@@ -67,6 +71,7 @@ class Room:
         self._publish = publish
         self._pool = pool
         self._test_account = test_account
+        self._preview = preview
         self._clock = clock
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omni_connector.snapshot import Account, ClientKey, Cooldown
+from omni_connector.store.jobs import JobRow
 from omni_connector.usage import usd
 
 Json = dict[str, Any]
@@ -131,6 +132,22 @@ def key(item: ClientKey, now_ms: int) -> Json:
         "max_in_flight": item.max_in_flight,
         "budget": item.budget,
         "status": item.status(now_ms),
+    }
+
+
+def job(row: JobRow) -> Json:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "key": row.key,
+        "due_at": row.due_at,
+        "interval_s": None if row.interval_ms is None else row.interval_ms // 1000,
+        "attempts": row.attempts,
+        "state": row.state,
+        "last_run_at": row.last_run_at,
+        "last_ok_at": row.last_ok_at,
+        "last_error": row.last_error,
+        "lease_until": row.lease_until,
     }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omni_connector import __version__, settings
-from omni_connector.admin import bodies
+from omni_connector.admin import bodies, shapes
 from omni_connector.admin.room import Room
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.store import jobs as job_table
@@ -46,16 +46,16 @@ class System(Room):
 
     async def jobs(self) -> Json:
         """GET /api/jobs."""
-        return {"jobs": [_job(row) for row in await self.db.run(job_table.list_jobs)]}
+        return {"jobs": [shapes.job(row) for row in await self.db.run(job_table.list_jobs)]}
 
     async def run_job(self, job_id: str) -> Json:
         """POST /api/jobs/{id}/run → the job, due now: the next tick of any process takes it. NOT_FOUND."""
         now = self._clock()
-        return _job(await self.db.tx(lambda conn: job_table.run_now(conn, job_id, now)))
+        return shapes.job(await self.db.tx(lambda conn: job_table.run_now(conn, job_id, now)))
 
     async def cancel_job(self, job_id: str) -> Json:
         """POST /api/jobs/{id}/cancel → the job, paused until it is run by hand. NOT_FOUND."""
-        return _job(await self.db.tx(lambda conn: job_table.cancel(conn, job_id)))
+        return shapes.job(await self.db.tx(lambda conn: job_table.cancel(conn, job_id)))
 
     # ------------------------------------------------------------ settings
 
@@ -136,22 +136,6 @@ def _checked_setting(name: str, value: object) -> str | None:
     if text is not None:
         bodies.storable(text)
     return text
-
-
-def _job(row: job_table.JobRow) -> Json:
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "key": row.key,
-        "due_at": row.due_at,
-        "interval_s": None if row.interval_ms is None else row.interval_ms // 1000,
-        "attempts": row.attempts,
-        "state": row.state,
-        "last_run_at": row.last_run_at,
-        "last_ok_at": row.last_ok_at,
-        "last_error": row.last_error,
-        "lease_until": row.lease_until,
-    }
 
 
 def _known(table: Mapping[str, Any], name: str, what: str) -> Any:

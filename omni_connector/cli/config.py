@@ -78,7 +78,18 @@ def default_model(model: str, as_json: bool) -> None:
 @click.argument("mode")
 @json_option
 def strategy(mode: str, as_json: bool) -> None:
-    """How accounts are chosen: auto, round-robin, fill-first, lru, performance or cost."""
+    """How accounts are chosen when several can serve a request.
+
+    \b
+    auto          all of it weighed against each other (the default)
+    performance   the fastest first
+    cost          the cheapest for this request first; an unknown price is not a low one
+    round-robin   each in turn
+    fill-first    always the first, by priority; the next only when it is out
+    lru           the one that rested longest first
+
+    See what it changes: omni-connector explain auto
+    """
     _set("strategy", mode, as_json)
 
 
@@ -109,3 +120,10 @@ def alias(name: str, targets: tuple[str, ...], remove: bool, as_json: bool) -> N
         show(ask("remove_alias", name), as_json, lambda _: say(f"Alias {name!r} is removed."))
         return
     show(ask("set_alias", name, {"targets": list(targets)}), as_json, lambda _: say(f"{name} → {' → '.join(targets)}"))
+
+
+@config.command()
+@json_option
+def reload(as_json: bool) -> None:
+    """Read the configuration anew. Changes made by commands, the dashboard or the API need no reload."""
+    show(ask("reload_config"), as_json, lambda answer: say(f"The configuration is read anew (version {answer['version']})."))

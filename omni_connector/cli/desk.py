@@ -37,6 +37,7 @@ OPERATIONS: Mapping[str, tuple[str, str]] = {
     "test": ("POST", "/api/accounts/{}/test"),
     "test_unsaved": ("POST", "/api/accounts/test"),
     "clear_cooldown": ("POST", "/api/accounts/{}/clear-cooldown"),
+    "probe": ("POST", "/api/accounts/{}/probe"),
     "providers": ("GET", "/api/providers"),
     "provider": ("GET", "/api/providers/{}"),
     "provider_models": ("GET", "/api/provider-models"),
@@ -53,6 +54,10 @@ OPERATIONS: Mapping[str, tuple[str, str]] = {
     "set_config": ("POST", "/api/config"),
     "set_alias": ("PUT", "/api/aliases/{}"),
     "remove_alias": ("DELETE", "/api/aliases/{}"),
+    "set_chain": ("PUT", "/api/chains/{}"),
+    "remove_chain": ("DELETE", "/api/chains/{}"),
+    "reload_config": ("POST", "/api/reload-config"),
+    "explain": ("POST", "/v1/router/explain"),
 }
 # An error answer of the admin API → the failure it was; `code` is more exact than the status.
 _BY_STATUS = {

@@ -8,15 +8,15 @@ from typing import ClassVar
 import click
 
 from omni_connector import __version__
-from omni_connector.cli import backend, config, key, report, server
+from omni_connector.cli import backend, chain, config, explain, key, report, server
 from omni_connector.cli.base import Group, json_option, near
 
 # The root help, in the order in which a newcomer needs things.
 SECTIONS: Mapping[str, Sequence[str]] = {
     "Server": ("serve", "status", "stop", "open", "logs", "doctor"),
     "Accounts and keys": ("backend", "key"),
-    "What happens": ("models", "usage"),
-    "Settings": ("config",),
+    "What happens": ("models", "usage", "explain"),
+    "Settings": ("config", "chain"),
 }
 EPILOG = """\b
 First steps:
@@ -79,5 +79,5 @@ def root(ctx: click.Context, init_only: bool, as_json: bool) -> None:
     ctx.exit(ctx.invoke(root.commands["serve"]))
 
 
-for command in (*server.COMMANDS, backend.backend, key.key, config.config, *report.COMMANDS):
+for command in (*server.COMMANDS, backend.backend, key.key, config.config, chain.chain, explain.explain, *report.COMMANDS):
     root.add_command(command)

@@ -17,7 +17,9 @@ from omni_connector.snapshot import Account, Cooldown
 
 ACCOUNT_SCOPE = ""
 MODEL_SCOPE = "model:"
-LADDER_S = (5, 15, 30, 60, 120, 300, 600)
+SHORT_S = (5, 15, 30)
+LONG_S = (60, 120, 300, 600)
+"""The ladder: short steps while it may be chance (the last one repeats), long ones once the errors are many (max_error_count)."""
 JITTER = 0.1
 LONGEST_STATED_S = 35 * 86_400
 """A month's quota plus a few days: nobody states more, and a broken header must not lock an account for years."""
@@ -35,32 +37,34 @@ class Rule:
     scope: Literal["account", "model"]
     source: Literal["guessed", "terminal"]
     reason: str
-    first_step: int = 0
-    """Where the ladder begins: what will not be different in seconds begins at its end."""
+    lasting: bool = False
+    """Will not be different in seconds: the ladder begins at its end."""
     hold_s: int | None = None
     """Terminal only: seconds until one request may look again. None: never by itself."""
 
 
-LAST_STEP = len(LADDER_S) - 1
 RULES: Mapping[Kind, Rule] = {
     Kind.ACCOUNT_RATE_LIMITED: Rule("model", "guessed", "rate limited"),
     Kind.ACCOUNT_REJECTED: Rule("account", "terminal", "the credential is refused"),
-    Kind.ACCOUNT_FORBIDDEN: Rule("model", "guessed", "not allowed for this account", LAST_STEP),
+    Kind.ACCOUNT_FORBIDDEN: Rule("model", "guessed", "not allowed for this account", lasting=True),
     Kind.ACCOUNT_UNPAID: Rule("account", "terminal", "no credit left", hold_s=UNPAID_S),
-    Kind.UPSTREAM_MODEL_MISSING: Rule("model", "guessed", "the provider does not know the model", LAST_STEP),
+    Kind.UPSTREAM_MODEL_MISSING: Rule("model", "guessed", "the provider does not know the model", lasting=True),
     Kind.UPSTREAM_OVERLOADED: Rule("model", "guessed", "the provider is overloaded"),
     Kind.UPSTREAM_UNREACHABLE: Rule("account", "guessed", "the provider cannot be reached"),
     Kind.UPSTREAM_FAILED: Rule("model", "guessed", "the provider failed"),
     Kind.UPSTREAM_TIMEOUT: Rule("model", "guessed", "the provider did not answer in time"),
 }
-"""Every kind that `errors.KINDS` says cools, and no other."""
+"""Every kind that `errors.KINDS` says cools, and no other. Each has a reason of its own: see `kind_of`."""
+KIND_OF_REASON: Mapping[str, Kind] = {rule.reason: kind for kind, rule in RULES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """`guessed_max_s`: the setting guessed_cooldown_max_s, in seconds."""
+    """`guessed_max_s`: the setting guessed_cooldown_max_s, in seconds. `max_error_count`: failures in a row after which an
+    account × model family is out for the long steps of the ladder."""
 
     guessed_max_s: float = 600
+    max_error_count: int = 5
 
 
 def model_scope(family: str) -> str:
@@ -73,6 +77,18 @@ def scope_of(error: GatewayError, model_family: str) -> str | None:
     if rule is None:
         return None
     return ACCOUNT_SCOPE if (error.scope or rule.scope) == "account" else model_scope(model_family)
+
+
+def kind_of(cooldown: Cooldown) -> Kind | None:
+    """The failure that a cooldown is for. None: its words are those of another version."""
+    return KIND_OF_REASON.get(cooldown.reason.partition(" (HTTP ")[0])
+
+
+def ladder_s(step: int, max_error_count: int) -> int:
+    """Seconds that an account is out after `step` + 1 failures in a row: 5, 15, 30, 30, … and from failure number
+    `max_error_count` on 60, 120, 300, 600."""
+    long = step - (max_error_count - 1)
+    return LONG_S[min(long, len(LONG_S) - 1)] if long >= 0 else SHORT_S[min(step, len(SHORT_S) - 1)]
 
 
 def needs_login(kind: Kind) -> bool:
@@ -111,8 +127,8 @@ def cooldown_for(
         return out(rule.hold_s, "terminal")
     if previous is not None and previous.source == "guessed" and holds(previous, now):
         return previous  # requests that fail together are one failure, not many steps
-    step = _next_step(previous, rule, now)
-    seconds = max(LADDER_S[step], delay) * rng.uniform(1 - JITTER, 1 + JITTER)
+    step = _next_step(previous, rule, now, settings.max_error_count)
+    seconds = max(ladder_s(step, settings.max_error_count), delay) * rng.uniform(1 - JITTER, 1 + JITTER)
     return out(min(seconds, settings.guessed_max_s), "guessed", step)
 
 
@@ -121,10 +137,14 @@ def _seconds(retry_after: float | None) -> float:
     return retry_after if retry_after is not None and math.isfinite(retry_after) and retry_after > 0 else 0
 
 
-def _next_step(previous: Cooldown | None, rule: Rule, now: int) -> int:
+def _next_step(previous: Cooldown | None, rule: Rule, now: int, max_error_count: int) -> int:
+    """The number of failures in a row before this one, which is what `Cooldown.step` holds. It is the count and not a place on
+    the ladder, so that a changed setting is right at once."""
+    last = max_error_count - 1 + len(LONG_S) - 1
+    first = last if rule.lasting else 0
     if previous is None or previous.source != "guessed" or now - previous.until_at > FORGET_MS:
-        return rule.first_step
-    return min(max(previous.step + 1, rule.first_step), LAST_STEP)
+        return first
+    return min(max(previous.step + 1, first), last)
 
 
 def extend(previous: Cooldown | None, new: Cooldown) -> Cooldown:

@@ -15,11 +15,19 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
+from omni_connector.routing.affinity import Home
+from omni_connector.routing.constraints import NONE, Constraints
 from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, model_scope
-from omni_connector.routing.policies import Price, order
+from omni_connector.routing.policies import order
 from omni_connector.routing.pool import Hold, Pool
 from omni_connector.routing.resolve import Candidate, Resolution, key_refuses
-from omni_connector.snapshot import ClientKey
+from omni_connector.routing.score import Price, Saving, Score, unscored
+from omni_connector.snapshot import ClientKey, Json
+
+NAMED = ("alias", "chain", "cost-priority", "intelligence-priority", "claude")
+"""Kinds of names whose meaning the route says."""
+MOST_KEPT = 20
+"""Candidates of a plan that are kept with the request: a few of them are tried at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +62,46 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`reasons[i]` says what placed `attempts[i]`. `route` is short enough for a header."""
+    """`scores[i]` says what placed `attempts[i]`, in words and, for policies that score, in points. Points are comparable within a
+    tier only; `tiers[i]` is its number, from 0. `policy` ordered each tier. `route` is short enough for a header."""
 
     requested: str
     attempts: tuple[Candidate, ...]
-    reasons: tuple[str, ...]
+    scores: tuple[Score, ...]
     skipped: tuple[Skipped, ...]
     route: str
+    policy: str
+    tiers: tuple[int, ...]
     panic: bool = False
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(one.words for one in self.scores)
+
+    def as_json(self) -> Json:
+        """The shape of a request row's `plan`: what ordered the candidates, and the first of them, each with why; `more` were left out.
+
+        `tier` counts from 1. `score` is None where the policy gave no points; parts of 0 points are left out.
+        """
+        kept = list(zip(self.attempts, self.scores, self.tiers, strict=True))[:MOST_KEPT]
+        return {
+            "policy": self.policy,
+            "panic": self.panic,
+            "candidates": [_kept(candidate, score, tier) for candidate, score, tier in kept],
+            "more": len(self.attempts) - len(kept),
+        }
+
+
+def _kept(candidate: Candidate, score: Score, tier: int) -> Json:
+    points = {"total": score.total, "parts": {name: part for name, part in score.parts.items() if part}} if score.parts else None
+    return {
+        "account": candidate.account.label,
+        "provider": candidate.account.provider,
+        "model": candidate.model,
+        "tier": tier + 1,
+        "reason": score.words,
+        "score": points,
+    }
 
 
 def make_plan(
@@ -74,33 +114,51 @@ def make_plan(
     rng: Random,
     *,
     price: Price | None = None,
+    home: Home | None = None,
+    saving: Saving | None = None,
+    wishes: Constraints = NONE,
+    detail: bool = True,
 ) -> Plan:
     """The plan for one request. `needs` is `chat.needs(request)`: capability → the field that asks for it.
 
-    No attempts is an answer too: `refusal` makes the error of it.
+    `price`: what this request would cost at a candidate. `home`: where its conversation was answered last (`affinity.Homes`), and
+    `saving`: what that many cached tokens save there. `wishes`: the client's own constraints. `detail`: with points also where
+    there is nothing to choose.
+    No attempts is an answer too: `refusal` makes the error of it. Raises GatewayError (BAD_REQUEST) when the wishes leave nobody.
     """
-    attempts: list[tuple[Candidate, str]] = []
+    attempts: list[tuple[Candidate, Score]] = []
+    tiers: list[int] = []
     skipped: list[Skipped] = []
-    for tier in resolution.tiers:
+    unwished: list[str] = []
+    for number, tier in enumerate(resolution.tiers):
         ready = []
         for candidate in tier:
             obstacle = _obstacle(candidate, resolution.requested, needs, key, pool, now)
+            if wishes is not NONE and (unwanted := wishes.refuses(candidate, price(candidate) if price else None)):
+                unwished.append(unwanted)
+                obstacle = Skipped(candidate, unwanted)  # whatever else is against it: panic must not bring it back
             if obstacle is None:
                 ready.append(candidate)
             else:
                 skipped.append(obstacle)
-        attempts += order(policy, ready, pool, now, rng, price)
+        attempts += order(policy, ready, pool, now, rng, price, home=home, saving=saving, detail=detail)
+        tiers += [number] * len(ready)
+    if unwished and len(unwished) == len(skipped) and not attempts:
+        raise wishes.unmet(resolution.requested, unwished)
     panic = _least_bad(skipped, pool) if not attempts else None
     if panic is not None:
         skipped.remove(panic)
-        attempts = [(panic.candidate, f"panic: {panic.reason}")]
+        attempts = [(panic.candidate, unscored(f"panic: {panic.reason}"))]
+        tiers = [next(number for number, tier in enumerate(resolution.tiers) if any(one is panic.candidate for one in tier))]
     first = attempts[0][0] if attempts else None
     return Plan(
         resolution.requested,
         tuple(candidate for candidate, _ in attempts),
-        tuple(reason for _, reason in attempts),
+        tuple(points for _, points in attempts),
         tuple(skipped),
         _route(resolution, policy, first, len(attempts), len(skipped), panic is not None),
+        policy,
+        tuple(tiers),
         panic is not None,
     )
 
@@ -108,12 +166,13 @@ def make_plan(
 def going_on(plan: Plan, account_id: str) -> Plan:
     """The plan with that account first, if it is in it: it gave the answer that the request goes on from, so its provider has the
     conversation, and the cache of it."""
-    attempts = sorted(zip(plan.attempts, plan.reasons, strict=True), key=lambda one: one[0].account.id != account_id)
-    if not attempts or attempts[0][0].account.id != account_id:
+    placed = sorted(zip(plan.attempts, plan.scores, plan.tiers, strict=True), key=lambda one: one[0].account.id != account_id)
+    if not placed or placed[0][0].account.id != account_id:
         return plan
-    first = (attempts[0][0], "gave the answer that this goes on from")
-    ordered = [first, *attempts[1:]]
-    return replace(plan, attempts=tuple(one for one, _ in ordered), reasons=tuple(why for _, why in ordered))
+    first, points, tier = placed[0]
+    placed[0] = first, replace(points, words="gave the answer that this goes on from"), tier
+    attempts, scores, tiers = zip(*placed, strict=True)
+    return replace(plan, attempts=attempts, scores=scores, tiers=tiers)
 
 
 def _obstacle(
@@ -152,7 +211,7 @@ def _least_bad(skipped: Sequence[Skipped], pool: Pool) -> Skipped | None:
 
 def _route(resolution: Resolution, policy: str, first: Candidate | None, count: int, skipped: int, panic: bool) -> str:
     """ "auto: groq/main first of 3, quota unknown, 2 skipped"."""
-    name = f"{resolution.kind} {resolution.requested}, " if resolution.kind in ("alias", "chain") else ""
+    name = f"{resolution.kind} {resolution.requested}, " if resolution.kind in NAMED else ""
     parts = []
     if first is None:
         parts.append("nobody can be tried")

@@ -1,5 +1,6 @@
 """The order of candidates that can all be tried now. Each policy gives every candidate a rank and a reason in plain English.
 
+`auto` takes the order of the scores (`score.py`); `performance` and `cost` ask the score where their own measure is equal.
 Whatever the policy, demo accounts come last. Dice only break ties, so a decision repeats exactly for the same (now, rng).
 """
 
@@ -13,12 +14,11 @@ from statistics import median
 from typing import Any
 
 from omni_connector.errors import bad_request
+from omni_connector.routing.affinity import Home
 from omni_connector.routing.health import span
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
-
-Price = Callable[[Candidate], Decimal | None]
-"""What this request would cost at a candidate, in dollars; None: unknown."""
+from omni_connector.routing.score import Price, Saving, Score, cost, score, speed, unscored
 
 AUTO = "auto"
 
@@ -35,7 +35,7 @@ class _View:
 
 
 Rank = tuple[Any, ...]
-Policy = Callable[[Candidate, _View], tuple[Rank, str]]
+Policy = Callable[[Candidate, Score, _View], tuple[Rank, Score]]
 
 
 def order(
@@ -45,16 +45,24 @@ def order(
     now: int,
     rng: Random,
     price: Price | None = None,
-) -> list[tuple[Candidate, str]]:
-    """Candidates, first to try first, each with the facts that placed it. Raises GatewayError BAD_REQUEST for an unknown policy."""
+    *,
+    home: Home | None = None,
+    saving: Saving | None = None,
+    detail: bool = True,
+) -> list[tuple[Candidate, Score]]:
+    """Candidates, first to try first, each with the facts that placed it: `words`, and for `auto` the points. Without `detail`
+    nothing is worked out where there is nothing to choose. Raises GatewayError BAD_REQUEST for an unknown policy."""
     rank = POLICIES.get(policy)
     if rank is None:
         raise bad_request(f"There is no strategy '{policy}'. Choose one of: {', '.join(POLICIES)}.", "strategy")
-    known = [ms for candidate in candidates if (ms := pool.live(candidate.account.id).latency_ms) is not None]
+    if len(candidates) == 1 and not detail:
+        return [(candidates[0], unscored("the only one"))]
+    known = [ms for candidate in candidates if (ms := _measured(candidate, pool)) is not None]
     view = _View(pool, now, price or _unknown_price, median(known) if known else 0.0)
-    ranked = [(rank(candidate, view), rng.random(), candidate) for candidate in candidates]
-    ranked.sort(key=lambda entry: (entry[2].account.demo, entry[0][0], entry[1]))
-    return [(candidate, reason) for (_, reason), _, candidate in ranked]
+    scores = score(candidates, pool, now, price, home, saving) if policy in SCORED else [unscored("")] * len(candidates)
+    ranked = [(*rank(one, points, view), rng.random(), one) for one, points in zip(candidates, scores, strict=True)]
+    ranked.sort(key=lambda entry: (entry[3].account.demo, entry[0], entry[2]))
+    return [(candidate, points) for _, points, _, candidate in ranked]
 
 
 def _unknown_price(_: Candidate) -> Decimal | None:
@@ -64,45 +72,38 @@ def _unknown_price(_: Candidate) -> Decimal | None:
 # ---------------------------------------------------------------- The policies
 
 
-def _auto(candidate: Candidate, view: _View) -> tuple[Rank, str]:
-    """Preference, then health, load for its weight, measured speed, and who waited longest."""
-    account, live = candidate.account, view.pool.live(candidate.account.id)
-    failing = view.pool.failing(account.id, view.now)
-    load = (live.in_flight + 1) / max(account.weight, 1)
-    rank = (-account.priority, failing, load, _latency(candidate, view), live.last_used or 0)
-    reason = f"priority {account.priority}, {live.in_flight} in flight of weight {account.weight}, {_speed(live.latency_ms)}"
-    return rank, f"{reason}, failed lately" if failing else reason
+def _auto(_: Candidate, points: Score, __: _View) -> tuple[Rank, Score]:
+    return (-points.total,), points
 
 
-def _performance(candidate: Candidate, view: _View) -> tuple[Rank, str]:
-    failing = view.pool.failing(candidate.account.id, view.now)
-    reason = _speed(view.pool.live(candidate.account.id).latency_ms)
-    return (failing, _latency(candidate, view), _auto(candidate, view)[0]), f"{reason}, failed lately" if failing else reason
+def _performance(candidate: Candidate, points: Score, view: _View) -> tuple[Rank, Score]:
+    failing = view.pool.failing(candidate.account.id, view.now, candidate.model)
+    measured = _measured(candidate, view.pool)
+    words = speed(measured)
+    rank = failing, view.typical_ms if measured is None else measured, -points.total
+    return rank, unscored(f"{words}, failed lately" if failing else words)
 
 
-def _cost(candidate: Candidate, view: _View) -> tuple[Rank, str]:
+def _cost(candidate: Candidate, points: Score, view: _View) -> tuple[Rank, Score]:
     """An unknown price is not a low one: it comes after every known price."""
     price = view.price(candidate)
-    reason = "price unknown" if price is None else f"${price:f} for this request"
-    return (price is None, price or Decimal(0), _auto(candidate, view)[0]), reason
+    return (price is None, price or Decimal(0), -points.total), unscored(cost(price))
 
 
-def _round_robin(candidate: Candidate, view: _View) -> tuple[Rank, str]:
+def _round_robin(candidate: Candidate, _: Score, view: _View) -> tuple[Rank, Score]:
     """Whoever served longest ago in the count of requests: fair for every subset of accounts, whichever others are out."""
     turn = view.pool.live(candidate.account.id).turn
-    reason = f"last turn {turn}" if turn else "no turn yet"
-    return (turn, *_age(candidate)), reason
+    return (turn, *_age(candidate)), unscored(f"last turn {turn}" if turn else "no turn yet")
 
 
-def _fill_first(candidate: Candidate, _: _View) -> tuple[Rank, str]:
+def _fill_first(candidate: Candidate, _: Score, __: _View) -> tuple[Rank, Score]:
     account = candidate.account
-    return (-account.priority, *_age(candidate)), f"priority {account.priority}, in the order of connecting"
+    return (-account.priority, *_age(candidate)), unscored(f"priority {account.priority}, in the order of connecting")
 
 
-def _lru(candidate: Candidate, view: _View) -> tuple[Rank, str]:
+def _lru(candidate: Candidate, _: Score, view: _View) -> tuple[Rank, Score]:
     last = view.pool.live(candidate.account.id).last_used
-    reason = "never used" if last is None else f"last used {span(view.now - last)} ago"
-    return (last or 0, *_age(candidate)), reason
+    return (last or 0, *_age(candidate)), unscored("never used" if last is None else f"last used {span(view.now - last)} ago")
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -113,16 +114,13 @@ POLICIES: Mapping[str, Policy] = {
     "fill-first": _fill_first,
     "lru": _lru,
 }
+SCORED = frozenset({AUTO, "performance", "cost"})
 
 
 def _age(candidate: Candidate) -> Rank:
     return candidate.account.created_at, candidate.account.id
 
 
-def _latency(candidate: Candidate, view: _View) -> float:
-    measured = view.pool.live(candidate.account.id).latency_ms
-    return view.typical_ms if measured is None else measured
-
-
-def _speed(latency_ms: float | None) -> str:
-    return "speed unknown" if latency_ms is None else f"first token after {latency_ms:.0f} ms"
+def _measured(candidate: Candidate, pool: Pool) -> float | None:
+    """Milliseconds to the first token of that model there, or of the account as a whole while that model was not used."""
+    return pool.track(candidate.account.id, candidate.model).latency_ms

@@ -20,6 +20,8 @@ from omni_connector.routing.resolve import Family
 from omni_connector.snapshot import Account, Cooldown, Snapshot
 
 RECENT = 40
+MOST_FAMILIES = 200
+"""Model families that one account's figures are kept apart for; clients of an account that takes any name must not fill memory."""
 LATENCY_WEIGHT = 0.3
 ERROR_WEIGHT = 0.2
 """Share of the newest outcome in the moving averages."""
@@ -59,15 +61,40 @@ class Slot:
 
 
 @dataclass(slots=True)
-class Live:
-    """What is known of one account since this process started."""
+class Track:
+    """How requests ended lately: of one account, or of one of its model families."""
 
-    in_flight: int = 0
     recent: deque[Outcome] = field(default_factory=lambda: deque(maxlen=RECENT))
-    last_used: int | None = None
+    """Oldest first."""
     latency_ms: float | None = None
     """Moving average of the time to the first token; None: not measured yet."""
     error_rate: float = 0.0
+
+    def note(self, outcome: Outcome) -> None:
+        self.recent.append(outcome)
+        self.error_rate += ERROR_WEIGHT * ((0.0 if outcome.ok else 1.0) - self.error_rate)
+        if outcome.ok and outcome.ms is not None:
+            before = outcome.ms if self.latency_ms is None else self.latency_ms
+            self.latency_ms = before + LATENCY_WEIGHT * (outcome.ms - before)
+
+    def failing(self, now: int) -> bool:
+        """At least half of the last minute's requests failed."""
+        ok = failed = 0
+        for outcome in reversed(self.recent):
+            if outcome.at < now - FAILING_WINDOW_MS:
+                break
+            ok, failed = ok + outcome.ok, failed + (not outcome.ok)
+        return failed > 0 and failed >= ok
+
+
+@dataclass(slots=True)
+class Live(Track):
+    """What is known of one account since this process started; as a `Track` it is that of all its models."""
+
+    in_flight: int = 0
+    last_used: int | None = None
+    families: dict[str, Track] = field(default_factory=dict)
+    """Model family → its own track, the longest unused first."""
     turn: int = 0
     """Round-robin: the number of the request it last served, over the whole pool."""
     testing: dict[str, int] = field(default_factory=dict)
@@ -262,15 +289,20 @@ class Pool:
             if live.testing.get(scope) == slot.turn:
                 del live.testing[scope]
 
-    def record(self, account_id: str, ok: bool, ms: int | None, flag: str, at: int) -> None:
-        """Remembers how a request ended. Only what is the account's or the provider's doing: not callers' faults, not clients leaving."""
+    def record(self, account_id: str, ok: bool, ms: int | None, flag: str, at: int, family: str = "") -> None:
+        """Remembers how a request ended, for the account and for the model's family; "": only for the account. Only what is the
+        account's or the provider's doing: not callers' faults, not clients leaving."""
         live = self._live.get(account_id)
         if live is None:
             return
-        live.recent.append(Outcome(at, ok, ms, flag))
-        live.error_rate += ERROR_WEIGHT * ((0.0 if ok else 1.0) - live.error_rate)
-        if ok and ms is not None:
-            live.latency_ms = ms if live.latency_ms is None else live.latency_ms + LATENCY_WEIGHT * (ms - live.latency_ms)
+        outcome = Outcome(at, ok, ms, flag)
+        live.note(outcome)
+        if family:
+            track = live.families.pop(family, None) or Track()
+            track.note(outcome)
+            live.families[family] = track
+            if len(live.families) > MOST_FAMILIES:
+                del live.families[next(iter(live.families))]
 
     def heartbeat(self, account_id: str) -> list[dict[str, Any]]:
         """Recent outcomes, oldest first: [{"at", "ok", "ms", "flag"}]."""
@@ -280,11 +312,11 @@ class Pool:
         """Read only. An account that is gone looks like an unused one."""
         return self._live.get(account_id) or Live()
 
-    def failing(self, account_id: str, now: int) -> bool:
-        """At least half of the last minute's requests failed."""
-        ok = failed = 0
-        for outcome in reversed(self.live(account_id).recent):
-            if outcome.at < now - FAILING_WINDOW_MS:
-                break
-            ok, failed = ok + outcome.ok, failed + (not outcome.ok)
-        return failed > 0 and failed >= ok
+    def track(self, account_id: str, model: str) -> Track:
+        """Read only. The figures of the model's family there; those of the whole account while that family has none."""
+        live = self.live(account_id)
+        return live.families.get(self.family(model), live)
+
+    def failing(self, account_id: str, now: int, model: str = "") -> bool:
+        """At least half of the last minute's requests failed: of the model's family, or "" of the whole account."""
+        return (self.track(account_id, model) if model else self.live(account_id)).failing(now)

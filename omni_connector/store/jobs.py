@@ -91,6 +91,48 @@ def ensure(
     return _job(conn.execute(sa.select(t).where(mine)).mappings().one())
 
 
+def wake(conn: sa.Connection, kind: str, key: str, now: int, due_at: int) -> None:
+    """The one-shot (kind, key) is waiting: made, or begun anew when it was done or dead. One that waits, runs or is paused stays
+    as it is. Its payload outlives it: what was counted there still counts."""
+    row = {"id": new_id("job", now), "kind": kind, "key": key, "due_at": due_at, "interval_ms": None, "payload": encode({})}
+    upsert(conn, t, [row], ["kind", "key"], ["interval_ms"])
+    over = sa.and_(t.c.kind == kind, t.c.key == key, t.c.state.in_(("done", "dead")))
+    conn.execute(sa.update(t).where(over).values(state="ready", attempts=0, due_at=due_at, last_error=None))
+
+
+def rest(conn: sa.Connection, payloads: Mapping[str, dict[str, Any]]) -> None:
+    """Job id → payload: what waits is done, there is no need for it any more. What runs decides for itself."""
+    for job_id, payload in payloads.items():
+        values = {"state": "done", "attempts": 0, "payload": encode(payload)}
+        conn.execute(sa.update(t).where(t.c.id == job_id, t.c.state == "ready").values(**values))
+
+
+def remove(conn: sa.Connection, job_ids: Sequence[str]) -> None:
+    """Drops one-shots that are over."""
+    conn.execute(sa.delete(t).where(t.c.id.in_(job_ids), t.c.state.in_(("done", "dead"))))
+
+
+def note(conn: sa.Connection, job: JobRow, payload: dict[str, Any]) -> bool:
+    """Writes a payload in the middle of a run; False: the lease was lost, stop the work."""
+    return conn.execute(sa.update(t).where(_held(job.id, job.fence)).values(payload=encode(payload))).rowcount == 1
+
+
+def again(conn: sa.Connection, job: JobRow, now: int, due_at: int | None, payload: dict[str, Any], error: str | None = None) -> bool:
+    """Ends a claim by the job's own schedule: due again at `due_at`, or done (None). False: the lease was lost, nothing was
+    written. `error` is only noted, since a job that plans its own next run has no use for BACKOFF_MS."""
+    values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "attempts": 0, "last_error": error, "payload": encode(payload)}
+    values |= {"state": "done"} if due_at is None else {"state": "ready", "due_at": due_at}
+    values |= {"last_ok_at": now} if error is None else {}
+    return conn.execute(sa.update(t).where(_held(job.id, job.fence)).values(**values)).rowcount == 1
+
+
+def unlease(conn: sa.Connection, owners: Sequence[str]) -> int:
+    """What processes that ended were running waits again, due as it was; returns how many."""
+    mine = sa.and_(t.c.lease_owner.in_(owners), t.c.state == "running")
+    free = {"state": "ready", "lease_owner": None, "lease_until": None, "fence": t.c.fence + 1}
+    return conn.execute(sa.update(t).where(mine).values(**free)).rowcount
+
+
 def claim(conn: sa.Connection, owner: str, now: int, ttl_ms: int, limit: int = 10) -> list[JobRow]:
     """Leases at most `limit` due jobs to `owner` until now + ttl_ms, the longest due first.
 

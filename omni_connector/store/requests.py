@@ -20,7 +20,9 @@ Row = dict[str, Any]
 Group = Literal["account", "model", "provider", "key", "day"]
 
 COLUMNS = tuple(column.name for column in t.columns)
-JSON_COLUMNS = ("attempts", "skipped", "dropped", "usage_raw")
+JSON_COLUMNS = ("attempts", "skipped", "dropped", "usage_raw", "plan")
+LISTED = tuple(column for column in t.columns if column.name != "plan")
+"""What a list reads of each row: plans are long, and only the page of one request shows them."""
 TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 MAX_PAGE = 500
 DAY_MS = 86_400_000
@@ -118,7 +120,7 @@ def _encoded(row: Row) -> Row:
 def _decoded(row: sa.RowMapping) -> Row:
     found = dict(row)
     for name in JSON_COLUMNS:
-        if found[name] is not None:
+        if found.get(name) is not None:
             found[name] = decode(found[name])
     return found
 
@@ -134,12 +136,12 @@ def get(conn: sa.Connection, request_id: str) -> Row | None:
 def list_requests(
     conn: sa.Connection, filters: Mapping[str, str] | None = None, before_id: str | None = None, limit: int = 50
 ) -> list[Row]:
-    """Newest first; the next page begins before the last id. At most 500 rows, and one to see that there are more.
+    """Newest first, without `plan`; the next page begins before the last id. At most 500 rows, and one to see that there are more.
 
     `filters` (empty values do not filter): protocol, provider, model (requested or served), account (id or label),
     key (id or name), status ("ok", "failed", "open" or an HTTP status), flag, text (part of model, client or error).
     """
-    query = sa.select(t)
+    query = sa.select(*LISTED)
     for name, value in (filters or {}).items():
         if value:
             query = query.where(_filter(name, value))

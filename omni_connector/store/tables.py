@@ -153,6 +153,7 @@ requests = sa.Table(
     _column("usage_raw", Json),
     _column("cost_nano", Big),
     _column("price_source", Word),
+    _column("plan", Json),
     # Ids sort by time, so (x, id) serves "newest first of x" without a sort. Only open rows are ever looked up by state.
     sa.Index("ix_requests_started_at", "started_at"),
     sa.Index("ix_requests_account_id_id", "account_id", "id"),
@@ -174,6 +175,16 @@ kept = sa.Table(
     _column("previous_id", Given),
     sa.Column("value", sa.LargeBinary(), nullable=False),
     sa.Index("ix_kept_created_at", "created_at"),
+)
+
+homes = sa.Table(
+    "homes",
+    metadata,
+    _column("id", Id, primary_key=True),
+    sa.Column("account_id", Id, nullable=False),
+    sa.Column("at", Big, nullable=False),
+    _column("prompt_tokens", Big),
+    sa.Index("ix_homes_at", "at"),
 )
 
 jobs = sa.Table(

@@ -31,6 +31,16 @@ export async function clearCooldown(account) {
   }
 }
 
+/** Asks now whether an account that is out is back. The answer comes with the account, once it was asked. */
+export async function probe(account) {
+  try {
+    const told = await post(`/api/accounts/${account.id}/probe`);
+    toast(told.message, { tone: told.job ? "ok" : "warn" });
+  } catch (error) {
+    oops(error);
+  }
+}
+
 export async function test(account) {
   try {
     const result = await post(`/api/accounts/${account.id}/test`);
@@ -99,7 +109,7 @@ function Actions({ account }) {
     setBusy(false);
   };
   return html`<div class="row-actions">
-    ${account.cooldown ? html`<${Button} small kind="ghost" icon="rotate-cw" label=${`Clear cooldown of ${account.label}`} onClick=${() => clearCooldown(account)} />` : null}
+    ${account.cooldown ? html`<${Button} small kind="ghost" icon="circle-question-mark" label=${`Ask now whether ${account.label} is back`} onClick=${() => probe(account)} /><${Button} small kind="ghost" icon="rotate-cw" label=${`Clear cooldown of ${account.label}`} onClick=${() => clearCooldown(account)} />` : null}
     <${Button} small kind="ghost" icon="zap" label=${`Test ${account.label}`} busy=${busy} onClick=${run} />
     <${Button} small kind="ghost" icon="pencil" label=${`Edit ${account.label}`} onClick=${() => edit(account)} />
     <${Button} small kind="ghost" icon="trash-2" label=${`Remove ${account.label}`} onClick=${() => remove(account)} />

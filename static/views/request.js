@@ -3,12 +3,13 @@ import { useEffect, useState } from "../vendor/hooks.mjs";
 import { get } from "../api.js";
 import { absolute, exact, ms, plural } from "../format.js";
 import { arrivals, resync, tidyRows } from "../live.js";
-import { Button, Copy, Cost, Dot, Empty, html, Icon, requestWords, Skeleton, Status } from "../ui.js";
+import { Button, Copy, Cost, Dot, Empty, html, Icon, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { asCurl, protocolName } from "../protocols.js";
 import { go } from "../route.js";
 import { baseUrl } from "./keys.js";
 import { providerName } from "./accounts.js";
 import { counted, silent, unspent } from "./activity.js";
+import { longest, Points } from "./routing.js";
 
 const SOURCES = {
   reported: "reported by the provider",
@@ -54,6 +55,20 @@ function Timeline({ row }) {
       <div class="t-what"><span class="t3">skipped:</span> <span class="t2 wrap">${skip.reason}</span></div></li>`)}</ol>`;
 }
 
+/** The plan as it was: who could have served, in order, and what placed them there. */
+function Plan({ plan }) {
+  if (!plan || !plan.candidates.length) return null;
+  const most = longest(plan.candidates);
+  const tiers = new Set(plan.candidates.map((one) => one.tier)).size > 1;
+  return html`<section class="section"><div class="section-head"><h2>Why this account</h2><span class="t3 sm">as it was then, by the strategy ${plan.policy}</span></div>
+    ${plan.panic ? html`<div class="verdict caution"><${Dot} shape="half" tone="warn" /><span>Every account was out, on our own guess only: the least bad one was tried all the same.</span></div>` : null}
+    <ol class="sheet ranks" aria-label="Why this account">${plan.candidates.map((one, i) => html`<li key=${i}><span class="rank num t3">${i + 1}</span>
+      <div class="t-who"><span class="strong cut">${one.account}</span><span class="sm t3 wrap">${providerName(one.provider)} · <span class="mono">${one.model}</span>${tiers ? ` · tier ${one.tier}` : ""}</span></div>
+      <div class="stack"><span class="t2 sm wrap">${one.reason}</span>${one.score ? html`<${Points} parts=${one.score.parts} most=${most} />` : null}</div>
+      <span class="num strong" title="Points: only comparable within a tier">${one.score ? Number(one.score.total.toFixed(2)) : ""}</span></li>`)}</ol>
+    ${plan.more ? html`<p class="note">And ${plan.more} more.</p>` : null}</section>`;
+}
+
 function Facts({ items }) {
   return html`<dl class="facts">${items.filter((item) => item && item[1] !== null && item[1] !== undefined && item[1] !== "").map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="wrap">${value}</dd></div>`)}</dl>`;
 }
@@ -88,7 +103,10 @@ export function Request({ route }) {
   }, [route.id, resync.value]);
   useEffect(() => {
     const news = arrivals.value.rows.find((other) => other.id === route.id);
-    if (news) setRow(news);
+    if (!news) return;
+    setRow((old) => ({ ...news, plan: old && old.id === news.id ? old.plan : null }));
+    // The plan is in the books, not in the news.
+    if (news.state !== "open") get("/api/requests/" + encodeURIComponent(news.id)).then((data) => setRow((old) => (old && old.id === data.id ? tidyRows([data])[0] : old))).catch(oops);
   }, [arrivals.value]);
 
   const back = () => (history.length > 1 ? history.back() : go("activity"));
@@ -100,7 +118,8 @@ export function Request({ route }) {
   return html`<div class="page request-page">${head(html`<span class="mono">${row.id}</span>`, actions)}
     <div class="story"><${Status} words=${requestWords(row)} quiet />${row.flag ? html`<span class="flag">${row.flag}</span>` : null}<p class="wrap"><${Sentence} row=${row} /></p></div>
     ${row.error ? html`<div class="verdict poor"><${Dot} shape="diamond" tone="bad" /><div class="stack tight"><span class="mono sm t2">${row.error.kind}</span><span class="wrap">${row.error.message}</span></div></div>` : null}
-    <section class="section"><div class="section-head"><h2>Attempts</h2><span class="t3 sm wrap">${row.route || ""}</span></div><div class="sheet"><${Timeline} row=${row} /></div></section>
+    <section class="section"><div class="section-head"><h2>Attempts</h2><span class="t3 sm wrap">${row.route || ""}</span><a class="more nowrap" href=${"#/routing?" + new URLSearchParams({ model: row.model_requested || "auto" })}>How would it go now?</a></div><div class="sheet"><${Timeline} row=${row} /></div></section>
+    <${Plan} plan=${row.plan} />
     <div class="two-col">
       <section class="section"><div class="section-head"><h2>Request</h2></div><div class="sheet pad"><${Facts} items=${[
         ["Time", absolute(row.at)], ["Model asked for", html`<span class="mono">${row.model_requested || "(default)"}</span>`], ["Model served", row.model ? html`<span class="mono">${row.model}</span>` : null],

@@ -7,7 +7,8 @@ import { Ago, Button, Copy, Dot, Empty, html, Icon, In, jobWords, oops, Skeleton
 
 const GROUPS = [
   ["Listening", /^(host|port|allow_remote|client_auth|cors_origins|open_browser|body_limit_mb|keepalive_s)$/],
-  ["Routing", /^(default_model|default_provider|strategy|spoof_unknown_models|guessed_cooldown_max_s|endpoints_file)$/],
+  ["Routing", /^(default_model|default_provider|strategy|spoof_unknown_models|filtered_falls_over|continue_broken_streams|max_error_count|guessed_cooldown_max_s|wait_for_account_s|endpoints_file)$/],
+  ["Accounts that are out", /^probe_/],
   ["Kept answers", /^(responses_store|kept_days)$/],
   ["Media by URL", /^fetch_/],
   ["Time limits and retries", /(_timeout_s|^max_attempts|^attempts_|^retry_)/],

@@ -6,7 +6,7 @@ from omni_connector.admin import Admin, TestResult
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.snapshot import Cooldown
 from omni_connector.store import accounts as table
-from omni_connector.store import requests
+from omni_connector.store import jobs, requests
 from tests.admin.conftest import NOW, House
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwx1234"
@@ -106,6 +106,36 @@ async def test_clearing_lets_an_account_back_in(house: House, admin: Admin) -> N
     cleared = await admin.clear_cooldown(account["id"])
     assert (cleared["status"], cleared["cooldown"], cleared["cooldowns"]) == ("ready", None, [])
     assert house.pool.cooldowns(account["id"]) == []
+
+
+async def test_a_probe_is_due_now_where_there_is_something_to_ask(house: House, admin: Admin) -> None:  # R-09, R-10, R-11
+    """Also when its time is far away; nobody is asked who is well, switched off, or has a time from the provider."""
+    account = await admin.add_account(OPENAI)
+
+    async def asked() -> tuple[bool, str]:
+        told = await admin.probe(account["id"])
+        return told["job"] is not None, told["message"]
+
+    assert await asked() == (False, f"Nothing keeps {account['label']} out that could be asked about.")
+    house.pool.cool(Cooldown(account["id"], "", NOW + 600_000, "guessed", "overloaded", created_at=NOW))
+    await house.db.tx(lambda conn: jobs.wake(conn, "probe", account["id"], NOW, NOW + 300_000))
+    told = await admin.probe(account["id"])
+    assert {name: told["job"][name] for name in ("kind", "key", "state", "due_at")} == {
+        "kind": "probe",
+        "key": account["id"],
+        "state": "ready",
+        "due_at": NOW,
+    }
+    assert [job["id"] for job in (await admin.jobs())["jobs"]] == [told["job"]["id"]], "one job an account"
+    await admin.set_config({"probe_max_s": 0})
+    assert (await asked())[1].endswith("probe_max_s is 0.")
+    house.pool.cool(Cooldown(account["id"], "", NOW + 900_000, "stated", "rate limited", created_at=NOW))
+    assert "said when it is back, in 15 min" in (await asked())[1]
+    await admin.disable(account["id"])
+    assert (await asked())[1].endswith("is switched off.")
+    with pytest.raises(GatewayError) as caught:
+        await admin.probe("acc_none")
+    assert caught.value.kind is Kind.NOT_FOUND
 
 
 async def test_a_patch_changes_what_it_names_and_clears_by_null(house: House, admin: Admin) -> None:

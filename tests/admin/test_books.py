@@ -48,10 +48,18 @@ async def test_a_filter_that_means_nothing_is_refused(admin: Admin, query: dict[
 async def test_one_request(house: House, admin: Admin) -> None:
     name = await book(house, 1, cost_nano=1_230_000, price_source="override", input=10)
     row = await admin.request(name)
+    assert row["plan"] is None
     assert (row["cost"], row["usage"]["input"]) == ({"usd": "0.001230", "source": "override"}, 10)
     with pytest.raises(GatewayError) as caught:
         await admin.request("req_none")
     assert caught.value.kind is Kind.NOT_FOUND
+
+
+async def test_the_plan_stands_on_the_page_of_its_request_only(house: House, admin: Admin) -> None:  # O-19
+    plan = {"policy": "auto", "panic": False, "candidates": [{"account": "work", "reason": "priority 0"}], "more": 0}
+    name = await book(house, 1, plan=plan)
+    assert (await admin.request(name))["plan"] == plan
+    assert "plan" not in (await admin.requests())["requests"][0]
 
 
 async def test_usage_adds_up_and_says_what_has_no_price(house: House, admin: Admin) -> None:

@@ -38,7 +38,7 @@ def fail(status: int, message: str, param: str | None = None, code: str = "error
 
 @app.before_request
 async def guard() -> Any:
-    if request.path.startswith("/mock/") or not request.path.startswith("/api/"):
+    if request.path.startswith("/mock/") or not request.path.startswith(("/api/", "/v1/router/")):
         return None
     if request.method != "GET":
         state.calls.append({"method": request.method, "path": request.path, "body": await request.get_json(silent=True)})
@@ -178,6 +178,8 @@ async def one_account(id: str) -> Any:
 
 @app.post("/api/accounts/<id>/<action>")
 async def act(id: str, action: str) -> Any:
+    if action == "probe":
+        return {"job": {"id": "job_probe"}, "message": f"{state.accounts[id]['label']} is asked now whether it is back."}
     if action == "test":
         return {"ok": True, "status": 200, "message": "", "models": ["a", "b"], "latency_ms": 240}
     changes: Json = {"enable": {"enabled": True, "status": "ready"}, "disable": {"enabled": False, "status": "disabled"}}.get(action, {})
@@ -253,7 +255,26 @@ async def get_requests() -> Any:
 @app.get("/api/requests/<id>")
 async def one_request(id: str) -> Any:
     found = next((row for row in state.requests if row["id"] == id), None)
-    return found or fail(404, f"There is no request {id}.")
+    return fail(404, f"There is no request {id}.") if found is None else found | {"plan": planned(found)}
+
+
+def planned(row: Json) -> Json | None:
+    """Those that were tried, and one that did not have to be; nothing while the request is open."""
+    if row["state"] == "open":
+        return None
+    names = [(one["account"], one["provider"], one["model"]) for one in row["attempts"]] + [("spare", "groq", "m")]
+    candidates = [
+        {
+            "account": account_label,
+            "provider": provider,
+            "model": model,
+            "tier": 1 if place == 0 else 2,
+            "reason": f"first token after {300 + place} ms, {account_label}",
+            "score": {"total": 41.0 - 30 * place, "parts": {"latency": 11.0, "load": -30.0 * place}} if place < 2 else None,
+        }
+        for place, (account_label, provider, model) in enumerate(names)
+    ]
+    return {"policy": "auto", "panic": False, "candidates": candidates, "more": 3}
 
 
 @app.get("/api/usage")
@@ -307,9 +328,54 @@ async def config() -> Any:
     rows = [dict(zip(names, row, strict=True)) | {"default": defaults[row[0]]} for row in state.settings.values()]
     return {
         "settings": rows,
-        "aliases": {"fast": ["groq/llama-3.3-70b-versatile"]},
-        "chains": {"careful": [["claude-work", "openai"], ["groq-free"]]},
+        **state.names,
     }
+
+
+@app.route("/api/<any(aliases, chains):what>/<name>", methods=["PUT", "DELETE"])
+async def names(what: str, name: str) -> Any:
+    if "/" in name:
+        return fail(400, "name: 1 to 64 characters without blanks.", "name")
+    if request.method == "DELETE":
+        state.names[what].pop(name)
+        return {"name": name, "removed": True}
+    (value,) = (await request.get_json()).values()
+    state.names[what][name] = value
+    return {"name": name}
+
+
+@app.post("/v1/router/explain")
+async def explain() -> Any:
+    asked = (await request.get_json())["model"] or "auto"
+    if asked == "nope":
+        return fail(404, "No connected account serves a model named 'nope'.", "model", "model_not_found")
+    ready = [row for row in state.accounts.values() if row["status"] in ("ready", "error")]
+    attempts = [
+        {
+            "rank": place + 1,
+            "account": row["label"],
+            "provider": row["provider"],
+            "model": (row["models"] or row["discovered"])[0],
+            "level": "high" if place == 1 else "",
+            "reason": f"priority {row['priority']}, first token after {300 + 40 * place} ms",
+            "score": {"total": 41.0 - 30 * place, "parts": {"latency": 11.0, "affinity": 30.0, "load": -30.0 * place, "price": 0.0}},
+        }
+        for place, row in enumerate(ready)
+    ]
+    skipped = [
+        {
+            "account": row["label"],
+            "provider": row["provider"],
+            "model": "m",
+            "reason": row["status_reason"] or "disabled",
+            "until": (row["cooldown"] or {}).get("until"),
+            "guess": False,
+        }
+        for row in state.accounts.values()
+        if row not in ready
+    ]
+    told = {"requested": asked, "kind": "auto", "policy": "auto", "route": f"auto: {len(attempts)} candidates", "panic": False}
+    return told | {"attempts": attempts, "skipped": skipped, "retry_after": None, "refusal": None}
 
 
 @app.get("/api/jobs")

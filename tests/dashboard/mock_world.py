@@ -246,6 +246,10 @@ class State:
         self.calls: list[Json] = []
         self.signed_in, self.serial, self.refuse = name != "login", 0, False
         self.settings = {row[0]: list(row) for row in SETTINGS}
+        self.names: dict[str, Json] = {
+            "aliases": {"fast": ["groq/llama-3.3-70b-versatile"]},
+            "chains": {"careful": [["claude-work", "openai"], ["groq-free"]]},
+        }
         if name in ("busy", "login"):
             self._busy()
         if name == "hostile":
@@ -433,6 +437,7 @@ class State:
             quota=[{"name": HOSTILE, "used": 1, "limit": 2, "unit": HOSTILE, "resets_at": None, "state": "live"}],
         )
         self.accounts = {"acc_h": bad}
+        self.names = {"aliases": {HOSTILE: [HOSTILE]}, "chains": {HOSTILE: [[HOSTILE]]}}
         self.keys = {"key_h": key("key_h", HOSTILE, hint=HOSTILE, models=[HOSTILE])}
         fail = {"account": HOSTILE, "provider": HOSTILE, "model": HOSTILE, "status": 500, "ms": 5, "kind": HOSTILE, "message": HOSTILE}
         self.requests = [

@@ -26,7 +26,7 @@ BACKGROUND = """() => {
   return pixel.getImageData(0, 0, 1, 1).data[0];
 }"""
 CLIPPED = "[...document.querySelectorAll('.sheet')].filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.innerText.slice(0, 80))"
-VIEWS = ["overview", "accounts", "keys", "activity", "activity/req_998999x", "models", "settings"]
+VIEWS = ["overview", "accounts", "keys", "activity", "activity/req_998999x", "models", "routing?model=auto", "settings"]
 
 
 def create_key(page: Any, name: str) -> str:
@@ -91,7 +91,7 @@ def test_first_run_on_the_product(product: str, open_page: Any) -> None:  # O-02
 
 def test_hostile_text_stays_text(open_page: Any) -> None:
     page = open_page("hostile")
-    for view in ["overview", "accounts", "keys", "activity", "activity/req_hostile", "models", "settings"]:
+    for view in ["overview", "accounts", "keys", "activity", "activity/req_hostile", "models", "routing?model=x", "settings"]:
         page.evaluate(f"location.hash = '#/{view}'")
         if view != "settings":
             expect(page.locator("main")).to_contain_text(HOSTILE)
@@ -274,7 +274,15 @@ def test_keyboard_alone(open_page: Any) -> None:
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    for key, title in [("a", "Accounts"), ("k", "Keys"), ("m", "Models"), ("s", "Settings"), ("o", "Overview"), ("t", "Activity")]:
+    for key, title in [
+        ("a", "Accounts"),
+        ("k", "Keys"),
+        ("m", "Models"),
+        ("r", "Routing"),
+        ("s", "Settings"),
+        ("o", "Overview"),
+        ("t", "Activity"),
+    ]:
         page.keyboard.press("g")
         page.keyboard.press(key)
         expect(page.get_by_role("heading", name=title, level=1)).to_be_visible()
@@ -349,6 +357,97 @@ def test_settings_save_only_what_changed(mock: Any, open_page: Any) -> None:  # 
     assert mock.calls("POST")[-1]["body"] == {"max_attempts": 6}
 
 
+def test_the_router_explains_itself_before_anything_is_sent(mock: Any, open_page: Any) -> None:  # P-04, P-35
+    page = open_page("busy", "routing", errors_expected=True)
+    page.get_by_label("Model", exact=True).fill("auto")
+    page.get_by_role("button", name="Explain").click()
+    answer = page.get_by_role("region", name="What would happen")
+    expect(answer).to_contain_text("would try 3 candidates, and leave out 3")
+    first = answer.locator("ol.ranks > li").first
+    expect(first).to_contain_text("openai")
+    expect(first).to_contain_text("affinity+30")
+    assert "price" not in first.inner_text(), "a part that says nothing takes no place"
+    expect(answer.get_by_role("list", name="Left out")).to_contain_text("Rate limit reached for model llama-3.3-70b.")
+    expect(page).to_have_url(re.compile(r"#/routing\?model=auto$"))
+
+    page.locator("summary", has_text="Request").click()
+    page.get_by_label("Body").fill("{")
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_text("Not valid JSON")).to_be_visible()
+    page.get_by_label("Body").fill('{"messages": []}')
+    page.get_by_label("Format").select_option(label="Anthropic Messages")
+    page.get_by_label("Key", exact=True).select_option(label="laptop")
+    page.get_by_role("button", name="Explain").click()
+    expect(answer).to_be_visible()
+    asked = mock.calls("POST")[-1]
+    assert (asked["path"], asked["body"]) == (
+        "/v1/router/explain",
+        {"model": "auto", "wire": "anthropic-messages", "key": "key_1", "body": {"messages": []}},
+    )
+    page.get_by_label("Model", exact=True).fill("nope")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No connected account serves a model named 'nope'.")).to_be_visible()
+    expect(answer).to_have_count(0)
+
+
+def test_a_request_says_why_it_went_where_it_went(mock: Any, open_page: Any) -> None:  # O-19
+    page = open_page("busy", "activity")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    mock.tell("request", id="req_why", state="open", outcome=None)
+    page.evaluate("location.hash = '#/activity/req_why'")
+    expect(page.get_by_role("heading", name="Attempts")).to_be_visible()
+    ranks = page.get_by_role("list", name="Why this account")
+    expect(ranks).to_have_count(0)
+    mock.tell("request", id="req_why")  # the news that it is over bring no plan: the page reads it from the books
+    expect(ranks.locator("> li")).to_have_count(2)
+    expect(ranks.locator("> li").nth(1)).to_contain_text("spare")
+    expect(ranks.locator("> li").nth(1)).to_contain_text("load-30")
+    expect(ranks.locator("> li").nth(1)).to_contain_text("tier 2")
+    expect(page.get_by_text("And 3 more.")).to_be_visible()
+
+
+def test_an_account_that_is_out_can_be_asked_now(mock: Any, open_page: Any) -> None:  # R-09
+    page = open_page("busy", "accounts")
+    buttons = page.get_by_role("button", name=re.compile("^Ask now whether .* is back$"))
+    label = str(buttons.first.get_attribute("aria-label")).removeprefix("Ask now whether ").removesuffix(" is back")
+    buttons.first.click()
+    expect(page.get_by_text(f"{label} is asked now whether it is back.")).to_be_visible()
+    assert mock.calls("POST")[-1]["path"].endswith("/probe")
+
+
+def test_strategy_chains_and_aliases_are_changed_in_place(mock: Any, open_page: Any) -> None:  # R-45, R-46
+    page = open_page("busy", "routing", errors_expected=True)
+    expect(page.get_by_role("radio", name="Auto")).to_be_checked()
+    page.get_by_role("radio", name="Cost").check()
+    expect(page.get_by_text("applies to every new request")).to_be_visible()
+    assert mock.calls("POST")[-1]["body"] == {"strategy": "cost"}
+
+    page.get_by_role("button", name="Edit careful").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Tiers")).to_have_value("claude-work, openai\ngroq-free")
+    dialog.get_by_label("Tiers").fill("groq-free\n claude-work ,openai,\n\nworkstation::qwen3:32b")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    assert mock.calls("PUT")[-1] == {
+        "method": "PUT",
+        "path": "/api/chains/careful",
+        "body": {"tiers": [["groq-free"], ["claude-work", "openai"], ["workstation::qwen3:32b"]]},
+    }
+    expect(page.get_by_text("workstation::qwen3:32b")).to_be_visible()
+
+    page.get_by_role("button", name="New alias").click()
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_text("At least one.")).to_be_visible()
+    dialog.get_by_label("Name").fill("smart")
+    dialog.get_by_label("Targets").fill("openai/gpt-5.1\nclaude-work")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="smart", exact=True)).to_be_visible()
+    assert mock.calls("PUT")[-1]["body"] == {"targets": ["openai/gpt-5.1", "claude-work"]}
+    page.get_by_role("button", name="Remove smart").click()
+    dialog.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("button", name="smart", exact=True)).to_have_count(0)
+
+
 @pytest.mark.parametrize(("width", "theme"), [(360, "light"), (360, "dark"), (900, "dark"), (1280, "light"), (1920, "dark")])
 def test_fits_and_has_both_themes(open_page: Any, tmp_path: Path, width: int, theme: str) -> None:
     page = open_page("busy", viewport={"width": width, "height": 900}, color_scheme=theme)
@@ -359,7 +458,7 @@ def test_fits_and_has_both_themes(open_page: Any, tmp_path: Path, width: int, th
         expect(page.locator(".skeleton")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} scrolls sideways at {width} px"
         assert page.evaluate(CLIPPED) == [], f"{view} cuts a table at {width} px"
-        page.screenshot(path=shots / f"{view.replace('/', '-')}-{width}-{theme}.png")
+        page.screenshot(path=shots / f"{re.sub('[/?=]', '-', view)}-{width}-{theme}.png")
     lightness = page.evaluate(BACKGROUND)
     assert (lightness > 200) is (theme == "light")
 

@@ -79,5 +79,8 @@ def test_settings_stand_in_the_group_that_a_user_looks_in() -> None:
         title = next(title for title, pattern in groups if re.search(pattern, setting.name))
         found.setdefault(title, set()).add(setting.name)
     assert found["Kept answers"] == {"responses_store", "kept_days"}
+    out = {"wait_for_account_s", "max_error_count", "guessed_cooldown_max_s", "filtered_falls_over"}
+    assert found["Routing"] >= out | {"strategy", "default_model"}
+    assert found["Accounts that are out"] == {"probe_first_s", "probe_max_s", "probe_billed_per_day"}
     assert found["Media by URL"] == {"fetch_media", "fetch_private_media", "fetch_media_mb", "fetch_media_timeout_s"}
     assert {"connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s", "total_timeout_s"} <= found["Time limits and retries"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 from typing import Any
 
@@ -444,3 +445,31 @@ async def test_what_can_be_sent_can_be_counted(stage: Stage, path: str) -> None:
     for headers, where in (({"model-provider": "nobody"}, ""), ({}, "/nobody")):
         lost = await stage.clients.http.post(f"{stage.rig.url}{where}{path}", json={}, headers={**stage.rig.bearer, **headers})
         assert lost.status_code == 404 and "nobody" in lost.text
+
+
+# ---------------------------------------------------------------- What is said as it is, and lists
+
+
+@pytest.mark.parametrize("limit", [None, 123_456])
+@pytest.mark.parametrize("client", ["openai", "responses", "gemini"])
+async def test_a_limit_is_the_clients_alone(stage: Stage, client: str, limit: int | None) -> None:  # R-53
+    await stage.account(PROVIDER[GEMINI])
+    stage.upstream.answer(told(Said("Fine."), GEMINI, False))
+    paths = {"openai": "/v1/chat/completions", "responses": "/v1/responses", "gemini": "/v1beta/models/asked-model:generateContent"}
+    said: dict[str, Json] = {
+        "openai": {"messages": [{"role": "user", "content": "hi"}], **({"max_tokens": limit} if limit else {})},
+        "responses": {"input": "hi", **({"max_output_tokens": limit} if limit else {})},
+        "gemini": {"contents": [{"parts": [{"text": "hi"}]}], **({"generationConfig": {"maxOutputTokens": limit}} if limit else {})},
+    }
+    asked = said[client] if client == "gemini" else {"model": "asked-model", **said[client]}
+    got = await stage.clients.http.post(f"{stage.rig.url}{paths[client]}", json=asked, headers=stage.rig.bearer)
+    assert got.status_code == 200, got.text
+    assert stage.upstream.seen[-1].body.get("generationConfig", {}).get("maxOutputTokens") == limit
+
+
+async def test_the_models_of_a_provider(stage: Stage) -> None:  # C-82 C-83
+    await stage.account("openai", "main", models=["gpt-5.5", "text-embedding-3-small"])
+    admin = {"authorization": f"Bearer {stage.rig.gateway.admin_key}"}
+    for path in ("/api/provider-models", "/api/provider-models/openai"):
+        got = await stage.clients.http.get(f"{stage.rig.url}{path}", headers=admin)
+        assert got.status_code == 200 and {"gpt-5.5", "text-embedding-3-small"} <= set(re.findall(r'"id":\s*"([^"]+)"', got.text)), got.text

@@ -102,7 +102,7 @@ def respelled(text: str) -> str:
 
 @WAYS
 @STREAMED
-# O-13 O-17 O-22 C-21 C-24 C-25 C-26 C-35 C-36 P-40 P-42 P-56
+# O-13 O-17 O-22 C-04 C-21 C-24 C-25 C-26 C-35 C-36 P-01 P-40 P-42 P-45 P-46 P-56
 async def test_words_names_and_books(stage: Stage, client: str, wire: str, streamed: bool) -> None:
     account = await stage.account(PROVIDER[wire])
     text = 'Guten Tag, 世界 🌍!\n"Quoted" \\ and </tags>.'

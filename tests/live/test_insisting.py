@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from omni_connector import gateway
-from omni_connector.relay import Deadlines
+from omni_connector.underway import Deadlines
 from tests.live.answers import CHAT, MESSAGES, Call, Said
 from tests.live.answers_more import GEMINI, RESPONSES, told
 from tests.live.conftest import Json, Stage

@@ -10,14 +10,17 @@ from omni_connector.errors import KINDS, GatewayError, Kind
 from omni_connector.routing.health import (
     FOREVER,
     FORGET_MS,
-    LADDER_S,
+    LONG_S,
     LONGEST_STATED_S,
     RULES,
+    SHORT_S,
     HealthSettings,
     cooldown_for,
     describe,
     extend,
     half_open,
+    kind_of,
+    ladder_s,
     needs_login,
     recover,
     scope_of,
@@ -90,15 +93,39 @@ def test_a_delay_nobody_stated_is_only_a_guess_and_capped() -> None:
     assert (found.source, found.until_at) == ("guessed", NOW + 600_000)
 
 
-def test_the_ladder_climbs_with_failures_in_a_row_and_is_forgotten() -> None:  # J-05
+def test_the_ladder_climbs_with_failures_in_a_row_and_is_forgotten() -> None:  # J-05, C-102
     now, previous, waited = NOW, None, []
-    for _ in range(len(LADDER_S) + 2):
+    for _ in range(10):
         previous = fail(Kind.UPSTREAM_FAILED, previous, now)
         waited.append((previous.until_at - now) // 1000)
         now = previous.until_at + 1
-    assert waited == [*LADDER_S, 600, 600]
+    assert waited == [5, 15, 30, 30, 60, 120, 300, 600, 600, 600]
     assert fail(Kind.UPSTREAM_FAILED, previous, now + FORGET_MS).step == 0
     assert fail(Kind.UPSTREAM_FAILED, None, now).step == 0  # a success cleared the row
+
+
+@pytest.mark.parametrize(("most", "waits"), [(1, [60, 120, 300, 600, 600]), (2, [5, 60, 120, 300, 600]), (4, [5, 15, 30, 60, 120])])
+def test_the_number_of_errors_that_takes_an_account_out_for_minutes_is_a_setting(most: int, waits: list[int]) -> None:  # C-102
+    assert [ladder_s(step, most) for step in range(5)] == waits
+    error = GatewayError(Kind.UPSTREAM_FAILED, "")
+    fourth = Cooldown(MAIN.id, "model:llama-3", NOW - 1, "guessed", "", 2, NOW - 9)
+    found = cooldown_for(error, MAIN, "llama-3", fourth, NOW, HealthSettings(max_error_count=most), Still())
+    assert found is not None
+    assert (found.step, found.until_at) == (3, NOW + waits[3] * 1000)  # the count is kept, so a changed setting is right at once
+
+
+def test_the_ladder_never_falls_and_never_exceeds_ten_minutes() -> None:
+    for most in range(1, 101):
+        waits = [ladder_s(step, most) for step in range(120)]
+        assert waits == sorted(waits)
+        assert set(waits) <= {*SHORT_S, *LONG_S}
+
+
+def test_a_cooldown_tells_its_failure() -> None:
+    assert len({rule.reason for rule in RULES.values()}) == len(RULES)
+    for kind in RULES:
+        assert kind_of(fail(kind)) is kind_of(fail(kind, upstream_status=418)) is kind
+    assert kind_of(Cooldown("acc_1", "", 0, "guessed", "words of another version")) is None
 
 
 def test_requests_that_fail_together_are_one_step() -> None:

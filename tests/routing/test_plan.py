@@ -1,3 +1,4 @@
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -6,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.errors import Kind
+from omni_connector.routing.affinity import Home
 from omni_connector.routing.health import FOREVER
-from omni_connector.routing.plan import Plan, earliest_recovery, failures, make_plan, refusal
+from omni_connector.routing.plan import Plan, earliest_recovery, failures, going_on, make_plan, refusal
 from omni_connector.routing.policies import POLICIES
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, Resolution
@@ -37,12 +39,13 @@ def plan_for(
     policy: str = "fill-first",
     kind: Any = "auto",
     pool: Pool | None = None,
+    **more: Any,
 ) -> Plan:
     if pool is None:
         pool = Pool(str.lower)
         pool.sync(Snapshot(1, tuple(a for tier in tiers for a in tier), cooldowns=cooldowns), NOW)
     resolution = Resolution(kind, "night" if kind == "chain" else "auto", tuple(tuple(Candidate(a, "m") for a in tier) for tier in tiers))
-    return make_plan(resolution, needs or {}, key, pool, policy, NOW, Random(1))
+    return make_plan(resolution, needs or {}, key, pool, policy, NOW, Random(1), **more)
 
 
 def tried(plan: Plan) -> list[str]:
@@ -58,6 +61,55 @@ def test_a_tier_is_exhausted_before_the_next() -> None:  # R-07
     assert tried(plan) == ["a", "b", "z", "y"]
     assert plan.route == "chain night, fill-first: groq/a first of 4, quota unknown"
     assert len(plan.reasons) == 4
+
+
+def test_a_plan_carries_the_score_of_each_attempt() -> None:  # O-19
+    prices = {"a": Decimal("0.02"), "b": Decimal("0.01")}
+    tiers = (account("a"), account("b")), (account("z"),)
+    plan = plan_for(*tiers, policy="auto", price=lambda c: prices.get(c.account.label))
+    assert tried(plan) == ["b", "a", "z"]
+    assert [points.parts["price"] for points in plan.scores] == [0, -14, -15]
+    assert [points.total for points in plan.scores] == [sum(points.parts.values()) for points in plan.scores]
+    assert plan.reasons == tuple(points.words for points in plan.scores)
+    assert plan.reasons[0] == "$0.01 for this request, quota unknown, speed unknown"
+    unscored = plan_for(*tiers, policy="lru")
+    assert [(points.total, dict(points.parts)) for points in unscored.scores] == [(0, {})] * 3
+    moved = going_on(plan, "acc_a")
+    assert (tried(moved), moved.scores[0].parts["price"]) == (["a", "b", "z"], -14)
+    assert moved.reasons == ("gave the answer that this goes on from", plan.reasons[0], plan.reasons[2])
+    assert going_on(plan, "acc_z").tiers == (1, 0, 0)
+
+
+def test_a_plan_says_what_ordered_it_and_is_kept_small() -> None:  # O-19
+    plan = plan_for((account("a", priority=1), account("b")), (account("c"),), policy="auto")
+    assert (plan.policy, plan.tiers) == ("auto", (0, 0, 1))
+    kept = plan.as_json()
+    assert [(one["account"], one["tier"], one["reason"]) for one in kept["candidates"]] == [
+        ("a", 1, plan.reasons[0]),
+        ("b", 1, plan.reasons[1]),
+        ("c", 2, plan.reasons[2]),
+    ]
+    assert kept["candidates"][1]["score"] == {"total": -1000.0, "parts": {"priority": -1000.0}}
+    assert (kept["policy"], kept["panic"], kept["more"]) == ("auto", False, 0)
+
+    many = plan_for(tuple(account(f"a{n}") for n in range(25)), policy="lru").as_json()
+    assert (len(many["candidates"]), many["more"], many["candidates"][0]["score"]) == (20, 5, None)
+
+    panic = plan_for((account("a"),), (account("b"),), cooldowns=(cold("a", "terminal", 0), cold("b", "guessed", 9)))
+    assert (tried(panic), panic.tiers, panic.as_json()["panic"]) == (["b"], (1,), True)
+    assert plan_for((account("a"),), cooldowns=(cold("a", "terminal", 0),)).as_json()["candidates"] == []
+
+
+def test_a_conversation_goes_home_unless_the_home_is_out() -> None:
+    two = (account("a"), account("b"), account("c"))
+    home = Home("acc_b", NOW, 0)
+    assert tried(plan_for(two, policy="auto", home=home))[0] == "b"
+    for cooling in ("stated", "guessed", "terminal"):
+        plan = plan_for(two, policy="auto", home=home, cooldowns=(cold("b", cooling, 30),))
+        assert "b" not in tried(plan)
+        assert plan.attempts
+    full = (account("a"), account("b", max_in_flight=0))
+    assert tried(plan_for(full, policy="auto", home=home)) == ["a"]
 
 
 def test_every_skipped_candidate_says_why() -> None:  # O-19, O-21

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.errors import GatewayError
+from omni_connector.routing.affinity import Home
 from omni_connector.routing.policies import POLICIES, order
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
@@ -38,9 +39,9 @@ def test_auto_prefers_priority_then_health_then_load_then_speed_then_rest() -> N
     pool.record("acc_c", True, 500, "", NOW)
     pool.record("acc_b", True, 300, "", NOW)
     assert ranked("auto", pool, five) == "abced"
-    reasons = {c.account.label: reason for c, reason in order("auto", five, pool, NOW, Random(1))}
-    assert reasons["b"] == "priority 0, 0 in flight of weight 1, first token after 300 ms"
-    assert reasons["d"] == "priority 0, 0 in flight of weight 1, speed unknown, failed lately"
+    reasons = {c.account.label: points.words for c, points in order("auto", five, pool, NOW, Random(1))}
+    assert reasons["b"] == "priority 0, no failures, 0 in flight of weight 1, first token after 300 ms, quota unknown"
+    assert reasons["d"] == "priority 0, failed lately, 0 in flight of weight 1, speed unknown, quota unknown"
 
 
 def test_auto_spreads_by_weight() -> None:  # J-04
@@ -70,12 +71,12 @@ def test_cost_takes_unknown_prices_last_and_free_first() -> None:  # R-45
     pool, three = house(account("u"), account("p"), account("f"))
     prices = {"p": Decimal("0.01"), "f": Decimal(0)}
     entries = order("cost", three, pool, NOW, Random(1), lambda c: prices.get(c.account.label))
-    assert [(c.account.label, reason) for c, reason in entries] == [
+    assert [(c.account.label, points.words) for c, points in entries] == [
         ("f", "$0 for this request"),
         ("p", "$0.01 for this request"),
         ("u", "price unknown"),
     ]
-    assert {reason for _, reason in order("cost", three, pool, NOW, Random(1))} == {"price unknown"}
+    assert {points.words for _, points in order("cost", three, pool, NOW, Random(1))} == {"price unknown"}
 
 
 def test_round_robin_is_fair_also_while_others_come_and_go() -> None:  # P-04
@@ -101,7 +102,8 @@ def test_fill_first_and_lru() -> None:  # P-04, C-100
     pool, three = house(second, account("c", created_at=3, priority=1, last_used_at=NOW), first)
     assert ranked("fill-first", pool, three) == "cab"
     assert ranked("lru", pool, three) == "abc"
-    assert [reason for _, reason in order("lru", three, pool, NOW, Random(1))] == ["never used", "last used 5 s ago", "last used 0 s ago"]
+    waited = [points.words for _, points in order("lru", three, pool, NOW, Random(1))]
+    assert waited == ["never used", "last used 5 s ago", "last used 0 s ago"]
 
 
 def test_an_unknown_policy_names_the_known_ones() -> None:
@@ -138,4 +140,57 @@ def test_every_policy_permutes_repeats_itself_and_keeps_demo_last(
     assert sorted(c.key for c, _ in once) == sorted(c.key for c in candidates)
     demos = [c.account.demo for c, _ in once]
     assert demos == sorted(demos)
-    assert all(reason for _, reason in once)
+    assert all(points.words for _, points in once)
+    assert all(bool(points.parts) == (policy == "auto") for _, points in once)
+
+
+@given(ACCOUNTS, HISTORY, st.integers())
+def test_auto_is_the_order_of_the_totals(accounts: list[Account], history: list[tuple[int, bool, int | None]], seed: int) -> None:
+    pool, candidates = house(*accounts)
+    for which, ok, ms in history:
+        if which < len(accounts):
+            pool.acquire(accounts[which], "m", NOW)
+            pool.record(accounts[which].id, ok, ms, "", NOW)
+    placed = order("auto", candidates, pool, NOW, Random(seed))
+    totals = [points.total for _, points in placed]
+    assert totals == sorted(totals, reverse=True)
+    standings = [(not c.account.demo, c.account.priority) for c, _ in placed]
+    assert standings == sorted(standings, reverse=True)
+
+
+@given(ACCOUNTS)
+def test_fill_first_is_priority_and_then_age(accounts: list[Account]) -> None:  # P-04
+    pool, candidates = house(*accounts)
+    placed = [c.account for c, _ in order("fill-first", candidates, pool, NOW, Random(1))]
+    assert placed == sorted(accounts, key=lambda each: (each.demo, -each.priority, each.created_at, each.id))
+
+
+@given(st.lists(st.sets(st.integers(0, 4), min_size=1), min_size=1, max_size=40))
+def test_round_robin_passes_nobody_over_twice_for_the_same_one(present: list[set[int]]) -> None:  # P-04
+    pool, five = house(*(account(label, created_at=n) for n, label in enumerate("abcde")))
+    waited: dict[int, set[int]] = {n: set() for n in range(5)}
+    for there in present:
+        first = order("round-robin", [five[n] for n in sorted(there)], pool, NOW, Random(1))[0][0]
+        served = five.index(first)
+        pool.release(pool.acquire(first.account, "m", NOW))
+        waited[served] = set()
+        for n in there - {served}:
+            assert served not in waited[n]
+            waited[n].add(served)
+
+
+def test_speed_and_failures_are_those_of_the_model() -> None:
+    pool, pair = house(account("a"), account("b"))
+    for label, quick in (("a", "m"), ("b", "big")):
+        pool.record(f"acc_{label}", True, 100, "", NOW, quick)
+        pool.record(f"acc_{label}", True, 5000, "", NOW, "big" if quick == "m" else "m")
+    assert (ranked("performance", pool, pair), ranked("auto", pool, pair)) == ("ab", "ab")
+    other = [Candidate(one.account, "big") for one in pair]
+    assert (ranked("performance", pool, other), ranked("auto", pool, other)) == ("ba", "ba")
+
+
+def test_equal_prices_are_decided_by_the_score() -> None:
+    pool, pair = house(account("a"), account("b"))
+    pool.acquire(pair[0].account, "m", NOW)
+    assert ranked("cost", pool, pair, price=lambda _: Decimal("0.02")) == "ba"
+    assert ranked("cost", pool, pair, price=lambda _: Decimal("0.02"), home=Home("acc_a", NOW, 20_000)) == "ab"

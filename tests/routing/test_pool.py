@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.routing.health import FOREVER, FORGET_MS
-from omni_connector.routing.pool import RECENT, Pool
+from omni_connector.routing.pool import MOST_FAMILIES, RECENT, Pool
 from omni_connector.snapshot import Account, Cooldown, Snapshot
 
 NOW = 1_800_000_000_000
@@ -93,6 +93,27 @@ def test_averages_follow_the_newest_outcomes() -> None:  # C-99
     for n in range(RECENT + 5):
         pool.record(MAIN.id, True, 1, "", n)
     assert [beat["at"] for beat in pool.heartbeat(MAIN.id)] == list(range(5, RECENT + 5))
+
+
+def test_figures_are_kept_for_each_model_family_too() -> None:  # C-99
+    pool = pool_of(MAIN)
+    pool.record(MAIN.id, True, 100, "", NOW, "fast")
+    for _ in range(3):
+        pool.record(MAIN.id, False, None, "UPSTREAM", NOW, "broken")
+    assert (pool.track(MAIN.id, "FAST").latency_ms, pool.track(MAIN.id, "fast").error_rate) == (100, 0)
+    assert pool.track(MAIN.id, "broken").latency_ms is None
+    assert pool.failing(MAIN.id, NOW, "broken")
+    assert not pool.failing(MAIN.id, NOW, "fast")
+    assert pool.failing(MAIN.id, NOW)  # the account as a whole
+    assert pool.track(MAIN.id, "never-asked") is pool.live(MAIN.id)
+    assert len(pool.heartbeat(MAIN.id)) == 4
+    pool.sync(Snapshot(2, (MAIN,)), NOW)
+    assert pool.track(MAIN.id, "fast").latency_ms == 100
+    for number in range(2 * MOST_FAMILIES):
+        pool.record(MAIN.id, True, 1, "", NOW, f"any-{number}")
+        pool.record(MAIN.id, True, 1, "", NOW, "busy")
+    assert len(pool.live(MAIN.id).families) == MOST_FAMILIES
+    assert {"busy", f"any-{2 * MOST_FAMILIES - 1}"} < pool.live(MAIN.id).families.keys()
 
 
 def test_failing_looks_at_the_last_minute() -> None:

@@ -1,5 +1,7 @@
 import re
 import time
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -39,7 +41,7 @@ HOUSE = Snapshot(
     1,
     (OPENAI, CLAUDE, ROUTER, GROQ, LOCAL, DEMO),
     aliases={"smart": ("max", "gpt-5"), "gpt-5-mini": ("gpt-5-mini", "fast"), "a": ("b",), "b": ("a", "gpt-5"), "lost": ("nowhere",)},
-    chains={"night": (("fast", "home/box::llama3:8b"), ("work",)), "hollow": (("gone",),)},
+    chains={"night": (("fast", "home/box::llama3:8b"), ("work",)), "hollow": (("gone",),), "bare": ((),)},
 )
 
 
@@ -52,7 +54,7 @@ def served(name: str | None, snapshot: Snapshot = HOUSE, **more: Any) -> list[li
     return [[f"{c.account.label}={c.model}" for c in tier] for tier in ask(name, snapshot, **more).tiers]
 
 
-# O-15, O-16, O-17, J-10, P-33, P-47
+# O-15, O-16, O-17, O-18, J-10, P-33, P-47, R-06
 @pytest.mark.parametrize(
     ("name", "kind", "tiers"),
     [
@@ -172,6 +174,7 @@ def test_no_account_at_all_says_what_to_do() -> None:
         ("mistral/mistral-large", "No account of provider mistral is connected"),
         ("lost", "alias lost names nothing that is connected with: nowhere"),
         ("hollow", "chain hollow names nothing that is connected with: gone"),
+        ("bare", "The chain bare is empty."),
         ("xxxxxxxxxxx", "GET /v1/models"),
     ],
 )
@@ -228,7 +231,8 @@ def test_visible_models_lists_each_name_that_works_once() -> None:  # P-17, P-39
 
 def test_visible_models_respects_the_key_and_the_switch() -> None:
     mini = client_key(models=("gpt-5-mini",))
-    assert [m.id for m in visible_models(Snapshot(accounts=(OPENAI, GROQ)), mini, family=family)] == ["auto", "openai", "gpt-5-mini"]
+    listed = [m.id for m in visible_models(Snapshot(accounts=(OPENAI, GROQ)), mini, family=family)]
+    assert listed == ["auto", "openai", "cost-priority", "intelligence-priority", "gpt-5-mini"]
     groq = client_key(providers=("groq",))
     assert {label for m in visible_models(HOUSE, groq, family=family) for label in m.accounts} == {"fast"}
     off = account("work", models=("gpt-5",), enabled=False)
@@ -385,3 +389,114 @@ def test_a_call_that_is_no_conversation_gets_a_model_made_for_it() -> None:  # J
     with pytest.raises(GatewayError, match="Name the model") as refused:
         found("auto", "image")
     assert refused.value.kind is Kind.MODEL_NOT_FOUND
+
+
+# ---------------------------------------------------------------- Names that leave the model to us
+
+PRICES = {
+    "gpt-5": "0.05",
+    "gpt-5-mini": "0.01",
+    "claude-sonnet-4-5-20250929": "0.09",
+    "claude-haiku-4-5-20251001": "0.03",
+    "llama3:8b": "0",
+}
+RANKS = {"gpt-5": 1, "claude-sonnet-4-5-20250929": 1, "gpt-5-mini": 3, "claude-haiku-4-5-20251001": 3}
+TRIO = Snapshot(1, (OPENAI, CLAUDE, account("box", "ollama", models=("llama3:8b", "nomic-embed-text")), DEMO))
+
+
+def price(of: Account, model: str) -> Decimal | None:
+    return Decimal(PRICES[model]) if model in PRICES else None
+
+
+def test_cost_priority_takes_every_chat_model_cheapest_first() -> None:
+    tiers = [
+        ["box=llama3:8b"],
+        ["work=gpt-5-mini"],
+        ["max=claude-haiku-4-5-20251001"],
+        ["work=gpt-5"],
+        ["max=claude-sonnet-4-5-20250929"],
+    ]
+    assert (ask("cost-priority", TRIO).kind, served("cost-priority", TRIO, price=price)) == ("cost-priority", tiers)
+    assert served("openai/cost-priority", TRIO, price=price) == [["work=gpt-5-mini"], ["work=gpt-5"]]
+    unpriced = Snapshot(accounts=(*TRIO.accounts, account("odd", "groq", models=("mystery",)), account("void", "groq")))
+    assert served("cost-priority", unpriced, price=price) == [*tiers, ["odd=mystery", "void="]], "an unknown price is not a low one"
+    assert served("cost-priority", Snapshot(accounts=(DEMO,))) == [["demo=demo-chat"]]
+
+
+def test_intelligence_priority_goes_by_our_ranking_and_unranked_models_come_last() -> None:
+    assert served("intelligence-priority", TRIO, rank=RANKS.get) == [
+        ["work=gpt-5", "max=claude-sonnet-4-5-20250929"],
+        ["work=gpt-5-mini", "max=claude-haiku-4-5-20251001"],
+        ["box=llama3:8b"],
+    ]
+
+
+def test_a_priority_is_for_the_call_and_for_the_key() -> None:
+    embeddings = resolve("cost-priority", TRIO, "openai-embeddings", None, family=family, price=price)
+    assert [candidate.model for candidate in embeddings.candidates] == ["nomic-embed-text"]
+    with pytest.raises(GatewayError, match="Name the model"):
+        resolve("cost-priority", TRIO, "image", None, family=family)
+    mini = client_key(models=("gpt-5-mini",))
+    assert served("cost-priority", TRIO, key=mini, price=price) == [["work=gpt-5-mini"]]
+    with pytest.raises(GatewayError, match="may not use") as caught:
+        ask("cost-priority", TRIO, client_key(models=("other",)))
+    assert caught.value.kind is Kind.FORBIDDEN
+    aliased = replace(TRIO, aliases={"thrifty": ("cost-priority",)})
+    assert served("thrifty", aliased, price=price) == served("cost-priority", TRIO, price=price)
+
+
+CODE = account("plan", "claude-code", auth="cli", models=("opus", "sonnet", "haiku"))
+OLD = account("old", "openrouter", discovered=("anthropic/claude-opus-4.1", "anthropic/claude-opus-4", "anthropic/claude-3-opus"))
+NEW = account("api", "anthropic", discovered=("claude-opus-4-5-20251101", "claude-opus-4-5", "claude-sonnet-4-5"))
+
+
+def test_opus_sonnet_and_haiku_reach_claude_code_without_configuration() -> None:  # C-33
+    house = Snapshot(accounts=(NEW, CODE, OLD))
+    for word in ("opus", "sonnet", "haiku", "Opus"):
+        assert (ask(word, house).kind, served(word, house)) == ("claude", [[f"plan={word.lower()}"]])
+    assert served("opus", replace(house, aliases={"opus": ("old",)})) == [["old=anthropic/claude-opus-4.1"]]
+
+
+def test_without_claude_code_they_are_the_newest_claude_that_is_listed() -> None:
+    off = replace(CODE, enabled=False)
+    assert (ask("opus", Snapshot(accounts=(OLD, NEW))).kind, served("opus", Snapshot(accounts=(OLD, NEW)))) == (
+        "claude",
+        [["api=claude-opus-4-5-20251101"], ["old=anthropic/claude-opus-4.1"]],
+    )
+    assert served("openrouter/opus", Snapshot(accounts=(OLD, NEW))) == [["old=anthropic/claude-opus-4.1"]]
+    assert served("opus", Snapshot(accounts=(OLD, NEW)), key=client_key(models=("*claude-opus-4",)))[0] == ["old=anthropic/claude-opus-4"]
+    mapped = account("own", "custom-openai", models=("dep",), model_map={"opus": "dep"})
+    assert served("opus", Snapshot(accounts=(NEW, off, mapped))) == [["plan=opus", "own=dep"]], "what an account calls so comes first"
+    with pytest.raises(GatewayError, match="No connected account serves"):
+        ask("haiku", Snapshot(accounts=(OLD, NEW)))
+
+
+def test_an_alias_may_lead_to_a_chain_and_a_change_counts_at_once() -> None:
+    house = replace(HOUSE, aliases={"smart": ("night", "max")})
+    assert served("smart", house) == [*served("night"), ["max=claude-sonnet-4-5-20250929"]]
+    assert served("smart", replace(house, chains={"night": (("or::deepseek/deepseek-r1",), ("acc_work",))})) == [
+        ["or=deepseek/deepseek-r1"],
+        ["work=gpt-5"],
+        ["max=claude-sonnet-4-5-20250929"],
+    ]
+
+
+# ---------------------------------------------------------------- The default provider
+
+
+def test_a_bare_model_name_is_looked_up_at_the_default_provider_first() -> None:  # C-34
+    def at(provider: str, name: str | None, **more: Any) -> list[list[str]]:
+        return served(name, default_provider=provider, **more)
+
+    assert at("openrouter", "gpt-5") == [["or=openai/gpt-5"]]
+    assert at("claude", "auto") == at("claude", None) == [["max=claude-sonnet-4-5-20250929"]]
+    assert at("ollama", "gpt-5") == served("gpt-5"), "that it would take any name does not make it the one that serves this"
+    assert at("ollama", "brand-new") == [["home/box=brand-new"]]
+    assert at("ollama", "low/brand-new") == [["home/box=brand-new"]]
+    assert at("mistral", "gpt-5") == served("gpt-5"), "a provider nobody is connected to is no default"
+
+
+def test_names_that_are_not_bare_do_not_ask_the_default_provider() -> None:
+    for name in ("smart", "night", "fast", "openai", "openai/gpt-5", "box/brand-new:1b", "cost-priority"):
+        assert served(name, default_provider="ollama") == served(name)
+    assert served("auto", default_provider="openai", key=client_key(providers=("groq",))) == served("auto"), "closed to this key"

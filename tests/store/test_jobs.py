@@ -161,3 +161,42 @@ async def test_dead_processes_are_found(db: Database) -> None:
     await db.tx(lambda conn: jobs.forget(conn, ["prc_silent"]))
     await db.tx(lambda conn: jobs.forget(conn, []))
     assert await db.run(lambda conn: jobs.dead(conn, NOW, TTL)) == []
+
+
+async def test_a_job_by_need_is_woken_rests_and_keeps_its_payload(db: Database) -> None:
+    async def wake(now: int) -> None:
+        await db.tx(lambda conn: jobs.wake(conn, "probe", "acc_1", now, now + MINUTE))
+
+    await wake(NOW)
+    await wake(NOW + 1)  # it waits already
+    assert (await only(db)).due_at == NOW + MINUTE
+    (job,) = await claim(db, NOW + MINUTE)
+    await db.tx(lambda conn: jobs.rest(conn, {job.id: {}}))  # it runs: it decides for itself
+    assert await db.tx(lambda conn: jobs.note(conn, job, {"n": 1}))
+    assert await db.tx(lambda conn: jobs.again(conn, job, NOW + MINUTE, NOW + 3 * MINUTE, {"n": 2}, "still out"))
+    waiting = await only(db)
+    assert (waiting.state, waiting.due_at, waiting.payload, waiting.attempts, waiting.last_error, waiting.last_ok_at) == (
+        "ready", NOW + 3 * MINUTE, {"n": 2}, 0, "still out", None,
+    )  # fmt: skip
+    await db.tx(lambda conn: jobs.remove(conn, [job.id]))  # not while it waits
+    await db.tx(lambda conn: jobs.rest(conn, {job.id: {"n": 3}}))
+    assert (await only(db)).state == "done"
+    await wake(NOW + 4 * MINUTE)
+    woken = await only(db)
+    assert (woken.state, woken.due_at, woken.payload, woken.last_error) == ("ready", NOW + 5 * MINUTE, {"n": 3}, None)
+    (job,) = await claim(db, NOW + 5 * MINUTE)
+    assert await db.tx(lambda conn: jobs.again(conn, job, NOW + 5 * MINUTE, None, {}))
+    await db.tx(lambda conn: jobs.remove(conn, [job.id]))
+    assert await db.run(jobs.list_jobs) == ()
+
+
+async def test_who_lost_its_lease_writes_nothing(db: Database) -> None:
+    await ensure(db)
+    (job,) = await claim(db, NOW)
+    assert await db.tx(lambda conn: jobs.unlease(conn, ["prc_other"])) == 0
+    assert await db.tx(lambda conn: jobs.unlease(conn, ["prc_1"])) == 1
+    assert not await db.tx(lambda conn: jobs.note(conn, job, {"n": 9}))
+    assert not await db.tx(lambda conn: jobs.again(conn, job, NOW, None, {"n": 9}))
+    free = await only(db)
+    assert (free.state, free.due_at, free.payload, free.lease_owner) == ("ready", NOW, {"n": 1}, None)
+    assert [each.fence for each in await claim(db, NOW, "prc_2")] == [3]

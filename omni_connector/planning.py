@@ -1,0 +1,156 @@
+"""What a call may cost and where it may go: the router (routing/) with live state, prices and the words of the settings.
+
+Planning only reads, so `preview` may plan what nobody sends (`POST /v1/router/explain`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from omni_connector import catalog, providers, usage
+from omni_connector.call import Call
+from omni_connector.errors import GatewayError, Kind
+from omni_connector.prepare import Asked, Preparer
+from omni_connector.record import Record
+from omni_connector.routing import constraints
+from omni_connector.routing.affinity import Homes, fingerprint
+from omni_connector.routing.plan import Plan, going_on, make_plan
+from omni_connector.routing.pool import Pool
+from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
+from omni_connector.settings import Settings
+from omni_connector.snapshot import Account, ClientKey, Snapshot
+from omni_connector.wire import FORMATS
+from omni_connector.wire.views import View
+
+PROVIDER_NAMES: Mapping[str, str] = {
+    **{name: target for name, (target, _) in providers.ALIASES.items()},
+    **{name: name for name in providers.PROVIDERS},
+}
+"""Every word for a provider, in lower case → its id."""
+
+ANSWER_TOKENS = 500
+"""What an answer is taken to be long when prices are compared before it is there."""
+
+
+def provider_named(word: str) -> str:
+    """The provider that a path, a header or a setting names, in any case; "" when there is none."""
+    return PROVIDER_NAMES.get(word.strip().lower(), "")
+
+
+class Planner:
+    """`snapshot` and `stored` give the configuration of the moment; `priced`: whether prices are known without loading them now."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        stored: Callable[[], Settings],
+        pool: Pool,
+        priced: Callable[[], bool],
+        now: Callable[[], int],
+    ) -> None:
+        self._snapshot = snapshot
+        self._stored = stored
+        self._pool = pool
+        self._priced = priced
+        self._now = now
+        self._rng = random.Random()
+        self.homes = Homes()
+
+    # ------------------------------------------------------------ plans
+
+    def plan(self, call: Call, asked: Asked, *, detail: bool = False) -> Plan:
+        """The plan of a call. `detail`: with every candidate's points, also where there is no choice.
+        Raises GatewayError for a name that leads nowhere, and for headers that leave nobody."""
+        view, stored, now = asked.view, self._stored(), self._now()
+        wishes = constraints.parse(call.headers, family=catalog.family, provider_aliases=PROVIDER_NAMES)
+        tokens = usage.estimate_tokens(call.body)
+        if call.wire in FORMATS and not asked.conversation:
+            asked.conversation = fingerprint(call.key.id, view.model, call.body, call.headers)
+        plan = make_plan(
+            self.resolve(view.model, call, tokens),
+            view.needs,
+            call.key,
+            self._pool,
+            wishes.policy(stored.strategy),
+            now,
+            self._rng,
+            price=lambda candidate: self._cost(candidate.account, candidate.model, tokens),
+            home=self.homes.home(asked.conversation, now) if asked.conversation else None,
+            saving=self._saving,
+            wishes=wishes,
+            detail=detail,
+        )
+        return going_on(plan, asked.earlier[-1].account_id or "") if asked.earlier else plan
+
+    async def preview(self, call: Call, preparer: Preparer) -> tuple[str, Plan]:
+        """What the name of a call's model is, and the plan that the call would get now; nothing is sent. A call without a body is
+        judged by the name alone. Raises GatewayError as the call itself would be refused."""
+        asked = await preparer.look(call) if call.body else Asked(call, View(call.model, False, False, {}, False))
+        if call.model:
+            asked.view = replace(asked.view, model=call.model)
+        return self.resolve(asked.view.model, call).kind, self.plan(call, asked, detail=True)
+
+    def answered(self, asked: Asked, record: Record) -> None:
+        """The conversation is at home where it was answered: its beginning is in that provider's cache now."""
+        if asked.conversation and record.account_id is not None:
+            self.homes.settle(asked.conversation, record.account_id, record.usage.prompt or None, self._now())
+
+    # ------------------------------------------------------------ names
+
+    def resolve(self, name: str, call: Call, tokens: int = 0) -> Resolution:
+        """A pin by path or header first, then the name as it stands (CONTRACT §4)."""
+        stored = self._stored()
+
+        def look_up(wanted: str) -> Resolution:
+            return resolve(
+                wanted,
+                self._snapshot(),
+                call.wire,
+                call.key,
+                family=catalog.family,
+                default_model=stored.default_model,
+                provider_aliases=PROVIDER_NAMES,
+                default_provider=provider_named(stored.default_provider),
+                levels=catalog.levels,
+                price=lambda account, model: self._cost(account, model, tokens),
+                rank=catalog.rank,
+            )
+
+        if call.provider:
+            return look_up(call.provider if name in ("", "auto") else f"{call.provider}/{name}")
+        try:
+            return look_up(name)
+        except GatewayError as error:
+            if error.kind is not Kind.MODEL_NOT_FOUND or not stored.spoof_unknown_models:
+                raise
+        return look_up("auto")
+
+    def models(self, key: ClientKey) -> list[ModelName]:
+        return visible_models(self._snapshot(), key, family=catalog.family, provider_aliases=PROVIDER_NAMES, levels=catalog.levels)
+
+    # ------------------------------------------------------------ prices
+
+    def _rates(self, account: Account, model: str) -> usage.Rates | None:
+        price_id = providers.price_id(account)
+        if price_id is None or price_id in usage.FREE or not self._priced():
+            return None
+        return usage.rates(price_id, model)
+
+    def _cost(self, account: Account, model: str, tokens: int) -> Decimal | None:
+        """Dollars of a request with so many tokens by list price, answer included; None: unknown."""
+        if providers.price_id(account) in usage.FREE:
+            return Decimal(0)
+        found = self._rates(account, model)
+        if found is None or found.input is None or found.output is None:
+            return None
+        return found.input.at(tokens) * tokens + found.output.at(tokens) * ANSWER_TOKENS
+
+    def _saving(self, candidate: Candidate, tokens: int) -> Decimal | None:
+        """Dollars less that so many tokens of a prompt cost there when they come from the cache; None: unknown."""
+        found = self._rates(candidate.account, candidate.model)
+        if found is None or found.input is None or found.cache_read is None:
+            return None
+        return (found.input.at(tokens) - found.cache_read.at(tokens)) * tokens

@@ -1,0 +1,319 @@
+"""How good each candidate would be for one request now, in points, and in words.
+
+A score is the sum of its parts, and the candidate with most points is tried first. Every part is a value in a small range times the
+weight of its row in PARTS, in whole points: a difference of less than one point is noise, and noise is a tie.
+
+A candidate is compared with the others of its tier only, so points of two requests are not comparable. What is unknown is
+neutral (quota, balance, speed) or worse than what is known (price), and is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from statistics import median
+from typing import Any, NamedTuple
+
+from omni_connector.routing.affinity import Home
+from omni_connector.routing.health import span
+from omni_connector.routing.pool import Pool, Track
+from omni_connector.routing.resolve import Candidate
+from omni_connector.snapshot import EMPTY, Account
+
+Price = Callable[[Candidate], Decimal | None]
+"""What this request would cost at a candidate, in dollars; None: unknown."""
+Saving = Callable[[Candidate, int], Decimal | None]
+"""How many dollars less that many prompt tokens cost at a candidate when they come from its cache; None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`low`…`high`: the values that are multiplied by `weight`."""
+
+    weight: int
+    low: float
+    high: float
+    sentence: str
+
+
+PARTS: Mapping[str, Part] = {
+    "priority": Part(
+        1000,
+        -math.inf,
+        0,
+        "Your priority comes first: one step below the highest outweighs all other parts together; demos stand below all.",
+    ),
+    "errors": Part(100, -1, 0, "Accounts that failed lately come last; half the weight is their error rate, which fades while they rest."),
+    "quota": Part(60, -1, 0.5, "What is plenty and runs out soon is used first, what is scarce is spared."),
+    "balance": Part(60, -1, 0, "Accounts whose money will not last are spared."),
+    "load": Part(60, -1, 0, "Requests in flight for the account's weight, against the least loaded."),
+    "affinity": Part(45, 0, 1, "A conversation stays where its beginning is cached, the more the larger and dearer that is."),
+    "latency": Part(30, -1, 1, "Time to the first token against the median; who was not measured lately counts as the median."),
+    "price": Part(30, -1, 0, "This request's price against the cheapest; unknown is worse than every known price."),
+}
+"""What `auto` weighs, weightiest first."""
+
+ERRORS_FADE_MS = 5 * 60_000
+SPEED_FADES_MS = 30 * 60_000
+"""Half-lives: what was measured long ago must not keep an account from being tried for good."""
+SCARCE = 0.2
+"""Share of a quota window below which it is spared."""
+RESETS_SOON_MS = 5 * 3_600_000
+"""At this time to the reset, what is left counts half as much as right before it."""
+LEAST_PLENTY = 0.1
+"""A quota that is known to be fine is better than an unknown one, however late it resets."""
+CALM = 4
+"""Requests for a weight of 1 that make no big difference: the difference is held against the load plus this."""
+SMALL_DOLLARS = 0.001
+"""A request this much dearer than a free one is half as bad as can be; below it, price hardly matters."""
+UNKNOWN_PRICE = -0.5
+LOW_BALANCE = 1.0
+REQUESTS_LEFT = 20
+"""A balance is low below 1 of its currency, or below this many requests of this price."""
+STAYING = 0.25
+"""What a home is worth however short its conversation is; the rest comes with the cached tokens."""
+CACHE_DOLLARS, CACHE_TOKENS = 0.005, 8000
+"""A cache that saves this much is worth half of that rest; tokens where the prices are unknown."""
+MOST_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """`parts`: points by the names of PARTS; `total` is their sum. Policies that do not score have words only."""
+
+    total: float
+    parts: Mapping[str, float]
+    words: str
+
+
+def unscored(words: str) -> Score:
+    return Score(0.0, EMPTY, words)
+
+
+class _Judged(NamedTuple):
+    """A part of one candidate. `unknown`: nothing is known to judge by, which is said whether it matters or not."""
+
+    value: float
+    words: str
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What the candidates of one tier are measured against."""
+
+    now: int
+    steps: Mapping[tuple[bool, int], int]
+    median_ms: float
+    least_load: float
+    priced: bool
+    cheapest: float
+    unknown_price: float
+    home: Home | None
+    saving: Saving | None
+
+
+class _Seen(NamedTuple):
+    """One candidate and what is known of it. `track`: of its model's family, as far as that was used; else of the account."""
+
+    candidate: Candidate
+    in_flight: int
+    track: Track
+    failing: bool
+    price: Decimal | None
+
+
+def score(
+    candidates: Sequence[Candidate],
+    pool: Pool,
+    now: int,
+    price: Price | None = None,
+    home: Home | None = None,
+    saving: Saving | None = None,
+) -> list[Score]:
+    """The score of each candidate of one tier, in their order. `home`: where the conversation was answered last."""
+    seen = [_look(candidate, pool, now, price) for candidate in candidates]
+    if not seen:
+        return []
+    ground = _ground(seen, now, price is not None, home, saving)
+    judged = [{name: judge(one, ground) for name, judge in JUDGES.items()} for one in seen]
+    points = [{name: float(round(part.value * PARTS[name].weight)) for name, part in one.items()} for one in judged]
+    spread = {name: max(p[name] for p in points) - min(p[name] for p in points) for name in PARTS}
+    if len(seen) == 1:
+        spread = {name: abs(value) for name, value in points[0].items()}
+    named = sorted((name for name in PARTS if spread[name]), key=lambda name: -spread[name])[:MOST_NAMED]
+    return [Score(sum(p.values()), p, _in_words(one, named)) for one, p in zip(judged, points, strict=True)]
+
+
+def _in_words(judged: Mapping[str, _Judged], named: Sequence[str]) -> str:
+    """The parts that made the difference, the greatest first, in the same order for all; then what is unknown."""
+    unknown = [name for name, part in judged.items() if part.unknown and name not in named]
+    return ", ".join(judged[name].words for name in (*named, *unknown)) or "nothing sets it apart"
+
+
+def _look(candidate: Candidate, pool: Pool, now: int, price: Price | None) -> _Seen:
+    account_id = candidate.account.id
+    track = pool.track(account_id, candidate.model)
+    asked = None if price is None else price(candidate)
+    known = asked is not None and asked.is_finite() and asked >= 0
+    return _Seen(candidate, pool.live(account_id).in_flight, track, track.failing(now), asked if known else None)
+
+
+def _ground(seen: Sequence[_Seen], now: int, priced: bool, home: Home | None, saving: Saving | None) -> _Ground:
+    standings = sorted({_standing(one.candidate.account) for one in seen}, reverse=True)
+    measured = [one.track.latency_ms for one in seen if one.track.latency_ms is not None]
+    prices = [float(one.price) for one in seen if one.price is not None]
+    cheapest = min(prices, default=0.0)
+    return _Ground(
+        now,
+        {standing: step for step, standing in enumerate(standings)},
+        median(measured) if measured else 0.0,
+        min(_load(one) for one in seen),
+        priced,
+        cheapest,
+        min(UNKNOWN_PRICE, _dearer(max(prices, default=0.0), cheapest)),
+        home,
+        saving,
+    )
+
+
+# ---------------------------------------------------------------- The parts
+
+
+def _priority(one: _Seen, ground: _Ground) -> _Judged:
+    account = one.candidate.account
+    words = "demo account" if account.demo else f"priority {account.priority}"
+    return _Judged(-ground.steps[_standing(account)], words)
+
+
+def _standing(account: Account) -> tuple[bool, int]:
+    return not account.demo, account.priority
+
+
+def _errors(one: _Seen, ground: _Ground) -> _Judged:
+    newest = one.track.recent[-1].at if one.track.recent else ground.now
+    rate = one.track.error_rate * _fade(ground.now - newest, ERRORS_FADE_MS)
+    if one.failing:
+        return _Judged(-(1 + rate) / 2, "failed lately")
+    return _Judged(-rate / 2, f"{rate:.0%} of its requests failed lately" if rate >= 0.005 else "no failures")
+
+
+def _quota(one: _Seen, ground: _Ground) -> _Judged:
+    windows = [(left, row) for row in one.candidate.account.quota if (left := _left(row, ground.now)) is not None]
+    if not windows:
+        return _Judged(0.0, "quota unknown", unknown=True)
+    left, row = min(windows, key=lambda window: window[0])
+    resets_at = _number(row.get("resets_at"))
+    soon = 0.0 if resets_at is None else 1 / (1 + (resets_at - ground.now) / RESETS_SOON_MS)
+    plenty = left * (LEAST_PLENTY + (1 - LEAST_PLENTY) * soon) * PARTS["quota"].high
+    words = f"{left:.0%} of {row.get('name') or 'its quota'} left"
+    words += "" if resets_at is None else f", which resets in {span(round(resets_at) - ground.now)}"
+    state = row.get("state") or "live"
+    return _Judged(plenty - max(0.0, 1 - left / SCARCE), words if state == "live" else f"{words} ({state})")
+
+
+def _left(row: Mapping[str, Any], now: int) -> float | None:
+    """Share of a quota window that is left. A window that has ended since it was read says nothing about the next one."""
+    used, limit, resets_at = _number(row.get("used")), _number(row.get("limit")), _number(row.get("resets_at"))
+    if row.get("state") == "unknown" or used is None or limit is None or limit <= 0 or (resets_at is not None and resets_at <= now):
+        return None
+    return min(1.0, max(0.0, 1 - used / limit))
+
+
+def _balance(one: _Seen, _: _Ground) -> _Judged:
+    """Neutral when unknown, and not said: most providers tell none. A request that costs nothing needs none."""
+    told = one.candidate.account.balance
+    amount = _number(told.get("amount")) if told else None
+    if told is None or (amount is None and told.get("usable") is not False):
+        return _Judged(0.0, "balance unknown")
+    words = "balance not usable" if amount is None else f"balance {amount:.2f} {told.get('currency') or ''}".rstrip()
+    if one.price == 0:
+        return _Judged(0.0, words)
+    if told.get("usable") is False or amount is None or amount <= 0:
+        return _Judged(-1.0, words)
+    enough = max(LOW_BALANCE, REQUESTS_LEFT * float(one.price or 0))
+    return _Judged(-max(0.0, 1 - amount / enough), words)
+
+
+def _in_flight(one: _Seen, ground: _Ground) -> _Judged:
+    load = _load(one)
+    words = f"{one.in_flight} in flight of weight {one.candidate.account.weight}"
+    return _Judged(-(load - ground.least_load) / (load + CALM), words)
+
+
+def _load(one: _Seen) -> float:
+    return (one.in_flight + 1) / max(one.candidate.account.weight, 1)
+
+
+def _affinity(one: _Seen, ground: _Ground) -> _Judged:
+    home = ground.home
+    if home is None or home.account_id != one.candidate.account.id:
+        return _Judged(0.0, "not where the conversation was")
+    saved = None if ground.saving is None else ground.saving(one.candidate, home.prompt_tokens)
+    if saved is not None and saved.is_finite() and saved > 0:
+        worth = float(saved) / (float(saved) + CACHE_DOLLARS)
+    else:  # cached tokens that cost nothing less are still answered sooner, and take less of a quota
+        worth = home.prompt_tokens / (home.prompt_tokens + CACHE_TOKENS)
+    return _Judged(STAYING + (1 - STAYING) * worth, f"has this conversation ({home.prompt_tokens} tokens)")
+
+
+def _latency(one: _Seen, ground: _Ground) -> _Judged:
+    latency_ms = one.track.latency_ms
+    if latency_ms is None:
+        return _Judged(0.0, "speed unknown", unknown=True)
+    measured_at = next((o.at for o in reversed(one.track.recent) if o.ok and o.ms is not None), None)
+    trust = 0.0 if measured_at is None else _fade(ground.now - measured_at, SPEED_FADES_MS)
+    both = ground.median_ms + latency_ms
+    return _Judged(trust * (ground.median_ms - latency_ms) / both if both > 0 else 0.0, speed(latency_ms))
+
+
+def _price(one: _Seen, ground: _Ground) -> _Judged:
+    if not ground.priced:
+        return _Judged(0.0, cost(None))
+    if one.price is None:
+        return _Judged(ground.unknown_price, cost(None), unknown=True)
+    return _Judged(_dearer(float(one.price), ground.cheapest), cost(one.price))
+
+
+def _dearer(price: float, cheapest: float) -> float:
+    return -(price - cheapest) / (price + SMALL_DOLLARS)
+
+
+JUDGES: Mapping[str, Callable[[_Seen, _Ground], _Judged]] = {
+    "priority": _priority,
+    "errors": _errors,
+    "quota": _quota,
+    "balance": _balance,
+    "load": _in_flight,
+    "affinity": _affinity,
+    "latency": _latency,
+    "price": _price,
+}
+
+
+# ---------------------------------------------------------------- Words and numbers
+
+
+def speed(latency_ms: float | None) -> str:
+    return "speed unknown" if latency_ms is None else f"first token after {latency_ms:.0f} ms"
+
+
+def cost(price: Decimal | None) -> str:
+    return "price unknown" if price is None else f"${price:f} for this request"
+
+
+def _fade(age_ms: int, half_life_ms: int) -> float:
+    return float(0.5 ** (max(0, age_ms) / half_life_ms))
+
+
+def _number(value: Any) -> float | None:
+    """A finite number as providers write them, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,89 @@
+"""One request under way, and what carrying it needs: deadlines, and the rest of the house as plain callables (see relay.py)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from omni_connector.call import Call, Sink
+from omni_connector.chat import Json, Usage
+from omni_connector.continuing import Broken
+from omni_connector.errors import GatewayError, ProviderFailure
+from omni_connector.lanes import Lane
+from omni_connector.prepare import Asked, Sources
+from omni_connector.record import Record
+from omni_connector.routing.plan import Plan
+from omni_connector.routing.resolve import Candidate
+from omni_connector.snapshot import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `first_byte` bounds the wait for a stream to begin, `idle` the silence between its chunks, `total` the
+    whole request; `window` is how long new attempts may be begun."""
+
+    first_byte: float = 120.0
+    idle: float = 120.0
+    total: float = 1800.0
+    window: float = 60.0
+    keepalive: float = 15.0
+    max_attempts: int = 4
+    retry_share: float = 0.2
+    retry_floor: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the relay needs of the rest of the house, as plain callables."""
+
+    plan: Callable[[Call, Asked], Plan]
+    estimate: Callable[[bytes], int]
+    price: Callable[[Usage, Account, str], tuple[Decimal | None, str]]
+    prices_loaded: Callable[[], Awaitable[None]]
+    """Done when `price` answers without loading its tables first."""
+    sources: Sources
+    window: Callable[[Candidate], int | None]
+    """Tokens that fit a candidate's model; None: unknown."""
+    filters_fall_over: Callable[[], bool]
+    """Whether the user lets another provider answer what one refused for its content policy."""
+    patience: Callable[[Call], int]
+    """How long the client waits for an account, in ms. Raises GatewayError for a header that says no time."""
+    failed: Callable[[Candidate, GatewayError], None]
+    """An account failed: cool it, remember it, say so."""
+    answered: Callable[[Asked, Record], None]
+    """A request was answered in full; its row says by whom."""
+    worked: Callable[[Candidate, int], None]
+    """An account answered; the int is the time to its first words in ms."""
+    publish: Callable[[Record], None]
+    seal: Callable[[Sequence[Json]], Awaitable[Sequence[Json]]]
+    """Rows to keep → the same with encrypted values, those that can be kept."""
+    process_id: str
+    now: Callable[[], int]
+
+
+@dataclass(slots=True)
+class Job:
+    """One request under way."""
+
+    call: Call
+    sink: Sink
+    record: Record
+    began: float
+    """Monotonic seconds."""
+    asked: Asked | None = None
+    """What was looked at, once it was found to be sound."""
+    lane: Lane | None = None
+    broken: Broken | None = None
+    """The answer that broke off after its first words, while others may go on with it."""
+    retrying: bool = False
+    """On a second or later attempt whose answer has not begun."""
+    entered: bool = False
+    """Counted by the limits of its key."""
+    opened: bool = False
+    failures: list[ProviderFailure] = field(default_factory=list)
+    errors: list[GatewayError] = field(default_factory=list)
+
+    def elapsed_ms(self) -> int:
+        return int((time.monotonic() - self.began) * 1000)

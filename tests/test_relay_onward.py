@@ -1,0 +1,102 @@
+"""Where a request goes on: to a larger window, past a filter if the user lets it, and to an account that is back in a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omni_connector.gateway import Gateway, now_ms
+from omni_connector.snapshot import Cooldown
+from tests.live.answers import CHAT, Said
+from tests.relaying import Client, House
+from tests.serving import Answer, whole
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+async def house(migrated_home: Path, tmp_path: Path) -> AsyncIterator[House]:
+    gateway = await Gateway.open(Path(shutil.copytree(migrated_home, tmp_path / "home")), {})
+    gateway.ledger.start()
+    yield House(gateway)
+    await asyncio.gather(*gateway._tasks)
+    await gateway.ledger.close()
+    await gateway.close()
+
+
+def refused(code: str, words: str) -> Answer:
+    return whole({"error": {"message": words, "type": "invalid_request_error", "param": "messages", "code": code}}, 400)
+
+
+TOO_LONG = refused("context_length_exceeded", "This model's maximum context length is 8192 tokens.")
+FILTERED = refused("content_filter", "The prompt was filtered by the content policy.")
+OK = Said("all is well").answer(CHAT, False)
+
+
+def windows(house: House, monkeypatch: pytest.MonkeyPatch, **known: int | None) -> None:
+    monkeypatch.setattr(house.gateway, "_window", lambda candidate: known[candidate.account.label])
+    object.__setattr__(house.gateway.relay._doors, "window", lambda candidate: known[candidate.account.label])
+
+
+async def test_what_is_too_long_goes_to_a_larger_window(house: House, monkeypatch: pytest.MonkeyPatch) -> None:  # O-21
+    windows(house, monkeypatch, small=8_192, same=8_192, unknown=None, large=1_000_000)
+    await house.account("small", TOO_LONG, models=["test-model"])
+    for label in ("same", "unknown", "large"):
+        await house.account(label, OK, model_map={"test-model": f"{label}-model"})
+    client = await house.ask()
+    assert (client.status, client.headers["x-omni-account"]) == (200, "large")
+    assert house.network.asked == ["small", "large"]
+    assert house.cooling() == set(), "a long conversation is nobody's fault"
+    row = await house.row()
+    assert any("not larger" in one["reason"] for one in row["skipped"])
+
+
+async def test_what_is_too_long_for_everybody_is_the_callers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows(house, monkeypatch, a=8_192, b=8_192)
+    await house.account("a", TOO_LONG)
+    await house.account("b", OK)
+    client = await house.ask()
+    assert (client.status, client.error["code"]) == (400, "context_length_exceeded")
+    assert house.network.asked == ["a"]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_a_filter_is_passed_only_if_the_user_lets_it(house: House, allowed: bool) -> None:
+    await house.gateway.admin.set_config({"filtered_falls_over": allowed})
+    await house.account("strict", FILTERED)
+    await house.account("other", OK)
+    client = await house.ask()
+    assert client.status == (200 if allowed else 400)
+    assert house.network.asked == (["strict", "other"] if allowed else ["strict"])
+
+
+def cool(house: House, label: str, ms: int) -> None:
+    now = now_ms()
+    house.gateway.pool.cool(Cooldown(house.ids[label], "", now + ms, "stated", "rate limited", 0, now))
+
+
+async def test_an_account_that_is_back_in_a_moment_is_waited_for(house: House) -> None:  # O-21, R-11
+    await house.account("a", OK)
+    cool(house, "a", 40)
+    client = await house.ask()
+    assert client.status == 200
+    assert (await house.row())["duration_ms"] >= 35
+
+
+async def test_nobody_waits_longer_than_the_client_would(house: House) -> None:
+    await house.account("a", OK)
+    cool(house, "a", 600_000)
+    client = await house.ask()
+    assert client.status == 503 and 590 <= int(client.headers["retry-after"]) <= 600
+    cool(house, "a", 700_000)
+    call = house.call()
+    object.__setattr__(call, "headers", {"x-omni-wait": "soon"})
+    impatient = Client()
+    await house.gateway.relay.run(call, impatient)
+    assert impatient.status == 400 and json.loads(impatient.body)["error"]["param"] == "x-omni-wait"
