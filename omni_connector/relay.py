@@ -178,8 +178,8 @@ class Relay:
         limits = self.deadlines
         if tried >= limits.max_attempts:
             return f"not tried: {tried} attempts are the most for one request"
-        if job.broken is not None and self._left(job) < 1.0:
-            return f"not tried: the answer took longer than {limits.total:.0f} s"
+        if self._left(job) < min(1.0, limits.total / 4):  # a healthy account would only be blamed for running out of time
+            return f"not tried: the {limits.total:g} s of the request are as good as over"
         if job.broken is None and time.monotonic() - job.began > limits.window:
             return f"not tried: no new attempt is begun after {limits.window:g} s"
         if self.retrying >= max(limits.retry_floor, int(limits.retry_share * self.active)):

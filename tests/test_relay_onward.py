@@ -100,3 +100,13 @@ async def test_nobody_waits_longer_than_the_client_would(house: House) -> None:
     impatient = Client()
     await house.gateway.relay.run(call, impatient)
     assert impatient.status == 400 and json.loads(impatient.body)["error"]["param"] == "x-omni-wait"
+
+
+async def test_nobody_is_asked_and_blamed_in_the_last_moment(house: House) -> None:
+    house.set(total=0.4, window=60.0, first_byte=0.32)
+    await house.account("slow", Answer(200, {"content-type": "text/event-stream"}, [], hang=True))
+    await house.account("healthy", OK)
+    client = await house.ask(streamed=True)
+    assert client.status in (503, 504)
+    assert house.network.asked == ["slow"] and house.cooling() == {"slow"}
+    assert "as good as over" in json.dumps((await house.row())["skipped"])
