@@ -134,7 +134,7 @@ class Counter:
             return None
         refusal: GatewayError = FORMATS[account.wire].parse_error(status, headers, answer)
         if refusal.info.fault == "caller":
-            refusal.message = _without_secrets(refusal.message, account)
+            refusal.message = secrets.scrub(refusal.message, account.secret)
             raise refusal
         self._leave_alone(account, model, FAILED_S)
         return None
@@ -185,11 +185,3 @@ def _body(question: _Question, account: Account, model: str) -> bytes:
 
 def _key(account: Account, model: str) -> tuple[str, str, str]:
     return account.id, account.wire, model
-
-
-def _without_secrets(words: str, account: Account) -> str:
-    """Some providers repeat the credential they refuse; half an emoji (a lone surrogate) would be text that nothing can encode."""
-    words = words.encode("utf-8", "replace").decode()
-    if len(account.secret) >= 8:
-        words = words.replace(account.secret, secrets.MASK)
-    return secrets.redact(words)

@@ -409,7 +409,12 @@ class Gateway:
             key_rows.touch(conn, {name: at for name, at in used.items() if name.startswith("key_")})
             home_rows.store(conn, homes)
 
-        await self.db.tx(write)
+        try:
+            await self.db.tx(write)
+        except Exception:
+            # Nothing is forgotten that was not written: the next round tries it again.
+            self._used, self._homes_stored = {**used, **self._used}, since
+            raise
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         """Background work whose failure is logged and waits for nobody."""

@@ -391,7 +391,7 @@ def kept_rows(asked: Asked, lane: Lane, *, keeping: bool) -> list[Json]:
     if wanted and lane.final is not None:
         value = {**state.stored(lane.final, views.decode(asked.call.body)), THEIRS: isinstance(lane, PassThrough)}
         rows.append({"kind": "response", "id": lane.final["id"], "previous_id": view.previous or None, "value": value})
-    if isinstance(lane, Translated | Gathered):
+    if isinstance(lane, Translated):
         marks = lane.marks().items()
         rows += [{"kind": "call", "id": name, "previous_id": None, "value": call_marks.to_json(mark)} for name, mark in marks]
     return rows

@@ -241,7 +241,7 @@ class Prober:
             elif listed.ok and Kind.ACCOUNT_REJECTED in kinds:
                 accepted = await self._list_is_closed(account)
         families = frozenset(catalog.family(model) for model in listed.models)
-        return Signals(reached, accepted, paid, families), "" if listed.ok else _clean(listed.message, account)
+        return Signals(reached, accepted, paid, families), "" if listed.ok else secrets.scrub(listed.message, account.secret)[:400]
 
     async def _balance(self, account: Account) -> Json | None:
         """What is left on the account; None where nobody says."""
@@ -280,7 +280,7 @@ class Prober:
         try:
             await self._say(account, model)
         except GatewayError as error:
-            error.message = _clean(error.message, account)
+            error.message = secrets.scrub(error.message, account.secret)[:400]
             self._hands.failed(Candidate(account, model), error)
             return memory, f"{model}: {error.message}"
         scopes = {cooldown.scope, MODEL_SCOPE + catalog.family(model)}
@@ -304,10 +304,3 @@ class Prober:
             listener.whole(body)
         if listener.error is not None:
             raise listener.error
-
-
-def _clean(words: str, account: Account) -> str:
-    """Some providers repeat the credential they refuse."""
-    if len(account.secret) >= 8:
-        words = words.replace(account.secret, secrets.MASK)
-    return secrets.redact(words)[:400]

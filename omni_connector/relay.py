@@ -27,7 +27,6 @@ from omni_connector.routing.patience import wait_for
 from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, failures, refusal
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
-from omni_connector.snapshot import Account
 from omni_connector.underway import Deadlines, Doors, Job
 from omni_connector.upstream import Begun, Exchange, Upstream, read_all
 from omni_connector.wire import dialect, passing, views
@@ -224,7 +223,7 @@ class Relay:
             finally:
                 exchange.close()
         except GatewayError as error:
-            error.message = _without_secrets(error.message, candidate.account)
+            error.message = secrets.scrub(error.message, candidate.account.secret)
             if not job.sink.started or len(record.attempts) == before:
                 record.attempts.append(_attempt(candidate, error.upstream_status or status, began, error))
             if not job.sink.started and self._preparer.note_missing(candidate, prepared, error):
@@ -564,15 +563,6 @@ class Relay:
             if hold is not None and hold.until_at is not None:
                 waits.append(max(1, (hold.until_at - now) / 1000))
         return min(waits, default=None)
-
-
-def _without_secrets(words: str, account: Account) -> str:
-    """Some providers repeat the credential they refuse, and their words go to clients and into the ledger. Half an emoji in
-    them (a lone surrogate) would be text that nothing can encode."""
-    words = words.encode("utf-8", "replace").decode()
-    if len(account.secret) >= 8:
-        words = words.replace(account.secret, secrets.MASK)
-    return secrets.redact(words)
 
 
 def _leave_out(job: Job, rest: Sequence[Candidate], reason: str) -> None:

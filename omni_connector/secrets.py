@@ -272,6 +272,8 @@ def verify_password(password: str, stored: str) -> bool:
 # ---------------------------------------------------------------- Hiding secrets in text
 
 MASK = "[redacted]"
+SHORTEST_SECRET = 8
+"""Characters; a shorter credential ('none', 'x') would be cut out of ordinary words."""
 _NAMES = (
     r"(?:x-)?(?:goog-)?api[-_]?key|access[-_]?token|refresh[-_]?token|id[-_]?token|client[-_]?secret|secret[-_]?key|secret|password"
     r"|authorization|proxy-authorization|cookie|set-cookie"
@@ -311,3 +313,12 @@ def redact(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def scrub(words: str, secret: str) -> str:
+    """A provider's words as they may go to clients and into the books: some repeat the credential they refuse, in whatever shape.
+    Half an emoji in them (a lone surrogate) would be text that nothing can encode; it becomes "?"."""
+    words = words.encode("utf-8", "replace").decode()
+    if len(secret) >= SHORTEST_SECRET:
+        words = words.replace(secret, MASK)
+    return redact(words)

@@ -17,7 +17,7 @@ from omni_connector.gateway import Gateway, now_ms
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Cooldown
 from omni_connector.store import accounts as account_rows
-from omni_connector.store import kept
+from omni_connector.store import homes, kept
 from omni_connector.store import keys as key_rows
 from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
@@ -368,3 +368,27 @@ async def test_what_is_kept_is_sealed_and_there_when_the_row_is_settled(gateway:
     assert (await gateway.db.run(lambda conn: request_rows.get(conn, "req_1")) or {})["outcome"] == "ok"
     (found,) = await gateway.db.run(lambda conn: kept.get(conn, "response", "key_1", ["resp_1", "x" * 300]))
     assert kept.open_(gateway.vault, "response", "resp_1", found["value"]) == keep["value"]
+
+
+async def test_what_was_used_is_noted_later_when_the_database_refuses(
+    migrated_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await Gateway.open(Path(shutil.copytree(migrated_home, tmp_path / "home")), {})
+    added = await gateway.admin.add_account({"provider": "openai", "label": "a", "api_key": "sk-0123456789", "discover": False})
+    now = now_ms()
+    gateway._homes_stored = now - 1
+    gateway.planner.homes.settle("conversation", added["id"], 10, now)
+    gateway.used_key(added["id"], now)
+
+    async def refuse(_: Any) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as full:
+        full.setattr(gateway.db, "tx", refuse)
+        with pytest.raises(OSError, match="disk full"):
+            await gateway._touch()
+    await gateway._touch()
+    assert await gateway.db.run(homes.load) == [("conversation", added["id"], now, 10)]
+    (account,) = [one for one in await gateway.db.run(lambda conn: account_rows.list_accounts(conn, gateway.vault)) if one.label == "a"]
+    assert account.last_used_at == now
+    await gateway.close()

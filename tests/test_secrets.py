@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector import secrets
-from omni_connector.secrets import SecretsError, Vault, key_checksum_ok, mint_key, new_id, redact
+from omni_connector.secrets import MASK, SecretsError, Vault, key_checksum_ok, mint_key, new_id, redact, scrub
 
 ALNUM = string.digits + string.ascii_letters
 
@@ -291,3 +291,11 @@ def test_hostile_text_takes_no_hostile_time(piece: str) -> None:
     A backtracking pattern would need most of a minute here, so that no clock is looked at.
     """
     redact(piece * (100_000 // len(piece)))
+
+
+def test_a_provider_that_repeats_its_credential() -> None:
+    odd = "swordfish-42"
+    assert redact(f"bad key {odd}") == f"bad key {odd}", "nothing in its shape says that it is one"
+    assert scrub(f"bad key {odd}, really {odd}", odd) == f"bad key {MASK}, really {MASK}"
+    assert scrub("none of these", "none") == "none of these"
+    assert scrub("half an emoji \ud83d", "").encode() == b"half an emoji ?"
