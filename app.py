@@ -29,17 +29,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from jose import JWTError, jwt
 from quart import Quart, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from omni_connector import __version__, auth, secrets, settings
-from omni_connector.admin import now_ms
+from omni_connector import __version__, auth, loopback, secrets, settings
+from omni_connector.admin import now_ms, uploads
 from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
 from omni_connector.counting import COUNTERS
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.gateway import Gateway
+from omni_connector.onboarding import CALLBACK_PATHS
 from omni_connector.paths import Route, client_route, wire_of
 from omni_connector.planning import provider_named
 from omni_connector.relay import LEFT
@@ -65,6 +66,9 @@ ADMIN_PATH = re.compile(r"/api|/+([^/]+/+)?v1(beta)?/+router(/|$)|/+provider_hea
 """What only the admin key or a session opens. `/v1/router` is the admin API under OneAPI's names, wherever it might be asked for."""
 
 SESSION_COOKIE = "omni_session"
+SIGN_IN_COOKIE = "omni_sign_in"
+"""Proves to the page a provider comes back to that this browser began the sign-in: the session's own cookie stays at home then."""
+SIGN_IN_S = 1200
 SESSION_DAYS = 30
 LINK_S = 60
 REFUSAL_S = 10
@@ -114,6 +118,8 @@ def create_app(gateway: Gateway) -> Quart:
     add_errors(app)
     add_client_routes(app, gateway)
     add_sessions(app, gateway, guard)
+    add_sign_ins(app, gateway, guard)
+    add_transfers(app, gateway, guard)
     add_account_routes(app, gateway)
     add_key_routes(app, gateway)
     add_admin_routes(app, gateway)
@@ -270,6 +276,13 @@ class Guard:
     def csrf(self, claims: Mapping[str, Any]) -> str:
         return hmac.new(self._secret().encode(), str(claims["jti"]).encode(), hashlib.sha256).hexdigest()[:40]
 
+    def proof(self) -> str | None:
+        """That a sign-in goes on in the session that began it; None for whoever holds the admin key."""
+        claims = None if request.headers.get("authorization") else self.session()
+        if claims is None:
+            return None
+        return hmac.new(self._secret().encode(), f"sign-in {claims['jti']}".encode(), hashlib.sha256).hexdigest()
+
     def admit(self, response: Response) -> None:
         """Give the browser a session."""
         secure = request.scheme == "https"
@@ -291,6 +304,19 @@ class Guard:
         if not right or stored != self.password_hash:  # it may have been changed while this one was looked at
             raise GatewayError(Kind.UNAUTHENTICATED, "The password is wrong.", code="wrong_password")
         self._failures.pop(who, None)
+
+    async def confirm_owner(self, password: str, admin_key: str) -> None:
+        """A session alone is not enough to take credentials away: the admin key (in the header, which was checked on the way in, or
+        here) or the password is wanted again. Raises GatewayError."""
+        if request.headers.get("authorization"):
+            return
+        if admin_key and hmac.compare_digest(admin_key.strip().encode(), self._gateway.admin_key.encode()):
+            return
+        if password and self.password_hash:
+            await self.login(password)
+            return
+        words = "the password" if self.password_hash else "the admin key, which stands in admin.key of OMNI_HOME"
+        raise GatewayError(Kind.FORBIDDEN, f"This file holds credentials. Give {words} again.", param="password", code="key_again")
 
     async def set_password(self, password: str) -> None:
         """Set ("" removes) the dashboard's password; every session ends."""
@@ -858,6 +884,91 @@ def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
         return response
 
 
+def add_sign_ins(app: Quart, gateway: Gateway, guard: Guard) -> None:
+    """Accounts that are connected by signing in at their provider; `onboarding` does the work."""
+    admin = gateway.admin
+
+    @app.post("/api/oauth/<provider_id>/start")
+    @app.post("/api/providers/<provider_id>/generate-auth-url")
+    async def start_sign_in(provider_id: str) -> Response:
+        proof = guard.proof()
+        address = f"{request.scheme}://{request.host}"
+        flow = await admin.start_sign_in(provider_id, await body_json(), address=address, session=proof or "")
+        response = Response(json.dumps(flow), 200, {"content-type": "application/json"})
+        if proof is not None:
+            response.set_cookie(
+                SIGN_IN_COOKIE, proof, max_age=SIGN_IN_S, httponly=True, secure=request.scheme == "https", samesite="Lax", path="/"
+            )
+        return response
+
+    @app.post("/api/oauth/<provider_id>/adopt")
+    async def adopt_sign_in(provider_id: str) -> tuple[Json, int]:
+        """The tokens of a sign-in that another program of the owner's did."""
+        return await admin.adopt_sign_in(provider_id, await body_json()), 201
+
+    @app.get("/api/oauth/flows/<flow_id>")
+    async def sign_in(flow_id: str) -> Json:
+        return await admin.sign_in(flow_id)
+
+    @app.post("/api/oauth/flows/<flow_id>/complete")
+    async def complete_sign_in(flow_id: str) -> Json:
+        return await admin.complete_sign_in(flow_id, await body_json(), session=guard.proof())
+
+    @app.post("/api/oauth/flows/<flow_id>/cancel")
+    async def cancel_sign_in(flow_id: str) -> Json:
+        return await admin.cancel_sign_in(flow_id, session=guard.proof())
+
+    async def callback() -> Response:
+        """Where providers send the browser back to. Open to it without a login, and good for nothing but a sign-in that waits."""
+        if request.method == "HEAD":
+            return Response("", 200, dict(loopback.HEADERS))  # a look at the address must not use its code up
+        page = await gateway.onboarding.callback(request.query_string.decode("latin-1"), request.cookies.get(SIGN_IN_COOKIE, ""))
+        return Response(page.html(), page.status, dict(loopback.HEADERS))
+
+    for path in CALLBACK_PATHS:
+        app.add_url_rule(path, view_func=callback, methods=["GET"])
+
+
+def add_transfers(app: Quart, gateway: Gateway, guard: Guard) -> None:
+    """Accounts that come from other programs and files, and go out into files."""
+    admin = gateway.admin
+
+    @app.get("/api/accounts/discover")
+    async def discover() -> Json:
+        return await admin.discover()
+
+    @app.post("/api/accounts/import")
+    @app.post("/api/upload-oauth-credentials")
+    async def import_accounts() -> Json:
+        """What to do as JSON, or the file itself: as the body, or in a form."""
+        asked = uploads.asked(await request.body, request.headers.get("content-type", ""), request.args)
+        return await admin.import_accounts(asked)
+
+    @app.get("/api/accounts/export")
+    async def export_file() -> Response:
+        query = dict(request.args)
+        lists = {name: [word for word in query.pop(name).split(",") if word] for name in ("include", "ids") if name in query}
+        secret = query.pop("secrets", "1") not in ("0", "false", "no")
+        return await export({**query, **lists, "secrets": secret})
+
+    @app.post("/api/accounts/export")
+    async def export_asked() -> Response:
+        return await export(await body_json())
+
+    async def export(body: Any) -> Response:
+        said = body if isinstance(body, dict) else {}
+        if said.get("secrets") is not False:
+            await guard.confirm_owner(str(said.get("password") or ""), str(said.get("admin_key") or ""))
+        told = await admin.export_accounts(body)
+        headers = {"content-type": "application/json", "cache-control": "no-store"}
+        if said.get("download") is False:
+            return Response(json.dumps(told), 200, headers)
+        headers["content-disposition"] = f'attachment; filename="{told["filename"]}"'
+        if told["warning"]:
+            headers["x-omni-warning"] = told["warning"]
+        return Response(told["content"], 200, headers)
+
+
 def add_account_routes(app: Quart, gateway: Gateway) -> None:
     admin = gateway.admin
 
@@ -890,9 +1001,10 @@ def add_account_routes(app: Quart, gateway: Gateway) -> None:
         "disable": admin.disable,
         "test": admin.test,
         "clear-cooldown": admin.clear_cooldown,
+        "refresh": admin.refresh,
     }
 
-    @app.post("/api/accounts/<account_id>/<any(enable, disable, test, 'clear-cooldown'):action>")
+    @app.post("/api/accounts/<account_id>/<any(enable, disable, test, refresh, 'clear-cooldown'):action>")
     async def act(account_id: str, action: str) -> Json:
         return await actions[action](account_id)
 
@@ -909,6 +1021,18 @@ def add_account_routes(app: Quart, gateway: Gateway) -> None:
     @app.get("/api/providers/<provider_id>")
     async def provider(provider_id: str) -> Json:
         return await admin.provider(provider_id)
+
+    @app.patch("/api/providers/<provider_id>")
+    async def edit_provider(provider_id: str) -> Json:
+        return await admin.edit_provider(provider_id, await body_json())
+
+    @app.post("/api/providers/<provider_id>/enable")
+    async def enable_provider(provider_id: str) -> Json:
+        return await admin.enable_provider(provider_id)
+
+    @app.post("/api/providers/<provider_id>/disable")
+    async def disable_provider(provider_id: str) -> Json:
+        return await admin.disable_provider(provider_id)
 
     @app.post("/api/providers/<provider_id>/health-check")
     async def health_check(provider_id: str) -> Json:
@@ -956,6 +1080,10 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     async def usage_rows() -> Json:
         return await admin.usage(dict(request.args))
 
+    @app.get("/api/quota")
+    async def quota() -> Json:
+        return await admin.quota()
+
     @app.get("/api/requests")
     async def requests() -> Json:
         return await admin.requests(dict(request.args))
@@ -988,29 +1116,53 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     async def reload_config() -> Json:
         return await admin.reload_config()
 
-    @app.get("/api/aliases/<name>")
+    @app.get("/api/aliases/<path:name>")
     async def alias(name: str) -> Json:
         return await admin.alias(name)
 
-    @app.put("/api/aliases/<name>")
+    @app.put("/api/aliases/<path:name>")
     async def set_alias(name: str) -> Json:
         return await admin.set_alias(name, await body_json())
 
-    @app.delete("/api/aliases/<name>")
+    @app.delete("/api/aliases/<path:name>")
     async def remove_alias(name: str) -> Json:
         return await admin.remove_alias(name)
 
-    @app.get("/api/chains/<name>")
+    @app.get("/api/chains/<path:name>")
     async def chain(name: str) -> Json:
         return await admin.chain(name)
 
-    @app.put("/api/chains/<name>")
+    @app.put("/api/chains/<path:name>")
     async def set_chain(name: str) -> Json:
         return await admin.set_chain(name, await body_json())
 
-    @app.delete("/api/chains/<name>")
+    @app.delete("/api/chains/<path:name>")
     async def remove_chain(name: str) -> Json:
         return await admin.remove_chain(name)
+
+    @app.get("/api/alerts")
+    async def alerts() -> Json:
+        return await admin.alerts(dict(request.args))
+
+    @app.get("/api/alerts/channels")
+    async def alert_channels() -> Json:
+        return await admin.alert_channels()
+
+    @app.post("/api/alerts/channels")
+    async def add_alert_channel() -> tuple[Json, int]:
+        return await admin.add_alert_channel(await body_json()), 201
+
+    @app.patch("/api/alerts/channels/<channel_id>")
+    async def edit_alert_channel(channel_id: str) -> Json:
+        return await admin.edit_alert_channel(channel_id, await body_json())
+
+    @app.delete("/api/alerts/channels/<channel_id>")
+    async def remove_alert_channel(channel_id: str) -> Json:
+        return await admin.remove_alert_channel(channel_id)
+
+    @app.post("/api/alerts/channels/<channel_id>/test")
+    async def test_alert_channel(channel_id: str) -> Json:
+        return await admin.test_alert_channel(channel_id)
 
     @app.get("/provider_health")
     async def provider_health() -> Json:
@@ -1034,12 +1186,12 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
         return await admin.router_config()
 
     @app.post("/v1/router/config/<any(backend, strategy, alias, chain):part>")
-    @app.post("/v1/router/config/<any(backend, strategy, alias, chain):part>/<name>")
+    @app.post("/v1/router/config/<any(backend, strategy, alias, chain):part>/<path:name>")
     async def put_router(part: str, name: str = "") -> tuple[Json, int]:
         return await admin.put_router(part, name, await body_json()), 201 if part == "backend" and not name else 200
 
     @app.delete("/v1/router/config/<any(backend, strategy, alias, chain):part>")
-    @app.delete("/v1/router/config/<any(backend, strategy, alias, chain):part>/<name>")
+    @app.delete("/v1/router/config/<any(backend, strategy, alias, chain):part>/<path:name>")
     async def drop_router(part: str, name: str = "") -> Json:
         return await admin.drop_router(part, name)
 
@@ -1101,6 +1253,8 @@ GET /v1/responses/ID/input_items: answers that were kept (send `store: false` to
 
 - POST /v1/embeddings, POST /v1beta/models/MODEL:embedContent, POST /v1beta/models/MODEL:batchEmbedContents: vectors, with providers of \
 either form
+- POST /v1/ocr: the text of a picture ({{"image": base64 or data URL}}, {{"image_url": URL}}, or a form with a file `image`), with an \
+account that reads pictures
 - POST /v1/images/generations, /v1/images/edits, /v1/images/variations, /v1/audio/speech, /v1/audio/transcriptions, \
 /v1/audio/translations, /v1/moderations, /v1/rerank: bytes pass to a provider that follows OpenAI's API
 - POST /v1/messages/count_tokens, POST /v1/responses/input_tokens, POST /v1beta/models/MODEL:countTokens: tokens of a request; \
@@ -1286,8 +1440,18 @@ def remove_server_note(note: Path) -> None:
             note.unlink()
 
 
+class Listening(Config):
+    def create_sockets(self) -> Sockets:
+        """Hypercorn means them for its worker processes. Of ours, only commands would get them: one that outlives a killed server
+        would keep the port, and answer nobody."""
+        sockets = super().create_sockets()
+        for each in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
+            each.set_inheritable(False)
+        return sockets
+
+
 async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.socket) -> None:
-    config = Config()
+    config = Listening()
     config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it: two owners would close a stranger later
     config.accesslog = None
     config.errorlog = logging.getLogger("omni.http")

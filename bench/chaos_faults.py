@@ -187,12 +187,10 @@ async def oversized(visit: Visit) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """`play` None: nobody listens there. `holds_whole`: of a whole answer it cannot be told from a provider that thinks, so nothing
-    but the deadline of the whole request ends it. `limit`: the setting that bounds its silence in a stream."""
+    """`play` None: nobody listens there. `limit`: the setting that bounds its silence."""
 
     name: str
     play: Play | None
-    holds_whole: bool = False
     limit: str = ""
 
 
@@ -200,9 +198,9 @@ FAULTS = (
     Fault("refused", None),
     Fault("reset-before-headers", reset_first),
     Fault("reset-mid-stream", reset_midway),
-    Fault("silent-accept", silent, holds_whole=True, limit="first_byte"),
-    Fault("slow-drip", drip, holds_whole=True),
-    Fault("stalled-stream", stall, holds_whole=True, limit="idle"),
+    Fault("silent-accept", silent, limit="first_byte"),
+    Fault("slow-drip", drip),
+    Fault("stalled-stream", stall, limit="idle"),
     Fault("malformed-sse", malformed),
     Fault("truncated-json", truncated),
     Fault("429-retry-after-seconds", limited_seconds),

@@ -276,6 +276,8 @@ class Target:
     features: frozenset[str] = frozenset()
     max_output: int | None = None
     """Largest answer the model can give, where known; a format that demands max_tokens uses it as the default."""
+    project: str = ""
+    """The provider's project that the account's calls belong to, for formats that name one in the body (Code Assist)."""
 
 
 # ---------------------------------------------------------------- Usage

@@ -28,7 +28,7 @@ from omni_connector.chat import (
     Usage,
     UsageSeen,
 )
-from omni_connector.errors import GatewayError, Kind
+from omni_connector.errors import GatewayError
 from omni_connector.lanes import Lane, Translated
 from omni_connector.meter import COUNTS, Reading
 from omni_connector.record import Record
@@ -44,7 +44,6 @@ models of its inventor refuse one, so everybody is asked."""
 NOTE = b": continued by another account\n"
 """A comment line, which readers of server-sent events skip."""
 
-BROKEN = frozenset({Kind.UPSTREAM_FAILED, Kind.UPSTREAM_TIMEOUT, Kind.UPSTREAM_UNREACHABLE})
 OVERLAP = 200
 """Characters before the seam in which repeated words are looked for."""
 OVERLAP_LEAST = 8
@@ -57,10 +56,11 @@ def is_wanted(request: ChatRequest) -> bool:
     return request.stream and (asked is None or asked.kind == "text") and sampling.n in (None, 1) and not sampling.logprobs
 
 
-def onward(request: ChatRequest, text: str) -> ChatRequest:
-    """The request that asks for the rest of an answer of which `text` was sent."""
+def onward(request: ChatRequest, text: str, spent: int = 0) -> ChatRequest:
+    """The request that asks for the rest of an answer of which `text` was sent, in `spent` tokens: the client's limit is for both."""
     begun = Message("assistant", (TextPart(text),))
-    return replace(request, messages=(*request.messages, begun, Message("user", (TextPart(ASK),))))
+    most = None if request.max_tokens is None else max(1, request.max_tokens - spent)
+    return replace(request, messages=(*request.messages, begun, Message("user", (TextPart(ASK),))), max_tokens=most)
 
 
 class Sent:
@@ -276,7 +276,7 @@ def broken(lane: Lane | None, error: GatewayError, record: Record) -> Broken | N
 
 
 def can_go_on(lane: Lane | None, error: GatewayError) -> bool:
-    return isinstance(lane, Told) and error.kind in BROKEN and lane.sent.open_text is not None
+    return isinstance(lane, Told) and error.info.retry and lane.sent.open_text is not None
 
 
 def speaks(wire: str) -> bool:

@@ -20,11 +20,13 @@ from omni_connector.errors import GatewayError
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import Upstream, UpstreamRequest
-from omni_connector.wire import FORMATS, anthropic_tokens, gemini_tokens, openai_responses_tokens, views
+from omni_connector.wire import FORMATS, anthropic_tokens, code_assist_tokens, gemini_tokens, openai_responses_tokens, views
 
 COUNTERS: Mapping[str, ModuleType] = {module.NAME: module for module in (anthropic_tokens, gemini_tokens, openai_responses_tokens)}
 """Wire format → its counter's words: path, has_words, same_format, parse_count_request, render_count_request, parse_count,
 render_count."""
+UPSTREAM_COUNTERS: Mapping[str, ModuleType] = {**COUNTERS, code_assist_tokens.NAME: code_assist_tokens}
+"""Those of formats that no client speaks have path, render_count_request and parse_count only."""
 
 WORD = "count_tokens"
 MOST_TRIED = 2
@@ -125,7 +127,7 @@ class Counter:
             self._leave_alone(account, model, FAILED_S)
             return None
         if 200 <= status < 300:
-            tokens: int | None = COUNTERS[account.wire].parse_count(answer)
+            tokens: int | None = UPSTREAM_COUNTERS[account.wire].parse_count(answer)
             if tokens is None:
                 self._leave_alone(account, model, NO_COUNTER_S)
             return tokens
@@ -150,7 +152,7 @@ class Counter:
             "content-type": "application/json",
             "accept-encoding": "identity",
         }
-        url = providers.endpoint(provider, account, COUNTERS[account.wire].path(model), self._endpoints())
+        url = providers.endpoint(provider, account, UPSTREAM_COUNTERS[account.wire].path(model), self._endpoints())
         return UpstreamRequest("POST", url, headers, body, account.proxy_url)
 
 
@@ -162,7 +164,7 @@ def facing_counter(account: Account, wire: str) -> Account | None:
     """The account as it speaks a format that it has a counter in, the client's own first. None: it has none."""
     for one in (wire, account.wire, *COUNTERS):
         facing = providers.facing(account, one)
-        if facing.wire in COUNTERS and WORD in facing.features:
+        if facing.wire in UPSTREAM_COUNTERS and WORD in facing.features:
             return facing
     return None
 
@@ -175,9 +177,10 @@ def _body(question: _Question, account: Account, model: str) -> bytes:
     if question.parsed is None:
         told = {**question.body, "model": call.model or question.body.get("model") or model}
         question.parsed = COUNTERS[call.wire].parse_count_request(told)
-    target = Target(Origin(account.provider, model), account.features | catalog.profile(model), catalog.max_output(model))
+    words = account.features | catalog.profile(model)
+    target = Target(Origin(account.provider, model), words, catalog.max_output(model), providers.project(account))
     try:
-        rendered = COUNTERS[account.wire].render_count_request(question.parsed, model, target)
+        rendered = UPSTREAM_COUNTERS[account.wire].render_count_request(question.parsed, model, target)
     except GatewayError as error:
         raise _Unsayable from error
     return views.encode(rendered.body)

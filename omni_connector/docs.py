@@ -39,6 +39,7 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "openai-completions": ("a prompt to go on with", "passes where prompts are completed, else becomes a user's message"),
     "openai-embeddings": ("vectors of texts", "passes or is translated"),
     "gemini-embeddings": ("vectors of texts", "passes or is translated"),
+    "ocr": ("the text of a picture", "[has a schema of its own](#text-of-pictures)"),
     "image": ("pictures", "passes byte for byte"),
     "speech": ("a sound of a text", "passes byte for byte"),
     "transcription": ("the text of a sound", "passes byte for byte"),
@@ -218,11 +219,15 @@ def client_paths() -> str:
 
 def _who_serves(wire: str, path: str) -> str:
     from omni_connector.prepare import EMBEDDING_WIRE
+    from omni_connector.providers import PROVIDERS
+    from omni_connector.routing.serving import TRADES
     from omni_connector.wire import CLIENT_FORMATS, EMBEDDINGS
     from omni_connector.wire.raw import RAW
 
     if wire in CLIENT_FORMATS:
         return "every account"
+    if wire in TRADES:
+        return "accounts of " + ", ".join(_code(row.id) for row in PROVIDERS.values() if TRADES[wire] in row.features)
     spoken = EMBEDDING_WIRE if wire in EMBEDDINGS else RAW[path].wires
     return "accounts that speak " + ", ".join(map(_code, sorted(spoken)))
 

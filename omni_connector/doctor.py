@@ -13,10 +13,11 @@ import shutil
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from omni_connector import __version__, secrets, settings
 from omni_connector.admin.room import now_ms
@@ -24,6 +25,10 @@ from omni_connector.errors import GatewayError
 from omni_connector.secrets import SecretsError, Vault
 from omni_connector.settings import Settings, SettingsError
 from omni_connector.snapshot import Account, Snapshot
+from omni_connector.tokens import decode
+
+if TYPE_CHECKING:
+    from omni_connector.store.refreshes import Refresh
 
 Json = dict[str, Any]
 Level = Literal["ok", "warn", "fail"]
@@ -31,6 +36,8 @@ Level = Literal["ok", "warn", "fail"]
 PRIVATE_FILES = ("omni.db", "master.key", "admin.key", ".env", "server.json")
 LOW_DISK, NO_DISK = 1024**3, 100 * 1024**2
 """Bytes free below which books may soon stop growing, and below which they do at any moment."""
+SOON_MS = 24 * 3_600_000
+"""A sign-in that cannot be renewed is spoken of so long before its end."""
 LIBRARIES = ("quart", "hypercorn", "httpx2", "aiohttp", "SQLAlchemy", "aiosqlite", "cryptography", "msgspec", "genai-prices")
 LAUNCHER = "omni-connector"
 
@@ -193,13 +200,16 @@ async def database(home: Path, env: Mapping[str, str], stored: Settings, vault: 
         findings = [Finding("ok", "database", "Sound, and of this release.")]
         if vault is None:
             return findings
-        return findings + await _contents(db, env, vault)
+        return findings + await _contents(db, home, env, vault)
     finally:
         await db.close()
 
 
-async def _contents(db: Any, env: Mapping[str, str], vault: Vault) -> list[Finding]:
+async def _contents(db: Any, home: Path, env: Mapping[str, str], vault: Vault) -> list[Finding]:
     from omni_connector import providers
+    from omni_connector.command import Commands
+    from omni_connector.providers import sign_ins
+    from omni_connector.store import refreshes
     from omni_connector.store.snapshot import load_snapshot
 
     try:
@@ -211,14 +221,25 @@ async def _contents(db: Any, env: Mapping[str, str], vault: Vault) -> list[Findi
         settings.load(env, picture.settings)
     except SettingsError as error:
         findings.append(Finding("fail", "settings", str(error), "omni-connector config set NAME default"))
-    return [*findings, *accounts(picture, now_ms()), *client_keys(picture, now_ms())]
+    picture = replace(picture, accounts=sign_ins.only_one(picture.accounts, providers.PROVIDERS))
+    signed = [account.id for account in picture.accounts if account.auth == "oauth"]
+    journal = await db.run(lambda conn: {found.account_id: found for id_ in signed if (found := refreshes.read(conn, id_))})
+    now, locate = now_ms(), Commands(home, env).locate
+    return [*findings, *accounts(picture, now, journal, locate), *sign_ins_ahead(picture, now), *client_keys(picture, now)]
 
 
-def accounts(picture: Snapshot, now: int) -> list[Finding]:
-    """One finding for each account that does not serve, or one that all do."""
+def accounts(
+    picture: Snapshot, now: int, journal: Mapping[str, Refresh] = MappingProxyType({}), locate: Callable[[Json], object] | None = None
+) -> list[Finding]:
+    """One finding for each account that does not serve, or one that all do. `journal`: the last refresh, by account id. `locate`
+    raises GatewayError where the program of a command is not there."""
     if not picture.accounts:
         return [Finding("warn", "accounts", "No account is connected.", "omni-connector backend add (or: backend add demo)")]
     findings = [finding for account in picture.accounts if (finding := _account(account, picture, now)) is not None]
+    well = {f"account {account.label}": account for account in picture.accounts} | {finding.what: None for finding in findings}
+    for account in filter(None, well.values()):
+        found = _sign_in(account, journal.get(account.id), now) or (_program(account, locate) if locate else None)
+        findings += [found] if found else []
     if not any(account.enabled and account.state == "ok" for account in picture.accounts):
         findings.append(Finding("fail", "accounts", "No account can serve a request.", "Enable or repair one of those above."))
     return findings or [Finding("ok", "accounts", f"{len(picture.accounts)} connected, all ready.")]
@@ -226,12 +247,14 @@ def accounts(picture: Snapshot, now: int) -> list[Finding]:
 
 def _account(account: Account, picture: Snapshot, now: int) -> Finding | None:
     what, name = f"account {account.label}", f"'{account.label}'"
+    if account.switched_off:
+        return Finding("warn", what, f"It is not used: {account.switched_off}.", _switch_on(account, picture))
     if not account.enabled:
         return Finding("warn", what, "It is switched off.", f"omni-connector backend enable {name}")
     if account.state != "ok":
         words = "It needs a new login" if account.state == "needs_login" else "It does not work"
         reason = f": {account.state_reason}" if account.state_reason else "."
-        return Finding("fail", what, f"{words}{reason}", f"omni-connector backend edit {name} --key-env NAME")
+        return Finding("fail", what, f"{words}{reason}", _log_in(account))
     if not account.wire:
         return Finding("fail", what, f"This release knows no provider {account.provider!r}.", f"omni-connector backend remove {name}")
     cooling = [c for c in picture.cooldowns if c.account_id == account.id and c.until_at > now]
@@ -244,6 +267,86 @@ def _account(account: Account, picture: Snapshot, now: int) -> Finding | None:
         fix = f"omni-connector backend test {name} asks for them; backend edit {name} --models A,B names them"
         return Finding("warn", what, "None of its models is known.", fix)
     return None
+
+
+def _switch_on(account: Account, picture: Snapshot) -> str:
+    """An account is held back by its provider's switch, or by another one where the provider's terms want only one."""
+    given = picture.providers.get(account.provider)
+    if given is not None and not given.enabled:
+        return f"omni-connector provider enable {account.provider}"
+    used = next((one.label for one in picture.accounts if one.provider == account.provider and one.enabled), "")
+    return f"Nothing to do. To use this one instead: omni-connector backend disable '{used}'"
+
+
+def _log_in(account: Account) -> str:
+    """What makes the credential good again, by its kind."""
+    from omni_connector.providers import PROVIDERS, commands
+
+    name, row = f"'{account.label}'", PROVIDERS.get(account.provider)
+    if account.auth == "oauth":
+        return f"Sign in again: omni-connector backend login {account.provider} {name}"
+    if row is not None and row.command:
+        login = commands.login(account)
+        then = f"omni-connector backend test {name}"
+        return f"{login} (in a terminal, as the user of the server), then: {then}" if login else then
+    return f"omni-connector backend edit {name} --key-env NAME"
+
+
+def _program(account: Account, locate: Callable[[Json], object]) -> Finding | None:
+    from omni_connector.providers import PROVIDERS, commands, local_options
+
+    row = PROVIDERS.get(account.provider)
+    if row is None or not row.command:
+        return None
+    what, edit = f"account {account.label}", f"omni-connector backend edit '{account.label}'"
+    try:
+        commands.template(account.provider, account.options)
+    except GatewayError as error:
+        return Finding("fail", what, f"Its command is not valid: {error.message}", f"{edit} --command 'PROGRAM ARGUMENTS'")
+    try:
+        locate(local_options(account))
+    except GatewayError as error:
+        return Finding("fail", what, error.message, f"{edit} --program /PATH/TO/IT")
+    return None
+
+
+def _sign_in(account: Account, last: Refresh | None, now: int) -> Finding | None:
+    """A sign-in that ends for good, or that could not be renewed lately."""
+    if account.auth != "oauth":
+        return None
+    what, fix = f"account {account.label}", _log_in(account)
+    tokens = decode(account.secret)
+    if tokens is None:
+        return Finding("fail", what, "It was never signed in, or what it was given cannot be read.", fix)
+    if tokens.expires_at is not None and not tokens.refresh_token and tokens.expires_at < now + SOON_MS:
+        ends = f"ended {span(now - tokens.expires_at)} ago" if tokens.expires_at <= now else f"ends in {span(tokens.expires_at - now)}"
+        level: Level = "fail" if tokens.expires_at <= now else "warn"
+        return Finding(level, what, f"Its sign-in {ends}, and its provider gave nothing to renew it with.", fix)
+    if last is not None and last.failures and last.error:
+        times = f", {last.failures} times in a row" if last.failures > 1 else ""
+        return Finding("warn", what, f"Its sign-in could not be renewed{times}: {last.error}", f"The server tries again. {fix}")
+    return None
+
+
+def sign_ins_ahead(picture: Snapshot, now: int) -> list[Finding]:
+    """How long what the sign-ins gave us holds."""
+    signed = [account for account in picture.accounts if account.auth == "oauth" and account.state == "ok"]
+    if not signed:
+        return []
+    ends = [account.access_until for account in signed if account.access_until is not None]
+    if not ends:
+        return [Finding("ok", "sign-ins", f"{len(signed)} signed in.")]
+    first = min(ends)
+    lives = f"ends in {span(first - now)}" if first > now else f"ended {span(now - first)} ago"
+    return [Finding("ok", "sign-ins", f"{len(signed)} signed in; the first access token {lives}. A running server renews them.")]
+
+
+def span(ms: int) -> str:
+    """A length of time in words: "25 min", "3 h", "4 days"."""
+    minutes = max(1, round(ms / 60_000))
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{round(minutes / 60)} h" if minutes < 2880 else f"{round(minutes / 1440)} days"
 
 
 def client_keys(picture: Snapshot, now: int) -> list[Finding]:

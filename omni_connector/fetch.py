@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from omni_connector.errors import GatewayError, bad_request
+from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.providers.addresses import USER_AGENT
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,6 +34,8 @@ AT_ONCE = 4
 MOST = 500
 """Addresses of one request: no provider takes more pictures by address, and nobody shall make us knock at a million doors."""
 
+ANSWER = 64 * 1024
+"""Bytes that are read of the answer to something sent: receipts are short."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS: Mapping[str, str] = {
     "user-agent": USER_AGENT,
@@ -187,6 +189,15 @@ def _checked(text: str, allow_private: bool, base: URL | None = None) -> URL:
     return url
 
 
+def check_address(text: str, allow_private: bool) -> URL:
+    """An http(s) address that something may be sent to, as far as its words tell; where its name leads is checked when connecting.
+    Raises GatewayError (BAD_REQUEST) in words that name the host only."""
+    try:
+        return _checked(text, allow_private)
+    except GatewayError as error:
+        raise _plain(error, _host(text)) from error
+
+
 # ---------------------------------------------------------------- The way there
 
 
@@ -206,6 +217,47 @@ class PublicFetcher:
                 return await self._follow(url, limit_bytes, allow_private)
         except TimeoutError as error:
             raise _cannot(_host(url), "it did not arrive in time") from error
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, within_s: float, allow_private: bool = False
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Sends bytes to an address that a person gave, once and without following redirects: status, headers (names in lower case)
+        and the first ANSWER bytes of what comes back.
+
+        Raises GatewayError: BAD_REQUEST for an address that may not be asked, else UPSTREAM_UNREACHABLE or UPSTREAM_TIMEOUT. Its words
+        name the host, never the address, which may be a secret as a whole.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._post(check_address(url, allow_private), headers, body, allow_private)
+        except TimeoutError as error:
+            raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"{_host(url)[:200]}: no answer within {within_s:g} s.") from error
+
+    async def _post(self, url: URL, headers: Mapping[str, str], body: bytes, allow_private: bool) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            async with (
+                self._session(allow_private) as session,
+                session.post(url, headers=headers, data=body, allow_redirects=False) as response,
+            ):
+                told = {name.lower(): value for name, value in response.headers.items()}
+                return response.status, told, await _beginning(response)
+        except GatewayError as error:  # the resolver's
+            raise _plain(error, url.host or "") from error
+        except _CAUGHT as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise GatewayError(Kind.UPSTREAM_UNREACHABLE, f"{(url.host or '')[:200]}: {_reason(error)}.") from error
+
+    def _session(self, allow_private: bool) -> aiohttp.ClientSession:
+        # A session of its own: no connection is left over that was made under another rule or for another client.
+        connector = aiohttp.TCPConnector(resolver=_Resolver(self._lookup, allow_private), use_dns_cache=False, force_close=True)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            trust_env=False,
+        )
 
     async def fetch_all(
         self, urls: Iterable[str], *, limit_bytes: int, within_s: float, allow_private: bool = False
@@ -240,19 +292,10 @@ class PublicFetcher:
 
     async def _follow(self, text: str, limit: int, allow_private: bool) -> Fetched:
         url = _checked(text, allow_private)
-        # A session of its own: no connection is left over that was made under another rule or for another client.
-        connector = aiohttp.TCPConnector(resolver=_Resolver(self._lookup, allow_private), use_dns_cache=False, force_close=True)
-        async with aiohttp.ClientSession(
-            connector=connector,
-            headers=HEADERS,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-            trust_env=False,
-        ) as session:
+        async with self._session(allow_private) as session:
             for _ in range(MOST_REDIRECTS + 1):
                 try:
-                    async with session.get(url, allow_redirects=False) as response:
+                    async with session.get(url, headers=HEADERS, allow_redirects=False) as response:
                         target = response.headers.get("location") if response.status in REDIRECTS else None
                         if target is None:
                             return await _take(response, url.host or "", limit)
@@ -303,6 +346,15 @@ async def _read(response: aiohttp.ClientResponse, host: str, limit: int) -> byte
     return bytes(data)
 
 
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) >= ANSWER:
+            break
+    return bytes(data[:ANSWER])
+
+
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)")
 
 
@@ -319,11 +371,17 @@ def _as_utf8(data: bytes, parameters: str) -> bytes:
 
 
 def _cannot(host: str, reason: str) -> GatewayError:
-    return bad_request(f"The file at {host[:200]} cannot be fetched: {reason}. Send it as base64.")
+    words = f"The file at {host[:200]} cannot be fetched: {reason}. Send it as base64."
+    return GatewayError(Kind.BAD_REQUEST, words, details={"reason": reason})
 
 
 def _refused(host: str) -> GatewayError:
     return _cannot(host, "it is not an address on the public internet")
+
+
+def _plain(error: GatewayError, host: str) -> GatewayError:
+    """The same where nothing is fetched, so that nothing could be sent as base64 instead."""
+    return bad_request(f"{host[:200] or 'the address'}: {error.details['reason']}.")
 
 
 def _too_large(host: str, limit: int) -> GatewayError:

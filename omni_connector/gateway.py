@@ -13,15 +13,17 @@ import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omni_connector import catalog, providers, secrets, settings, usage
+from omni_connector import catalog, oauth, providers, secrets, settings, tokens, usage
 from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
+from omni_connector.alerts import Teller, Watch
+from omni_connector.budgets import Budgets
 from omni_connector.call import Call
 from omni_connector.chat import Usage
+from omni_connector.command import Commands
 from omni_connector.counting import Count, Counter
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.fetch import PublicFetcher
@@ -30,17 +32,28 @@ from omni_connector.kept import Kept
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.live import Live
+from omni_connector.local_logins import machine
+from omni_connector.onboarding import Doors as SignInDoors
+from omni_connector.onboarding import Onboarding
+from omni_connector.onboarding.own_client import own_client
+from omni_connector.pinging import Pinger
 from omni_connector.planning import Planner
 from omni_connector.prepare import Asked, Preparer, Sources
 from omni_connector.probing import Hands, Prober
-from omni_connector.record import Record, account_failure
+from omni_connector.providers import sign_ins
+from omni_connector.quotas import Hands as PollingHands
+from omni_connector.quotas import Poller
+from omni_connector.record import Record
+from omni_connector.refreshing import Hands as RenewHands
+from omni_connector.refreshing import Refresher, Renewals
 from omni_connector.relay import Relay
-from omni_connector.routing.health import HealthSettings, cooldown_for, needs_login, recover, scope_of
 from omni_connector.routing.patience import HEADER, patience_ms
 from omni_connector.routing.plan import Plan
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName
-from omni_connector.snapshot import Account, ClientKey, Cooldown, Snapshot
+from omni_connector.snapshot import Account, ClientKey, Snapshot
+from omni_connector.standing import Hands as StandingHands
+from omni_connector.standing import Standing
 from omni_connector.store import accounts as account_rows
 from omni_connector.store import homes as home_rows
 from omni_connector.store import kept as kept_rows
@@ -57,6 +70,8 @@ log = logging.getLogger("omni.gateway")
 
 TOUCH_S = 10.0
 """Between two notes of what was used lately, and two looks at the system for the dashboards."""
+HOMES_S = 0.5
+"""A conversation's home is on disk this much after the answer at the latest; one write serves all answers of that time."""
 Json = dict[str, Any]
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
@@ -79,20 +94,31 @@ class Gateway:
         self.live = Live()
         self.pool = Pool(catalog.family)
         self.limits = Limits()
-        self.upstream = Upstream()
+        self.upstream = Upstream(commands=Commands(home, env))
         self.fetcher = PublicFetcher()
         self.kept = Kept(db, vault)
         self.counter = Counter(self.upstream, lambda: self.endpoints)
         self.ledger = Ledger(self._write)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._used: dict[str, int] = {}
-        self._homes_stored = now_ms()
+        self._homes_due: asyncio.TimerHandle | None = None
         self._rng = random.Random()
         self._prices: asyncio.Task[None] | None = None
         self._toucher: asyncio.Task[None] | None = None
         self._serving = False
         self._reloading = asyncio.Lock()
-        self.planner = Planner(lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms)
+        self.budgets = Budgets(db, self.process_id, now_ms)
+        self.planner = Planner(lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms, self.budgets)
+        self.standing = Standing(db, self.pool, self._standing_hands(), now_ms, self._rng)
+        renewing = RenewHands(
+            accounts=lambda: self.pool.accounts,
+            endpoints=lambda: self.endpoints,
+            client=self._own_client,
+            renewed=self.standing.renewed,
+            refused=self.standing.refused,
+        )
+        self.refresher = Refresher(db, vault, self.upstream, renewing, self.process_id, now_ms, self._rng)
+        self.poller = Poller(db, self.upstream, self._polling_hands(), lambda: self.settings, self.process_id, now_ms, self._rng)
         doors = Doors(
             plan=self.planner.plan,
             estimate=usage.estimate_tokens,
@@ -109,9 +135,12 @@ class Gateway:
             window=self._window,
             filters_fall_over=lambda: self.settings.filtered_falls_over,
             patience=lambda call: patience_ms(call.headers.get(HEADER), self.settings.wait_for_account_s),
-            failed=self._failed,
-            answered=self.planner.answered,
-            worked=self._worked,
+            heard=self.poller.harvest,
+            renew=lambda account, refused: self.refresher.renew(account, refused),
+            reserve=self.planner.reserve,
+            failed=self.standing.failed,
+            answered=self._answered,
+            worked=self.standing.worked,
             publish=self._publish_record,
             seal=self._seal,
             process_id=self.process_id,
@@ -119,8 +148,22 @@ class Gateway:
         )
         self._looker = Preparer(doors.sources)
         self.relay = Relay(self.ledger, self.upstream, self.pool, self.limits, doors, Deadlines())
-        prober = Prober(db, self.upstream, self._hands(), lambda: self.settings, now_ms, self._rng)
-        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=(prober,))
+        pinger = Pinger(self.upstream, self.ledger, self.process_id, now_ms, self._publish_record)
+        prober = Prober(db, self.upstream, pinger, self._hands(), lambda: self.settings, now_ms, self._rng)
+        renewals = Renewals(db, self.refresher, renewing, now_ms, self._rng)
+        self.teller = Teller(db, vault, self.fetcher.post, lambda: self.settings, now_ms, self.live.publish)
+        self.watch = Watch(
+            db, lambda: self.pool.accounts, self.pool.cooldowns, self._fresh, lambda: self.settings, now_ms, self.live.publish
+        )
+        self.jobs = Jobs(
+            db,
+            lambda: self.settings,
+            home,
+            self.process_id,
+            now_ms,
+            self.reload,
+            by_need=(prober, renewals, self.watch, self.teller, self.poller),
+        )
         self.admin = Admin(
             db,
             vault,
@@ -133,6 +176,52 @@ class Gateway:
             test_account=self.test_account,
             preview=self.preview,
         )
+        self.admin.teller = self.teller
+        self.admin.machine = machine(env)
+        self.admin.poller = self.poller
+        self.admin.budgets = self.budgets
+        self.onboarding = self.admin.onboarding = Onboarding(
+            SignInDoors(
+                db=db,
+                vault=vault,
+                fetch=self.upstream.fetch,
+                settings=lambda: self.settings,
+                endpoints=lambda: self.endpoints,
+                accounts=lambda: self.snapshot.accounts,
+                env=env,
+                keep=self.admin.keep_sign_in,
+                address=base_url,
+                now=now_ms,
+            )
+        )
+
+    def _standing_hands(self) -> StandingHands:
+        return StandingHands(
+            settings=lambda: self.settings,
+            reload=self.reload,
+            show=self._show_account,
+            used=self._use,
+            spawn=self._spawn,
+            spawn_once=self._spawn_once,
+        )
+
+    def _own_client(self, account: Account) -> oauth.Client | None:
+        """The user's own client at a provider that wants one, for tokens that do not say whose they are; None: the provider's."""
+        provider = providers.get(account.provider)
+        if provider.sign_in is None or not provider.sign_in.own_client:
+            return None
+        return own_client(provider, provider.sign_in, self.env, given=oauth.Client(""), kept=tokens.decode(account.secret))
+
+    def _polling_hands(self) -> PollingHands:
+        return PollingHands(
+            accounts=lambda: self.pool.accounts,
+            cooldowns=self.pool.cooldowns,
+            endpoints=lambda: self.endpoints,
+            renew=self.refresher.renew,
+            recovered=self.standing.store_recovery,
+            reload=self.reload,
+            show=self._show_account,
+        )
 
     def _hands(self) -> Hands:
         """What the probes of locked accounts need."""
@@ -141,9 +230,11 @@ class Gateway:
             cooldowns=self.pool.cooldowns,
             endpoints=lambda: self.endpoints,
             ask=self.test_account,
-            recovered=self._store_recovery,
-            accepted=self._store_accepted,
-            failed=self._failed,
+            recovered=self.standing.store_recovery,
+            accepted=self.standing.store_accepted,
+            renew=lambda account, refused: self.refresher.renew(account, refused),
+            failed=self.standing.failed,
+            learned=self.standing.store_learned,
         )
 
     @classmethod
@@ -172,6 +263,7 @@ class Gateway:
         await self.jobs.start(clock=jobs)
         log.info("recovery: %s", await self.jobs.recover())
         await self.add_environment_accounts()
+        await self.teller.from_environment()
         self.planner.homes.load(await self.db.run(home_rows.load), now_ms())
         await self.db.watch(self._moved, since=self.snapshot.version)
         self._prices = asyncio.create_task(asyncio.to_thread(usage.source_name), name="price tables")  # type: ignore[arg-type]
@@ -180,9 +272,12 @@ class Gateway:
     async def close(self) -> None:
         """In the opposite order; what was settled is on disk when this returns."""
         self.live.close()
+        if self._homes_due is not None:
+            self._homes_due.cancel()
         if self._toucher is not None:
             self._toucher.cancel()
             await asyncio.gather(self._toucher, return_exceptions=True)
+        await self.onboarding.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             if self._serving:
@@ -193,6 +288,7 @@ class Gateway:
     async def _stop_serving(self) -> None:
         if self._prices is not None:
             await asyncio.gather(self._prices, return_exceptions=True)
+        await self.refresher.close()
         await self.jobs.close()
         await self.ledger.close()
         await self.upstream.close()
@@ -205,6 +301,7 @@ class Gateway:
         async with self._reloading:
             fresh = await self.db.run(lambda conn: load_snapshot(conn, self.vault, providers.complete))
             if fresh.version >= self.snapshot.version:
+                await self.budgets.follow(fresh)
                 self._take(fresh)
 
     def _proxied(self, account: Account, stored: settings.Settings) -> Account:
@@ -218,7 +315,8 @@ class Gateway:
         # What can fail comes first: the old picture or the new one, never half of each.
         stored = settings.load(self.env, fresh.settings)
         endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
-        fresh = replace(fresh, accounts=tuple(self._proxied(account, stored) for account in fresh.accounts))
+        accounts = sign_ins.only_one(fresh.accounts, providers.PROVIDERS)
+        fresh = replace(fresh, accounts=tuple(self._proxied(account, stored) for account in accounts))
         self.snapshot, self.settings, self.endpoints = fresh, stored, endpoints
         self.ledger.gather = stored.group_commit_ms / 1000
         self.upstream.connect_timeout = stored.connect_timeout_s
@@ -227,6 +325,7 @@ class Gateway:
         self.relay.deadlines = Deadlines(
             first_byte=stored.first_byte_timeout_s,
             idle=stored.idle_timeout_s,
+            whole=stored.whole_timeout_s,
             total=stored.total_timeout_s,
             window=stored.attempts_window_s,
             keepalive=stored.keepalive_s,
@@ -234,6 +333,11 @@ class Gateway:
             retry_share=stored.retry_budget,
             retry_floor=stored.retry_budget_min,
         )
+
+    async def _fresh(self) -> None:
+        """As the database has it now: what another process has just changed may not have come over yet."""
+        if await self.db.run(setting_rows.config_version) > self.snapshot.version:
+            await self.reload()
 
     async def _moved(self, version: int) -> None:
         """Another process changed something: take it over and show it."""
@@ -252,6 +356,9 @@ class Gateway:
             self.live.publish("account-removed", {"id": gone})
         for key in (await self.admin.keys())["keys"]:
             self.live.publish("key", key)
+        if before.providers != after.providers:
+            for provider in (await self.admin.providers())["providers"]:
+                self.live.publish("provider", provider)
 
     # ------------------------------------------------------------ what the relay asks for
 
@@ -311,67 +418,13 @@ class Gateway:
 
         await self.db.tx(write)
 
-    def _worked(self, candidate: Candidate, ms: int) -> None:
-        now, account = now_ms(), candidate.account
-        self.pool.record(account.id, True, ms, "", now, catalog.family(candidate.model))
-        self._used[account.id] = now
-        for scope in ("", f"model:{catalog.family(candidate.model)}"):
-            cooldown = self.pool.cooldown(account.id, scope)
-            if cooldown is not None and recover(cooldown, now - ms, now):
-                self.pool.clear(account.id, scope)
-                self._spawn(self._store_recovery(account.id, scope))
-
-    def _failed(self, candidate: Candidate, error: GatewayError) -> None:
-        if not account_failure(error):
-            return
-        now, account, family = now_ms(), candidate.account, catalog.family(candidate.model)
-        current = self.pool.accounts.get(account.id)
-        if current is None or current.secret != account.secret:
-            return  # it was removed, or given another credential, while its answer was under way
-        self.pool.record(account.id, False, None, error.info.flag, now, family)
-        scope = scope_of(error, family)
-        if scope is None:
-            return
-        previous = self.pool.cooldown(account.id, scope)
-        health = HealthSettings(guessed_max_s=self.settings.guessed_cooldown_max_s, max_error_count=self.settings.max_error_count)
-        cooldown = cooldown_for(error, account, family, previous, now, health, self._rng)
-        if cooldown is not None and cooldown != previous:
-            self.pool.cool(cooldown)
-            self._spawn_once(f"cooldown {account.id} {scope}", partial(self._store_cooldown, account.id, scope))
-        if needs_login(error.kind) and current.state != "needs_login":
-            self._spawn_once(f"login {account.id}", partial(self._store_login, account.id, error.message))
-
-    async def _store_cooldown(self, account_id: str, scope: str) -> None:
-        """Stores it as it now is, and again while it grows: of hundreds of requests that fail together, few write."""
-        stored: Cooldown | None = None
-        while (cooldown := self.pool.cooldown(account_id, scope)) is not None and cooldown != stored:
-            stored = cooldown
-            self.pool.cool(cooldown, await self.db.tx(partial(_write_cooldown, cooldown=cooldown)))
-        await self._show_account(account_id)
-
-    async def _store_recovery(self, account_id: str, scope: str) -> None:
-        def write(conn: Any) -> int:
-            account_rows.clear_cooldowns(conn, account_id, scope)
-            return setting_rows.config_version(conn)
-
-        self.pool.clear(account_id, scope, await self.db.tx(write))
-        await self._show_account(account_id)
-
-    async def _store_login(self, account_id: str, reason: str) -> None:
-        await self.db.tx(lambda conn: account_rows.set_state(conn, account_id, "needs_login", secrets.redact(reason)[:500]))
-        await self.reload()
-        await self._show_account(account_id)
-
-    async def _store_accepted(self, account_id: str) -> None:
-        await self.db.tx(lambda conn: account_rows.set_state(conn, account_id, "ok", ""))
-        await self.reload()
-        await self._show_account(account_id)
-
     async def _show_account(self, account_id: str) -> None:
         if self.live.listening and account_id in self.pool.accounts:
             self.live.publish("account", await self.admin.account(account_id))
 
     def _publish_record(self, record: Record) -> None:
+        if record.settled_at is not None:
+            self.budgets.settled(record)
         if self.live.listening:
             self.live.publish("request", record.view())
 
@@ -384,7 +437,10 @@ class Gateway:
         self._spawn(tick())
 
     def used_key(self, key_id: str, at: int) -> None:
-        self._used[key_id] = at
+        self._use(key_id, at)
+
+    def _use(self, name: str, at: int) -> None:
+        self._used[name] = at
 
     async def _touch_forever(self) -> None:
         """ "Last used" is for people: written in one go now and then, not with every request."""
@@ -392,6 +448,8 @@ class Gateway:
             await asyncio.sleep(TOUCH_S)
             try:
                 await self._touch()
+                await self.budgets.refresh()
+                await self.budgets.tell(self.watch.begin, self.watch.over)
                 if self.live.listening:
                     self.live.publish("system", await self.admin.system())
             except Exception:
@@ -399,8 +457,7 @@ class Gateway:
 
     async def _touch(self) -> None:
         used, self._used = self._used, {}
-        since, self._homes_stored = self._homes_stored, now_ms()
-        homes = self.planner.homes.dump(since)
+        homes = self.planner.homes.take()
         if not used and not homes:
             return
 
@@ -413,10 +470,28 @@ class Gateway:
             await self.db.tx(write)
         except Exception:
             # Nothing is forgotten that was not written: the next round tries it again.
-            self._used, self._homes_stored = {**used, **self._used}, since
+            self._used = {**used, **self._used}
+            self.planner.homes.give_back(homes)
             raise
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+    def _answered(self, asked: Asked, record: Record) -> None:
+        self.planner.answered(asked, record)
+        if self._homes_due is None and self.planner.homes.has_news:
+            self._homes_due = asyncio.get_running_loop().call_later(HOMES_S, self._homes_are_due)
+
+    def _homes_are_due(self) -> None:
+        self._homes_due = None
+        self._spawn(self._store_homes())
+
+    async def _store_homes(self) -> None:
+        homes = self.planner.homes.take()
+        try:
+            await self.db.tx(lambda conn: home_rows.store(conn, homes))
+        except Exception as error:  # noqa: BLE001 - whatever the database raises: the next answer, or the next touch, tries again
+            self.planner.homes.give_back(homes)
+            log.error("where conversations are at home could not be stored, it is tried again: %s", error)
+
+    def _spawn(self, work: Coroutine[Any, Any, object], name: str | None = None) -> None:
         """Background work whose failure is logged and waits for nobody."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
@@ -453,9 +528,3 @@ class Gateway:
                 await self.admin.add_account({"provider": row.id, "label": label, "api_key": secret, "discover": False})
             except GatewayError as error:
                 log.warning("the key for %s in the environment could not be used: %s", row.label, error.message)
-
-
-def _write_cooldown(conn: Any, cooldown: Cooldown) -> int:
-    """Returns the version of the configuration that shows it."""
-    account_rows.extend_cooldown(conn, cooldown)
-    return setting_rows.config_version(conn)

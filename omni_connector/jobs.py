@@ -19,7 +19,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from omni_connector.settings import Settings
 from omni_connector.store import accounts as account_rows
-from omni_connector.store import homes, kept
+from omni_connector.store import homes, kept, refreshes
 from omni_connector.store import jobs as queue
 from omni_connector.store import requests as request_rows
 from omni_connector.store.engine import Database
@@ -62,7 +62,8 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a run by need ended. `due_at` (ms) None: it is over. `payload` is what the next run finds; `error` is noted on the row."""
+    """How a run by need ended. `said` "": nothing worth a line. `due_at` (ms) None: it is over. `payload` is what the next run finds;
+    `error` is noted on the row."""
 
     said: str
     due_at: int | None
@@ -132,6 +133,7 @@ class Jobs:
 
         def leave(conn: Any) -> None:
             queue.unlease(conn, [self._process_id])
+            refreshes.unlease(conn, [self._process_id])
             queue.forget(conn, [self._process_id])
 
         async with self._ticking:
@@ -200,7 +202,8 @@ class Jobs:
             ended = self._now()
             await self._db.tx(lambda conn: queue.finish(conn, job.id, job.fence, ended, error))
             return
-        log.info("job %s %s: %s", job.kind, job.key, report.said)
+        if report.said:
+            log.info("job %s %s: %s", job.kind, job.key, report.said)
         ended = self._now()
         await self._db.tx(lambda conn: queue.again(conn, job, ended, report.due_at, report.payload, report.error))
 
@@ -272,6 +275,7 @@ class Jobs:
             dead = queue.dead(conn, now, DEAD_MS, gone, me)
             recovered = request_rows.recover(conn, dead, now)
             queue.unlease(conn, dead)
+            refreshes.unlease(conn, dead)
             queue.forget(conn, dead)
             return recovered
 

@@ -6,7 +6,7 @@ to events, render in the client's format. Both have the same few names, so the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, Protocol
@@ -14,7 +14,19 @@ from typing import Any, Protocol
 from omni_connector.chat import ChatRequest, ChatResponse, Event, Finish, Fold, Json, Origin, Started, Usage
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.meter import Meter, Reading, reading
-from omni_connector.wire import CLIENT_FORMATS, EMBEDDINGS, FORMATS, LISTENERS, call_marks, dialect, embedding, passing, raw_listen, views
+from omni_connector.wire import (
+    CLIENT_FORMATS,
+    EMBEDDINGS,
+    FORMATS,
+    LISTENERS,
+    call_marks,
+    dialect,
+    embedding,
+    ocr,
+    passing,
+    raw_listen,
+    views,
+)
 
 
 class Lane(Protocol):
@@ -301,6 +313,41 @@ class Vectors:
         return reading(
             Usage(used.input, used.cache_read, used.cache_write, used.output or 0, raw=used.raw), 0, Finish.STOP, estimated_input
         )
+
+
+class Recognised:
+    """The text of a picture, read from the answer of a provider with a format of its own: whole answers only."""
+
+    translated = True
+    final = None
+    ended = complete = first_output = True
+
+    def __init__(self, read: Callable[[bytes], ocr.OcrAnswer], model: str, answer_id: str, page: int | None = None) -> None:
+        """`read`: a provider's whole answer; raises GatewayError."""
+        self._read = read
+        self._told = (model, answer_id, page)
+        self.error: GatewayError | None = None
+
+    def feed(self, piece: bytes) -> bytes:
+        raise TypeError("text of pictures does not stream")
+
+    def close(self) -> bytes:
+        return b""
+
+    def whole(self, body: bytes) -> bytes:
+        try:
+            answer = self._read(body)
+        except GatewayError as error:
+            self.error = error
+            return b""
+        return views.encode(ocr.render_answer(answer, *self._told))
+
+    def fail(self, error: GatewayError) -> bytes:
+        raise TypeError("text of pictures does not stream")
+
+    def reading(self, estimated_input: int) -> Reading:
+        """Pictures are paid by the piece, not by tokens."""
+        return Reading(Usage(), "none", Finish.STOP)
 
 
 class Raw:

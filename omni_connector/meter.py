@@ -72,10 +72,12 @@ class Meter:
 
 
 def reading(usage: Usage | None, output_chars: int, finish: Finish | None, estimated_input: int) -> Reading:
-    """The figures for the ledger: the provider's where it gave them, else counted from what came, never invented."""
+    """The figures for the ledger: the provider's where it gave them, else counted from what came, never invented. A usage block may
+    itself say that it was counted (a command that reports nothing, another omni-connector)."""
     known = _believable(usage or Usage())
     if finish is not None and known.output is not None and known.prompt > 0:
-        return Reading(known, "reported", finish)
+        told = known.raw.get("usage_source")
+        return Reading(known, told if told in ("counted", "estimated") else "reported", finish)
     heard = -(-output_chars // CHARS_PER_TOKEN)
     # Of an answer that was cut off only preliminary counts are known: Anthropic's first event says one token or so.
     output = heard if known.output is None else max(known.output, heard) if finish is None else known.output

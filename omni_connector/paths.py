@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
-from omni_connector.wire import dialect_of
+from omni_connector.wire import dialect_of, ocr
 from omni_connector.wire.raw import RAW
 
 POSTS: Mapping[str, str] = {
@@ -16,6 +16,7 @@ POSTS: Mapping[str, str] = {
     "/v1/messages": "anthropic-messages",
     "/v1/completions": "openai-completions",
     "/v1/embeddings": "openai-embeddings",
+    ocr.PATH: ocr.NAME,
     **{path: kind.purpose for path, kind in RAW.items()},
 }
 """Path → wire format (the purpose, where only bytes pass); each also below /{provider}."""

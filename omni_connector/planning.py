@@ -11,18 +11,19 @@ from dataclasses import replace
 from decimal import Decimal
 
 from omni_connector import catalog, providers, usage
+from omni_connector.budgets import Budgets
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.prepare import Asked, Preparer
 from omni_connector.record import Record
 from omni_connector.routing import constraints
 from omni_connector.routing.affinity import Homes, fingerprint
-from omni_connector.routing.plan import Plan, going_on, make_plan
+from omni_connector.routing.plan import Over, Overspent, Plan, going_on, make_plan
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
 from omni_connector.settings import Settings
 from omni_connector.snapshot import Account, ClientKey, Snapshot
-from omni_connector.wire import FORMATS
+from omni_connector.wire import conversations
 from omni_connector.wire.views import View
 
 PROVIDER_NAMES: Mapping[str, str] = {
@@ -50,12 +51,14 @@ class Planner:
         pool: Pool,
         priced: Callable[[], bool],
         now: Callable[[], int],
+        budgets: Budgets,
     ) -> None:
         self._snapshot = snapshot
         self._stored = stored
         self._pool = pool
         self._priced = priced
         self._now = now
+        self._budgets = budgets
         self._rng = random.Random()
         self.homes = Homes()
 
@@ -67,8 +70,8 @@ class Planner:
         view, stored, now = asked.view, self._stored(), self._now()
         wishes = constraints.parse(call.headers, family=catalog.family, provider_aliases=PROVIDER_NAMES)
         tokens = usage.estimate_tokens(call.body)
-        if call.wire in FORMATS and not asked.conversation:
-            asked.conversation = fingerprint(call.key.id, view.model, call.body, call.headers)
+        if not asked.conversation:
+            asked.conversation = fingerprint(call.key.id, view.model, conversations.marks(call.wire, call.body, call.headers))
         plan = make_plan(
             self.resolve(view.model, call, tokens),
             view.needs,
@@ -81,6 +84,7 @@ class Planner:
             home=self.homes.home(asked.conversation, now) if asked.conversation else None,
             saving=self._saving,
             wishes=wishes,
+            over=self._over(call, tokens) if self._budgets.watching else None,
             detail=detail,
         )
         return going_on(plan, asked.earlier[-1].account_id or "") if asked.earlier else plan
@@ -97,6 +101,18 @@ class Planner:
         """The conversation is at home where it was answered: its beginning is in that provider's cache now."""
         if asked.conversation and record.account_id is not None:
             self.homes.settle(asked.conversation, record.account_id, record.usage.prompt or None, self._now())
+
+    def reserve(self, call: Call, candidate: Candidate, tokens: int) -> Overspent | None:
+        """Holds what an attempt is going to cost, until the request is settled; or why there is no money for it any more."""
+        account = candidate.account
+        return self._budgets.reserve(call.id, call.key.id, account.id, lambda: self._cost(account, candidate.model, tokens))
+
+    def _over(self, call: Call, tokens: int) -> Over:
+        def over(candidate: Candidate) -> Overspent | None:
+            account = candidate.account
+            return self._budgets.over(call.key.id, account.id, lambda: self._cost(account, candidate.model, tokens))
+
+        return over
 
     # ------------------------------------------------------------ names
 
@@ -117,10 +133,9 @@ class Planner:
                 levels=catalog.levels,
                 price=lambda account, model: self._cost(account, model, tokens),
                 rank=catalog.rank,
+                provider=call.provider,
             )
 
-        if call.provider:
-            return look_up(call.provider if name in ("", "auto") else f"{call.provider}/{name}")
         try:
             return look_up(name)
         except GatewayError as error:
@@ -146,7 +161,7 @@ class Planner:
         found = self._rates(account, model)
         if found is None or found.input is None or found.output is None:
             return None
-        return found.input.at(tokens) * tokens + found.output.at(tokens) * ANSWER_TOKENS
+        return found.per_request + found.input.at(tokens) * tokens + found.output.at(tokens) * ANSWER_TOKENS
 
     def _saving(self, candidate: Candidate, tokens: int) -> Decimal | None:
         """Dollars less that so many tokens of a prompt cost there when they come from the cache; None: unknown."""

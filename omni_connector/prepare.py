@@ -1,13 +1,14 @@
 """One attempt made ready: what is sent to this account, and the lane its answer comes back through.
 
-Four kinds of calls come this way: conversations (four formats, any to any), plain completions, embeddings (two formats), and
-endpoints whose bytes only pass (images, audio, moderations, rerank). `Preparer.prepare` picks the kind; each kind says what
+Five kinds of calls come this way: conversations (four formats, any to any), plain completions, embeddings (two formats), pictures
+to be read, and endpoints whose bytes only pass (images, audio, moderations, rerank). `Preparer.prepare` picks the kind; each kind says what
 an account must speak for it. What an account cannot be asked raises `Unable`: the next one may.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,11 +16,26 @@ from omni_connector import catalog, continuing, providers
 from omni_connector.call import Call
 from omni_connector.chat import ChatRequest, Json, Origin, Rendered, Target
 from omni_connector.errors import GatewayError, Kind, bad_request
-from omni_connector.lanes import Gathered, Lane, PassThrough, Raw, Translated, Vectors
+from omni_connector.lanes import Gathered, Lane, PassThrough, Raw, Recognised, Translated, Vectors
+from omni_connector.providers import aliyun_ocr
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import UpstreamRequest
-from omni_connector.wire import EMBEDDINGS, FORMATS, call_marks, levels, media_urls, parse_request, passing, raw, upstream_path, views
+from omni_connector.wire import (
+    EMBEDDINGS,
+    FORMATS,
+    always_streams,
+    call_marks,
+    levels,
+    media_urls,
+    ocr,
+    parse_request,
+    passing,
+    raw,
+    upstream_path,
+    views,
+)
+from omni_connector.wire import openai_responses_codex as codex
 from omni_connector.wire import openai_responses_state as state
 
 Media = Mapping[str, tuple[str, str]]
@@ -77,6 +93,8 @@ class Prepared:
     dropped: tuple[str, ...] = ()
     endpoint: str = ""
     """What not every provider of this format has ("/completions"); "" for conversations."""
+    refusal: Callable[[int, Mapping[str, str], bytes], GatewayError] | None = None
+    """Reads an error answer, where the upstream speaks no format of `wire.FORMATS`."""
 
 
 @dataclass(slots=True)
@@ -92,10 +110,21 @@ class Asked:
     joined: bytes | None = None
     """The body with the earlier conversation in it, once somebody needed it."""
     request: ChatRequest | None = None
+    picture: ocr.OcrRequest | None = None
+    """What is to be read, of a call that asks for that."""
     marked: bool = False
+    forgotten: bool = False
+    """The encrypted thoughts in it are left out: somebody could not read them."""
     media: dict[str, tuple[str, str]] = field(default_factory=dict)
     unfetched: dict[tuple[str, ...], GatewayError] = field(default_factory=dict)
     """What could not be had: ten accounts of one provider are no reason to wait for it ten times."""
+
+    def forgets(self, error: GatewayError) -> bool:
+        """Whether it may be said once more, to the same account, without the encrypted thoughts that this one could not read."""
+        if self.forgotten or error.code != codex.UNREADABLE:
+            return False
+        self.forgotten = True
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +142,9 @@ class Sources:
     """Fetches pictures and documents. Raises GatewayError (BAD_REQUEST)."""
     continuing: Callable[[], bool] = lambda: False
     """Whether another account goes on with a stream that broke off."""
+    clock: Callable[[], float] = time.time
+    nonce: Callable[[], str] = lambda: uuid.uuid4().hex
+    """Unix seconds, and a word never used before: what a signed request is made of."""
 
 
 class Preparer:
@@ -144,6 +176,9 @@ class Preparer:
 
     async def look(self, call: Call) -> Asked:
         """Check a call and gather what it refers to. Raises GatewayError (BAD_REQUEST with `param`)."""
+        if call.wire == ocr.NAME:
+            picture = ocr.parse_request(call.body, call.headers.get("content-type", "application/json"))
+            return Asked(call, views.View(picture.model, False, False, {}, False), picture=picture)
         view = views.look(call.wire, call.body, call.model, call.stream) if call.wire in views.WIRES else _look_at_raw(call)
         asked = Asked(call, view)
         if view.previous:
@@ -161,6 +196,8 @@ class Preparer:
             return await self._completion(asked, candidate)
         if wire in EMBEDDINGS:
             return self._embedding(asked, candidate)
+        if asked.picture is not None:
+            return self._reading(asked, candidate, asked.picture)
         return self._raw(asked, candidate)
 
     # ------------------------------------------------------------ conversations
@@ -170,7 +207,7 @@ class Preparer:
         account = providers.facing(candidate.account, call.wire)
         body = self._with_earlier(asked, account)
         sealed = view.sealed or (body is asked.joined and views.is_sealed(call.wire, body))
-        passes = account.wire == call.wire and not sealed and not _always_streams(account, view)
+        passes = account.wire == call.wire and not sealed and not asked.forgotten and not _speaks_its_own_way(account)
         if passes and not self._bytes_wanted(asked, account):
             return self._passing(asked, candidate, account, body)
         return await self._translated(asked, candidate, account)
@@ -238,11 +275,13 @@ class Preparer:
         try:
             request = await self._complete(asked, account)
             if broken is not None:
-                request = continuing.onward(request, broken.lane.sent.text)
+                request = continuing.onward(request, broken.lane.sent.text, broken.reading.usage.output or 0)
             if candidate.level:
                 request = replace(request, thinking=levels.wish(candidate.level, request.thinking.show if request.thinking else None))
             rendered = FORMATS[account.wire].render_request(request, candidate.model, target)
             body, dropped = _with_level(account.wire, rendered, candidate.level, target)
+            if _is_command(account):
+                dropped = tuple(dict.fromkeys((*dropped, *providers.commands.unheard(views.decode(body)))))
         except GatewayError as error:
             raise Unable(error) from error
         name = view.model or candidate.model
@@ -265,7 +304,7 @@ class Preparer:
     async def _complete(self, asked: Asked, account: Account) -> ChatRequest:
         """The canonical request with all that the target needs and the client could not say: the earlier conversation, what its
         format has no field for, and the bytes of media that are given by URL."""
-        request = self._parsed(asked)
+        request = codex.without_secrets(self._parsed(asked)) if asked.forgotten else self._parsed(asked)
         if not asked.marked:
             asked.marked = True
             if wanted := call_marks.wanted(request):
@@ -325,7 +364,7 @@ class Preparer:
         call, view = asked.call, asked.view
         account = providers.facing(candidate.account, CHAT_WIRE[call.wire])
         wire = EMBEDDING_WIRE.get(account.wire)
-        if wire is None or self._lacks(account, EMBED):
+        if wire is None or self._lacks(account, EMBED) or "codex_backend" in account.features:
             raise Unable(_not_offered(account, EMBED))
         name = view.model or candidate.model
         theirs = EMBEDDINGS[wire]
@@ -348,6 +387,24 @@ class Preparer:
     def _vectors_pass(self, call: Call, account: Account, name: str, path: str, body: bytes) -> Prepared:
         lane = PassThrough(call.wire, model=name, hide_usage=False)
         return Prepared(lane, self._outgoing(call, account, path, body), account.wire, False, endpoint=EMBED)
+
+    # ------------------------------------------------------------ pictures to be read
+
+    def _reading(self, asked: Asked, candidate: Candidate, picture: ocr.OcrRequest) -> Prepared:
+        account = candidate.account
+        if account.wire != aliyun_ocr.WIRE:
+            raise Unable(_not_offered(account, ocr.PATH))
+        provider = providers.get(account.provider)
+        base = providers.base_url(provider, account, self._sources.endpoints())
+        try:
+            built = aliyun_ocr.build(base, account.access, picture, candidate.model, self._sources.clock(), self._sources.nonce())
+        except GatewayError as error:
+            raise Unable(error) from error
+        headers = {**providers.request_headers(provider, account), "accept-encoding": "identity", **built.headers}
+        answer_id = f"ocr_{asked.call.id.removeprefix('req_')}"
+        lane = Recognised(aliyun_ocr.parse_answer, asked.view.model or candidate.model, answer_id, picture.page)
+        request = UpstreamRequest("POST", built.url, headers, built.body, account.proxy_url)
+        return Prepared(lane, request, account.wire, False, picture.ignored, refusal=aliyun_ocr.parse_error)
 
     # ------------------------------------------------------------ bytes only
 
@@ -373,8 +430,7 @@ class Preparer:
             "accept-encoding": "identity",
         }
         url = providers.endpoint(provider, account, path, self._sources.endpoints())
-        options: Json = account.options.get("demo") or {}
-        return UpstreamRequest("POST", url, headers, body, account.proxy_url, options)
+        return UpstreamRequest("POST", url, headers, body, account.proxy_url, providers.local_options(account))
 
 
 def is_about_endpoint(prepared: Prepared, error: GatewayError) -> bool:
@@ -414,6 +470,7 @@ def _target(account: Account, candidate: Candidate) -> Target:
         Origin(account.provider, candidate.model),
         account.features | catalog.profile(candidate.model),
         catalog.max_output(candidate.model),
+        providers.project(account),
     )
 
 
@@ -427,9 +484,20 @@ def _with_level(wire: str, rendered: Rendered, level: str, target: Target) -> tu
     return levels.with_level(wire, body, level, target, dropped), tuple(dropped)
 
 
+def _is_command(account: Account) -> bool:
+    """A command hears little of a request, so what it does not hear has to be named."""
+    row = providers.PROVIDERS.get(account.provider)
+    return row is not None and row.command
+
+
+def _speaks_its_own_way(account: Account) -> bool:
+    """It speaks a client's format so differently that a body of it cannot pass: the ChatGPT backends, and programs."""
+    return "codex_backend" in account.features or _is_command(account)
+
+
 def _always_streams(account: Account, view: views.View) -> bool:
     """The provider knows no whole answers, and one is wanted."""
-    return "codex_backend" in account.features and not view.stream
+    return always_streams(account.wire, account.features) and not view.stream
 
 
 def _place(account: Account, endpoint: str) -> tuple[str, str, str]:

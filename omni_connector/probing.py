@@ -13,11 +13,11 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Protocol
 
-from omni_connector import catalog, providers, secrets, usage
-from omni_connector.chat import ChatRequest, Json, Message, Origin, Target, TextPart, Usage
+from omni_connector import catalog, providers, secrets
+from omni_connector.chat import Json
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.jobs import Report
-from omni_connector.providers.listing import NOT_CHAT
+from omni_connector.pinging import Pinger, model_for
 from omni_connector.routing.health import ACCOUNT_SCOPE, MODEL_SCOPE, kind_of, recover
 from omni_connector.routing.probes import DAY_MS, Memory, Signals, announced, doubtful, judge, next_probe, unproven
 from omni_connector.routing.resolve import Candidate
@@ -26,17 +26,14 @@ from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import jobs as queue
 from omni_connector.store.engine import Database
 from omni_connector.upstream import Upstream, UpstreamRequest
-from omni_connector.wire import FORMATS, upstream_path, views
+from omni_connector.wire import views
 
 KIND = "probe"
+SOON_MS = 30_000
+"""A token that ends within this time is renewed before it is used."""
 WITHIN_S = 15.0
-PING_WITHIN_S = 30.0
-LEAST_TOKENS: Mapping[str, int] = {"openai-responses": 16}
-"""The shortest answer a format can be asked for, where that is not one token."""
 REFUSES = frozenset({400, 401, 403})
 """What a model list says to somebody without a credential when it is not open to everybody."""
-MOST_COMPARED = 50
-"""Models whose prices are compared to find the cheapest."""
 
 
 class Listed(Protocol):
@@ -61,48 +58,16 @@ class Hands:
     """Account id → its cooldowns, run out or not (`Pool.cooldowns`)."""
     endpoints: Callable[[], providers.Endpoints]
     ask: Callable[[Account], Awaitable[Listed]]
-    recovered: Callable[[str, str], Awaitable[None]]
-    """(account id, scope): clear that cooldown, here and in the database."""
+    recovered: Callable[[str, str, int], Awaitable[bool]]
+    """(account id, scope, when it was asked): clear that cooldown, here and in the database. False: it failed anew since."""
     accepted: Callable[[str], Awaitable[None]]
     """Account id: its credential is taken again, `needs_login` becomes `ok`."""
+    renew: Callable[[Account, str], Awaitable[Account]]
+    """As the relay's door: the account with a token that has not ended. Raises GatewayError."""
     failed: Callable[[Candidate, GatewayError], None]
     """As for a request that failed."""
-
-
-# ---------------------------------------------------------------- Whom to send one token
-
-
-def model_for(account: Account, scope: str, *, paying: bool) -> str:
-    """The cheapest model that can answer for the scope; "" when none is known. `paying`: one that costs something, where there is
-    one, since a free one answers without credit too."""
-    names = dict.fromkeys((*account.known_models, *account.model_map.values()))
-    chat = [name for name in names if not NOT_CHAT.search(name)]
-    if scope != ACCOUNT_SCOPE:
-        chat = [name for name in chat if MODEL_SCOPE + catalog.family(name) == scope]
-    costs = {name: _cost(account, name) for name in chat[:MOST_COMPARED]}
-    if paying and any(cost != 0 for cost in costs.values()):
-        costs = {name: cost for name, cost in costs.items() if cost != 0}
-    return min(costs, key=lambda name: (costs[name] is None, costs[name] or 0), default="")
-
-
-def _cost(account: Account, model: str) -> Decimal | None:
-    return usage.price(Usage(input=10, output=1), providers.price_id(account), model).cost
-
-
-def ping(account: Account, model: str, endpoints: providers.Endpoints) -> tuple[UpstreamRequest, bool]:
-    """The smallest request that a model answers, and whether its answer is streamed. Raises GatewayError when the account cannot
-    be asked."""
-    stream = "codex_backend" in account.features
-    request = ChatRequest(
-        account.wire, model, (Message("user", (TextPart("ping"),)),), max_tokens=LEAST_TOKENS.get(account.wire, 1), stream=stream
-    )
-    target = Target(Origin(account.provider, model), account.features | catalog.profile(model), catalog.max_output(model))
-    rendered = FORMATS[account.wire].render_request(request, model, target)
-    provider = providers.get(account.provider)
-    headers = {**providers.request_headers(provider, account), "content-type": "application/json", "accept-encoding": "identity"}
-    url = providers.endpoint(provider, account, upstream_path(account.wire, model, stream), endpoints)
-    demo = account.options.get("demo") or {}
-    return UpstreamRequest("POST", url, headers, views.encode(rendered.body), account.proxy_url, demo), stream
+    learned: Callable[[str, tuple[str, ...], Json | None], Awaitable[None]]
+    """(account id, its models, its balance): news from its provider, to be kept. () and None: no news."""
 
 
 # ---------------------------------------------------------------- The work
@@ -117,6 +82,7 @@ class Prober:
         self,
         db: Database,
         upstream: Upstream,
+        pinger: Pinger,
         hands: Hands,
         settings: Callable[[], Settings],
         now: Callable[[], int],
@@ -124,6 +90,7 @@ class Prober:
     ) -> None:
         self._db = db
         self._upstream = upstream
+        self._pinger = pinger
         self._hands = hands
         self._settings = settings
         self._now = now
@@ -198,6 +165,11 @@ class Prober:
     async def _probe(self, job: queue.JobRow, account: Account, wanted: Sequence[Cooldown], memory: Memory) -> tuple[Memory, list[str]]:
         """Free questions, then at most one token. Returns what to remember and what is still wrong, in words."""
         began = self._now()
+        if account.access_until is not None and account.access_until < began + SOON_MS:
+            try:
+                account = await self._hands.renew(account, "")
+            except GatewayError as error:
+                return memory, [error.message]
         signals, problem = await self._signals(account, {kind_of(cooldown) for cooldown in wanted})
         open_questions: list[Cooldown] = []
         problems = [problem] if problem else []
@@ -221,8 +193,8 @@ class Prober:
         now_held = next((c for c in self._hands.cooldowns(cooldown.account_id) if c.scope == cooldown.scope), None)
         if now_held is not None and not recover(now_held, began, self._now()):
             return
-        if now_held is not None:
-            await self._hands.recovered(cooldown.account_id, cooldown.scope)
+        if now_held is not None and not await self._hands.recovered(cooldown.account_id, cooldown.scope, began):
+            return
         if kind_of(cooldown) is Kind.ACCOUNT_REJECTED:
             await self._hands.accepted(cooldown.account_id)
 
@@ -233,6 +205,7 @@ class Prober:
         reached = listed.status is not None and listed.status < 500
         accepted: bool | None = True if listed.ok else None
         paid: bool | None = None
+        balance: Json | None = None
         if reached and kinds & {Kind.ACCOUNT_UNPAID, Kind.ACCOUNT_REJECTED}:
             balance = await self._balance(account)
             if balance is not None:
@@ -240,8 +213,19 @@ class Prober:
                 paid = usable if usable is not None else Decimal(balance["amount"]) > 0
             elif listed.ok and Kind.ACCOUNT_REJECTED in kinds:
                 accepted = await self._list_is_closed(account)
+        await self._learn(account, listed.models if listed.ok else (), balance)
         families = frozenset(catalog.family(model) for model in listed.models)
-        return Signals(reached, accepted, paid, families), "" if listed.ok else secrets.scrub(listed.message, account.secret)[:400]
+        return Signals(reached, accepted, paid, families), "" if listed.ok else secrets.scrub(listed.message, account.access)[:400]
+
+    async def _learn(self, account: Account, models: tuple[str, ...], balance: Json | None) -> None:
+        """What the free questions said beside the one that was asked, where it is news."""
+        current = self._hands.accounts().get(account.id)
+        if current is None or current.secret != account.secret:
+            return  # it was removed, or given another credential, while it was asked
+        news = models if models != current.discovered else ()
+        balance = balance if balance != current.balance else None
+        if news or balance:
+            await self._hands.learned(account.id, news, balance)
 
     async def _balance(self, account: Account) -> Json | None:
         """What is left on the account; None where nobody says."""
@@ -256,10 +240,12 @@ class Prober:
             return None  # no answer is no signal: the model list or a token tells
 
     async def _list_is_closed(self, account: Account) -> bool:
-        """Some providers list their models to everybody: that proves no credential."""
+        """Some providers list their models to everybody: that proves no credential. Some commands cannot say who is signed in."""
+        if providers.get(account.provider).command:
+            return providers.commands.proves_login(account)
         if not account.secret and not account.headers:
             return True
-        stranger = await self._hands.ask(replace(account, secret="", headers={}))
+        stranger = await self._hands.ask(replace(account, secret="", access="", headers={}))
         return stranger.status in REFUSES
 
     # ------------------------------------------------------------ for one token
@@ -278,29 +264,11 @@ class Prober:
             return memory, "another process took over"
         began = self._now()
         try:
-            await self._say(account, model)
+            await self._pinger.send(account, model, self._hands.endpoints(), cooldown.reason)
         except GatewayError as error:
-            error.message = secrets.scrub(error.message, account.secret)[:400]
             self._hands.failed(Candidate(account, model), error)
-            return memory, f"{model}: {error.message}"
+            return memory, f"{model}: {error.message[:400]}"
         scopes = {cooldown.scope, MODEL_SCOPE + catalog.family(model)}
         for held in [c for c in self._hands.cooldowns(account.id) if c.scope in scopes]:
             await self._recovered(held, began)
         return memory, ""
-
-    async def _say(self, account: Account, model: str) -> None:
-        """Raises GatewayError unless the model answered."""
-        request, stream = ping(account, model, self._hands.endpoints())
-        status, headers, body = await self._upstream.fetch(request, PING_WITHIN_S)
-        form = FORMATS[account.wire]
-        if not 200 <= status < 300:
-            refusal: GatewayError = form.parse_error(status, headers, body)
-            raise refusal
-        listener = form.Listener()
-        if stream:
-            listener.feed(body)
-            listener.close()
-        else:
-            listener.whole(body)
-        if listener.error is not None:
-            raise listener.error

@@ -63,8 +63,9 @@ class Record:
     wire: str
     path: str
     client: str
-    key_id: str
-    key_name: str
+    key_id: str | None = None
+    key_name: str | None = None
+    """None: nobody's key, a probe asks."""
     stream: bool = False
     model_requested: str = ""
     est_input: int = 0

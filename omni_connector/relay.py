@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 
-from omni_connector import continuing, secrets
+from omni_connector import continuing, giving_up, secrets
 from omni_connector.call import Call, Headers, Sink, answer_headers, error_answer
 from omni_connector.chat import Json
-from omni_connector.errors import GatewayError, Kind, ProviderFailure
+from omni_connector.errors import GatewayError, Kind
 from omni_connector.lanes import Gathered, Lane, PassThrough, Raw
 from omni_connector.ledger import Ledger
 from omni_connector.limits import Limits
 from omni_connector.meter import Reading
 from omni_connector.prepare import Asked, NoEndpoint, Prepared, Preparer, Unable, is_about_endpoint, kept_rows
-from omni_connector.record import Attempt, Outcome, Record
-from omni_connector.routing.overflow import larger
+from omni_connector.record import Outcome, Record
 from omni_connector.routing.patience import wait_for
-from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, failures, refusal
+from omni_connector.routing.plan import Plan, refusal
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.underway import Deadlines, Doors, Job
@@ -37,8 +37,17 @@ HOLD = 2.0
 """Seconds for which the first bytes of a stream are held back to see whether they turn into an answer or an error. Until
 then another account may still take over; a model that thinks longer than this gets its stream committed."""
 
+SOON_MS = 30_000
+"""A token that ends within this time is renewed before it is used."""
+RENEW_S = 30.0
+"""Seconds that a request waits for the renewal of a token."""
+
 LEFT = "client left"
 """The message of the cancellation with which app.py says that the client hung up."""
+
+
+class Stale(Exception):
+    """The provider takes the token of a sign-in no more; a new one may do."""
 
 
 class Relay:
@@ -79,7 +88,7 @@ class Relay:
             record.stream, record.model_requested = view.stream, view.model
             # Bytes of sounds and pictures are no tokens.
             record.est_input = self._doors.estimate(call.body) if call.wire in views.WIRES else 0
-            plan = await self._plan(job.asked)
+            plan = await self._plan(job, job.asked)
             record.plan, record.route = plan, plan.route
             record.skipped = [skipped.as_json() for skipped in plan.skipped]
             if not plan.attempts:
@@ -97,50 +106,65 @@ class Relay:
 
     # ------------------------------------------------------------ plan → attempt
 
-    async def _plan(self, asked: Asked) -> Plan:
+    async def _plan(self, job: Job, asked: Asked) -> Plan:
         """The plan; where everybody is out and one is back soon, the plan of that moment: a short wait is no failure."""
         plan = self._doors.plan(asked.call, asked)
-        patience = self._doors.patience(asked.call)
-        while not plan.attempts:
-            wait = wait_for((skipped.until_at for skipped in plan.skipped), self._doors.now(), patience)
-            if wait is None:
-                break
-            patience -= wait
-            await asyncio.sleep(wait / 1000)
+        job.patience = self._doors.patience(asked.call)
+        while not plan.attempts and await self._wait(job, plan, frozenset()):
             plan = self._doors.plan(asked.call, asked)
         return plan
 
+    async def _back(self, job: Job, plan: Plan, tried: Set[tuple[str, str, str]]) -> list[Candidate]:
+        """Who was out when the request came and is back within the client's patience, once all the others have failed."""
+        assert job.asked is not None
+        back: list[Candidate] = []
+        while not back and not job.sink.started and not self._no_more(job) and await self._wait(job, plan, tried):
+            plan = self._doors.plan(job.call, job.asked)
+            back = [candidate for candidate in plan.attempts if candidate.key not in tried]
+        return back
+
+    async def _wait(self, job: Job, plan: Plan, tried: Set[tuple[str, str, str]]) -> bool:
+        """Until the first of those that were left out is back; False, and at once, when that is longer than the client waits."""
+        ends = (skipped.until_at for skipped in plan.skipped if skipped.candidate.key not in tried)
+        wait = wait_for(ends, self._doors.now(), job.patience)
+        if wait is None:
+            return False
+        job.patience -= wait
+        await asyncio.sleep(wait / 1000)
+        return True
+
     async def _attempts(self, job: Job, plan: Plan) -> None:
         """Walk the plan until an account has answered in full. Raises GatewayError when none did."""
-        tried = 0
         todo = list(plan.attempts)
-        while todo:
-            if tried and (reason := self._no_more(job, tried)):
-                _leave_out(job, todo, reason)
+        tried: set[tuple[str, str, str]] = set()
+        while todo or (todo := await self._back(job, plan, tried)):
+            if job.record.attempts and (reason := self._no_more(job)):
+                giving_up.leave_out(job, todo, reason)
                 break
             candidate = todo.pop(0)
-            job.retrying = tried > 0
+            tried.add(candidate.key)
+            job.others = bool(todo)
+            job.retrying = bool(job.record.attempts)
             self.retrying += job.retrying
             try:
                 await self._try(job, candidate, panic=plan.panic)
                 return
             except Unable as unable:
                 job.errors.append(unable.error)
-                job.failures.append(_failure(candidate, unable.error, skipped=True))
+                job.failures.append(giving_up.unable(job, candidate, unable.error))
                 continue
             except GatewayError as error:
                 if job.sink.started:
                     await self._broke(job, error)
                 elif not error.info.retry:
-                    todo = self._onward(job, candidate, error, todo)
+                    todo = giving_up.onward(job, candidate, error, todo, self._doors)
                 job.errors.append(error)
-                job.failures.append(_failure(candidate, error, skipped=False))
+                job.failures.append(giving_up.failure(candidate, error, skipped=False))
             finally:
                 self._retried(job)
-            tried += 1
         if job.broken is not None:
             raise job.broken.error
-        raise self._exhausted(job, plan)
+        raise giving_up.exhausted(job, plan, self._pool, self._doors.now())
 
     async def _broke(self, job: Job, error: GatewayError) -> None:
         """An answer failed after its first words: the next account goes on with it, if the user lets it and it is plain text. Raises
@@ -157,30 +181,18 @@ class Relay:
         self._measure(job)
         job.broken = continuing.broken(job.lane, error, job.record)
 
-    def _onward(self, job: Job, failed: Candidate, error: GatewayError, rest: Sequence[Candidate]) -> list[Candidate]:
-        """Who may still answer what this one refused as the caller's fault: a larger window what is too long, another provider what
-        a filter refused, if the user lets it. Raises the error where nobody may."""
-        if error.kind is Kind.CONTENT_FILTERED and rest and self._doors.filters_fall_over():
-            return list(rest)
-        if error.kind is not Kind.CONTEXT_TOO_LONG:
-            raise error
-        found = larger(rest, failed, self._doors.window, job.record.est_input)
-        for candidate, reason in found.left_out:
-            _leave_out(job, [candidate], reason)
-        if not found.candidates:
-            raise error
-        return list(found.candidates)
-
-    def _no_more(self, job: Job, tried: int) -> str:
+    def _no_more(self, job: Job) -> str:
         """Why no further account is tried, "" if one may be. Attempts are bounded by count, by wall clock and by the share of
         traffic that may be retries (a retry budget keeps an outage from multiplying the load)."""
         limits = self.deadlines
+        tried = len(job.record.attempts)
         if tried >= limits.max_attempts:
             return f"not tried: {tried} attempts are the most for one request"
         if self._left(job) < min(1.0, limits.total / 4):  # a healthy account would only be blamed for running out of time
             return f"not tried: the {limits.total:g} s of the request are as good as over"
-        if job.broken is None and time.monotonic() - job.began > limits.window:
-            return f"not tried: no new attempt is begun after {limits.window:g} s"
+        # Who is silent takes longer than the window until he is given up: one more may be tried after him.
+        if job.broken is None and job.attempt_began - job.began > limits.window:
+            return f"not tried: after {limits.window:g} s no account gets a successor"
         if self.retrying >= max(limits.retry_floor, int(limits.retry_share * self.active)):
             return "not tried: too many requests are on their second attempt already"
         return ""
@@ -191,21 +203,50 @@ class Relay:
         job.retrying = False
 
     async def _try(self, job: Job, candidate: Candidate, *, panic: bool) -> None:
-        """One account. Where it turns out not to have an endpoint, it may serve in another way: a completion as a conversation."""
+        """One account. Where it turns out not to have an endpoint, it may serve in another way: a completion as a conversation. The
+        token of a sign-in is renewed once, before its end or when the provider takes it no more."""
+        account = candidate.account
+        if (error := self._doors.hopeless(account)) is not None:
+            raise Unable(error)
+        if account.access_until is not None and account.access_until - self._doors.now() < SOON_MS:
+            candidate = await self._renewed(job, candidate, "")
         try:
             await self._attempt(job, candidate, panic=panic)
-        except NoEndpoint:
+        except NoEndpoint as missing:
+            if reason := self._no_more(job):
+                raise Unable(GatewayError(missing.error.kind, reason)) from missing
             await self._attempt(job, candidate, panic=panic)
+        except Stale:
+            await self._attempt(job, await self._renewed(job, candidate, candidate.account.access), panic=panic)
+
+    @staticmethod
+    def _may_renew(job: Job, candidate: Candidate) -> bool:
+        return candidate.account.auth == "oauth" and job.renewed != candidate.account.id and not job.sink.started
+
+    async def _renewed(self, job: Job, candidate: Candidate, refused: str) -> Candidate:
+        """The candidate with another token than the one that was `refused`. Raises Unable when there is none to be had."""
+        account = candidate.account
+        job.renewed = account.id
+        try:
+            async with asyncio.timeout(min(RENEW_S, self._left(job))):
+                return replace(candidate, account=await self._doors.renew(account, refused))
+        except TimeoutError as error:
+            raise Unable(GatewayError(Kind.UPSTREAM_TIMEOUT, "Renewing its sign-in takes too long.")) from error
+        except GatewayError as error:
+            raise Unable(error) from error
 
     async def _attempt(self, job: Job, candidate: Candidate, *, panic: bool) -> None:
         """One try at one account, to the end. Raises GatewayError; Unable when the request cannot even be said there, or when
         the account filled up or was taken out since the plan was made. `panic`: it is tried although our own guess is against it."""
+        job.attempt_began = time.monotonic()
         prepared = await self._prepare(job, candidate)
         # Nothing is awaited between this look and the slot below: that keeps `max_in_flight` exact and half-open tests single.
         hold = self._pool.check(candidate.account, candidate.model, self._doors.now())
         if hold is not None and not (panic and hold.guess):
             raise Unable(GatewayError(Kind.NO_ACCOUNT, hold.reason))
         record = job.record
+        if (over := self._doors.reserve(job.call, candidate, record.est_input)) is not None:
+            raise Unable(over.error())
         record.account_id, record.account_label = candidate.account.id, candidate.account.label
         record.provider, record.model = candidate.account.provider, candidate.model
         record.dropped = prepared.dropped
@@ -215,25 +256,29 @@ class Relay:
         before = len(record.attempts)
         slot = self._pool.acquire(candidate.account, candidate.model, self._doors.now())
         try:
-            exchange = await self._send(job, prepared)
+            exchange = await self._send(job, candidate, prepared)
             status = exchange.status
             try:
                 await self._receive(job, candidate, prepared, exchange, began)
                 self._preparer.note_there(candidate, prepared)
             finally:
                 exchange.close()
+                if candidate.account.auth == "cli":  # a command tells its limits in the middle of its answer
+                    self._doors.heard(candidate.account, exchange.headers, candidate.model, b"")
         except GatewayError as error:
-            error.message = secrets.scrub(error.message, candidate.account.secret)
+            error.message = secrets.scrub(error.message, candidate.account.access)
             if not job.sink.started or len(record.attempts) == before:
-                record.attempts.append(_attempt(candidate, error.upstream_status or status, began, error))
+                record.attempts.append(giving_up.attempt(candidate, error.upstream_status or status, began, error))
             if not job.sink.started and self._preparer.note_missing(candidate, prepared, error):
                 raise NoEndpoint(error) from error
+            if error.kind is Kind.ACCOUNT_REJECTED and self._may_renew(job, candidate):
+                raise Stale from error
             if error.info.fault != "us" and not is_about_endpoint(prepared, error):
                 self._doors.failed(candidate, error)
             raise
         except asyncio.CancelledError:
             if not job.sink.started or len(record.attempts) == before:
-                record.attempts.append(_attempt(candidate, status, began, None))
+                record.attempts.append(giving_up.attempt(candidate, status, began, None))
             raise
         finally:
             self._pool.release(slot)
@@ -248,13 +293,14 @@ class Relay:
                 Kind.UPSTREAM_TIMEOUT, f"The request could not be made ready within {self.deadlines.total:.0f} s."
             ) from error
 
-    async def _send(self, job: Job, prepared: Prepared) -> Exchange:
+    async def _send(self, job: Job, candidate: Candidate, prepared: Prepared) -> Exchange:
         """Status and headers; a refusal is read, classified and raised."""
-        wait = self.deadlines.first_byte if prepared.stream else self._left(job)
+        wait = min(self.deadlines.first_byte, self._left(job)) if prepared.stream else self._left_whole(job)
         try:
-            async with asyncio.timeout(min(wait, self._left(job))):
+            async with asyncio.timeout(wait):
                 exchange = await self._upstream.send(prepared.request)
                 if 200 <= exchange.status < 300:
+                    self._doors.heard(candidate.account, exchange.headers, candidate.model, b"")
                     return exchange
                 try:
                     body = await read_all(exchange, 1 << 20)
@@ -262,7 +308,9 @@ class Relay:
                     exchange.close()
         except TimeoutError as error:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider did not begin to answer within {wait:.0f} s.") from error
-        refusal: GatewayError = dialect(prepared.wire).parse_error(exchange.status, exchange.headers, body)
+        self._doors.heard(candidate.account, exchange.headers, candidate.model, body if exchange.status == 429 else b"")
+        read = prepared.refusal or dialect(prepared.wire).parse_error
+        refusal: GatewayError = read(exchange.status, exchange.headers, body)
         raise refusal
 
     # ------------------------------------------------------------ commit → stream
@@ -343,15 +391,15 @@ class Relay:
 
     async def _beginning(self, job: Job, exchange: Exchange) -> bytes:
         try:
-            async with asyncio.timeout(self._left(job)):
+            async with asyncio.timeout(min(self.deadlines.first_byte, self._left(job))):
                 return await exchange.read()
         except TimeoutError as error:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not begin its answer in time.") from error
 
     async def _body(self, job: Job, exchange: Exchange) -> bytes:
         try:
-            async with asyncio.timeout(self._left(job)):
-                return await read_all(exchange)
+            async with asyncio.timeout(self._left_whole(job)):
+                return await read_all(exchange, idle=self.deadlines.idle)
         except TimeoutError as error:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not finish its answer in time.") from error
 
@@ -435,11 +483,18 @@ class Relay:
     def _left(self, job: Job) -> float:
         return max(0.01, job.began + self.deadlines.total - time.monotonic())
 
+    def _left_whole(self, job: Job) -> float:
+        """Seconds left for an answer that comes in one piece. A model that thinks looks like one that is dead, so only where
+        somebody else could answer is it given up before the request's own end."""
+        if not job.others:
+            return self._left(job)
+        return max(0.01, min(self._left(job), job.attempt_began + self.deadlines.whole - time.monotonic()))
+
     def _committed(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
         """The account answered: from here on nobody else can, but for going on with an answer that broke (continuing.py)."""
         record = job.record
         self._retried(job)
-        record.attempts.append(_attempt(candidate, exchange.status, began, None))
+        record.attempts.append(giving_up.attempt(candidate, exchange.status, began, None))
         if job.broken is not None:
             record.continued = True
             record.route += f"; went on with {candidate.account.label} where the answer broke off"
@@ -535,51 +590,3 @@ class Relay:
         job.record.end(self._doors.now(), "client_left" if left else "cut", 499 if left else 503, error)
         self._ledger.settle(job.record.settled())
         self._doors.publish(job.record)
-
-    # ------------------------------------------------------------ when nobody could
-
-    def _exhausted(self, job: Job, plan: Plan) -> GatewayError:
-        """Every candidate was tried or skipped: say what each one said, and when to come back."""
-        told = [*job.failures, *failures(plan)]
-        kinds = {error.kind for error in job.errors}
-        if kinds and all(error.info.fault == "caller" for error in job.errors):
-            return job.errors[0]
-        kind = Kind.UPSTREAM_TIMEOUT if kinds == {Kind.UPSTREAM_TIMEOUT} else Kind.NO_ACCOUNT
-        tried = len(job.record.attempts)
-        words = f"All {tried} accounts that were tried failed" if tried > 1 else "The only account that could be tried failed"
-        if not tried:
-            words = "No account can serve the request any more"
-        left_out = sum(failure.skipped for failure in told)
-        words += f"; {left_out} more cannot serve now." if left_out else "."
-        words += f" Last: {job.errors[-1].message}"
-        return GatewayError(kind, words, failures=told, retry_after=self._recovery(plan))
-
-    def _recovery(self, plan: Plan) -> float | None:
-        """Seconds until the first candidate is back: one that was skipped, or one that failed just now."""
-        now = self._doors.now()
-        waits = [float(wait) for wait in (earliest_recovery(plan, now),) if wait is not None]
-        for candidate in plan.attempts:
-            hold = self._pool.check(candidate.account, candidate.model, now)
-            if hold is not None and hold.until_at is not None:
-                waits.append(max(1, (hold.until_at - now) / 1000))
-        return min(waits, default=None)
-
-
-def _leave_out(job: Job, rest: Sequence[Candidate], reason: str) -> None:
-    """The breakdown names every candidate, also those whose turn never came."""
-    for candidate in rest:
-        left_out = Skipped(candidate, reason)
-        job.record.skipped = [*job.record.skipped, left_out.as_json()]
-        job.failures.append(ProviderFailure(left_out.provider, left_out.account, None, reason, skipped=True))
-
-
-def _attempt(candidate: Candidate, status: int | None, began: float, error: GatewayError | None) -> Attempt:
-    ms = int((time.monotonic() - began) * 1000)
-    account = candidate.account
-    if error is None:
-        return Attempt(account.label, account.provider, candidate.model, status, ms)
-    return Attempt(account.label, account.provider, candidate.model, status, ms, str(error.kind), error.message[:500])
-
-
-def _failure(candidate: Candidate, error: GatewayError, *, skipped: bool) -> ProviderFailure:
-    return ProviderFailure(candidate.account.provider, candidate.account.label, error.upstream_status, error.message[:500], skipped)

@@ -47,7 +47,15 @@ class SecretsError(Exception):
 def new_id(prefix: str, now_ms: int | None = None) -> str:
     """ "acc" → "acc_" + 20 characters: 10 of time (ms), 10 of chance. Ids sort by time as text."""
     at = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    number = (at << 50) | secrets.randbits(50)
+    return _id(prefix, (at << 50) | secrets.randbits(50))
+
+
+def id_floor(prefix: str, at_ms: int) -> str:
+    """The least id of that moment: what was named earlier sorts before it."""
+    return _id(prefix, at_ms << 50)
+
+
+def _id(prefix: str, number: int) -> str:
     return f"{prefix}_" + "".join(_BASE32[(number >> shift) & 31] for shift in range(95, -1, -5))
 
 
@@ -289,6 +297,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(omni(?:adm)?-)[0-9A-Za-z]{20,}", rf"\1{MASK}", 0),
         (r"\b(gsk_|xai-|pplx-|hf_|gh[opsur]_|github_pat_|csk-|r8_|nvapi-|glpat-|xox[abp]-)[\w-]{16,}", rf"\1{MASK}", 0),
         (r"\b(AKIA|ASIA)[0-9A-Z]{16}\b", rf"\1{MASK}", 0),
+        (r"\b(LTAI|STS\.)[0-9A-Za-z]{12,}", rf"\1{MASK}", 0),
         (r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]{8,}\.[\w-]*", MASK, 0),
         # Headers.
         (rf"\b(Bearer\s+|Basic\s+){_VALUE}", rf"\1{MASK}", re.IGNORECASE),

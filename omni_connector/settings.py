@@ -82,6 +82,9 @@ class Settings:
     # Who may enter
     client_auth: bool = _row(True, "Ask clients for an omni-key. Off is only meant for a machine nobody else can reach.")
     required_api_key: str = _row("", "A further key that clients may use, beside the omni-keys.", seed=("REQUIRED_API_KEY",), secret=True)
+    connectors: tuple[str, ...] = _row(
+        (), "Sign-ins that are off until you decide for them and are switched on, by provider id, for example codex; docs/providers.md."
+    )
     # Routing
     default_model: str = _row("auto", "Model for requests that name none.")
     default_provider: str = _row("", "Provider that a bare model name is looked up at first.", seed=("MODEL_PROVIDER",))
@@ -90,13 +93,15 @@ class Settings:
         "How accounts are ordered when several can serve a request.",
         choices=("auto", "performance", "cost", "round-robin", "fill-first", "lru"),
     )
-    spoof_unknown_models: bool = _row(False, "Answer an unknown model name with the default model instead of an error.")
+    spoof_unknown_models: bool = _row(
+        False, "Serve an unknown model name as auto would be served, under its own name, instead of an error."
+    )
     endpoints_file: str = _row("", "TOML file of provider → name → address, to replace built-in addresses.")
     filtered_falls_over: bool = _row(False, "Let another provider answer what one refused for its content policy.")
     continue_broken_streams: bool = _row(False, "Let another account go on with a streamed answer in plain text that broke off.")
     # Attempts
     max_attempts: int = _row(4, "Accounts that are tried for one request at most.", low=1, high=50)
-    attempts_window_s: float = _row(60.0, "Seconds after which no further account is tried.", low=0)
+    attempts_window_s: float = _row(60.0, "Seconds after which an account that fails has no successor.", low=0)
     retry_budget: float = _row(0.2, "Second attempts that may run at once, as a share of all running requests.", low=0, high=1)
     retry_budget_min: int = _row(10, "Second attempts that may always run at once.", low=0)
     guessed_cooldown_max_s: int = _row(600, "Longest time an account is out when the provider states none, in seconds.", low=1, high=600)
@@ -112,10 +117,20 @@ class Settings:
     probe_billed_per_day: int = _row(
         4, "Such questions a day and account that may cost something: one token, when nothing else can tell. 0 is none.", low=0
     )
+    quota_refresh_interval: int = _row(
+        5,
+        "Minutes between two questions about what is left of an account's quota and money; 0 asks never.",
+        seed=("QUOTA_REFRESH_INTERVAL",),
+        low=0,
+        high=1440,
+    )
     # Deadlines
     connect_timeout_s: float = _row(10.0, "Seconds to connect to a provider.", low=0.1)
     first_byte_timeout_s: float = _row(120.0, "Seconds until a provider begins to answer.", low=0.1)
-    idle_timeout_s: float = _row(120.0, "Seconds of silence inside a streamed answer.", low=0.1)
+    idle_timeout_s: float = _row(120.0, "Seconds of silence inside an answer.", low=0.1)
+    whole_timeout_s: float = _row(
+        300.0, "Seconds for an answer in one piece (not streamed), while another account could still be tried.", low=0.1
+    )
     total_timeout_s: float = _row(1800.0, "Seconds that one request may take in all.", low=1)
     keepalive_s: float = _row(15.0, "Seconds between signs of life to a waiting client, where the protocol has them.", low=1)
     drain_s: float = _row(30.0, "Seconds that running requests are given to finish when the server stops.", low=0)
@@ -129,6 +144,25 @@ class Settings:
     )
     fetch_media_mb: int = _row(20, "Most that is fetched for one request, in MiB.", low=1, high=512)
     fetch_media_timeout_s: float = _row(15.0, "Seconds that fetching for one request may take.", low=0.1, high=300)
+    # Alerts
+    alert_low_balance: float = _row(
+        1.0, "An account with less than this left is an alert, in the currency of its balance; 0 is none.", low=0
+    )
+    alert_locked_min: int = _row(30, "An account that is out for at least so many minutes is an alert.", low=1)
+    alert_private_targets: bool = _row(
+        False,
+        "Send alerts also to private addresses, to this machine, and without TLS. Who adds a channel can then reach your own network.",
+    )
+    alert_ding: str = _row(
+        "",
+        "Address of a DingTalk robot that gets the alerts; it becomes the channel dingtalk-env.",
+        seed=("ONEAPI_ALERT_DING", "oneapi.alert.ding"),
+        secret=True,
+        stored=False,
+    )
+    alert_ding_secret: str = _row(
+        "", "Secret of that robot (SEC…), when it wants signed messages.", seed=("ONEAPI_ALERT_DING_SECRET",), secret=True, stored=False
+    )
     # Logs
     log_level: str = _row("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict, repr=False, compare=False)

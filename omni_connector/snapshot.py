@@ -9,10 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 Json = dict[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class Quota(TypedDict, total=False):
+    """One window of an account's quota, as its provider told it; every field may be missing or null."""
+
+    name: str
+    """"5h", "week"."""
+    model: str
+    """The window is of this model only: its id, its family, or a pattern of either ("claude-opus-*"). Missing: of all models."""
+    used: float | None
+    limit: float | None
+    unit: str
+    resets_at: int | None
+    """ms UTC."""
+    state: Literal["live", "stale", "estimated", "unknown"]
+    source: Literal["headers"]
+    """Told by an ordinary answer's headers, or by a refusal; missing: asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,7 @@ class Account:
     options: Json = field(default_factory=dict)
     state: Literal["ok", "needs_login", "error"] = "ok"
     state_reason: str = ""
-    quota: tuple[Json, ...] = ()
+    quota: tuple[Quota, ...] = ()
     balance: Json | None = None
     key_hint: str = ""
     created_at: int = 0
@@ -58,11 +75,37 @@ class Account:
     open_models: bool = False
     """True: any model name may be sent (self-hosted and custom providers without a complete list)."""
     demo: bool = False
+    stands_in_for: tuple[str, ...] = ()
+    """Providers whose name means this account too, while none of theirs is connected ("gemini" a Gemini CLI sign-in)."""
+    access: str = field(default="", repr=False)
+    """What proves us to the provider: the key itself, or the access token of a sign-in."""
+    access_until: int | None = None
+    """Until when (ms) `access` is good; None: it does not say."""
+    # What was set for the whole provider is part of `enabled`, `base_url` and `model_map` in the snapshot.
+    own: Account | None = field(default=None, repr=False)
+    """The account by itself, before that; None: it is the same."""
+    switched_off: str = ""
+    """Why it is not `enabled` although its own switch may be on ("provider groq is switched off")."""
 
     @property
     def known_models(self) -> tuple[str, ...]:
         """The models this account serves, best first: the user's choice, else what the provider listed, else the row's."""
         return self.models or self.discovered or self.default_models
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """What the user set for a provider as a whole, all its accounts. Empty: as its row says."""
+
+    id: str
+    enabled: bool = True
+    base_url: str = ""
+    """Instead of the row's address, for accounts that name none themselves."""
+    model_map: Mapping[str, str] = field(default_factory=dict)
+    """Name asked for → the provider's own id; an account's own map wins."""
+    name: str = ""
+    """Shown instead of the row's label."""
+    updated_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +157,7 @@ class Snapshot:
     cooldowns: tuple[Cooldown, ...] = ()
     settings: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """As stored; `settings.load` gives them types."""
+    providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: EMPTY)
+    """By id; only those that something was set for."""
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY)
     chains: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=lambda: EMPTY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -14,18 +14,20 @@ from omni_connector.errors import GatewayError, ProviderFailure
 from omni_connector.lanes import Lane
 from omni_connector.prepare import Asked, Sources
 from omni_connector.record import Record
-from omni_connector.routing.plan import Plan
+from omni_connector.routing.plan import Overspent, Plan
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds. `first_byte` bounds the wait for a stream to begin, `idle` the silence between its chunks, `total` the
-    whole request; `window` is how long new attempts may be begun."""
+    """Seconds. `first_byte` bounds the wait for a stream to begin, `idle` the silence between the chunks of an answer, `whole` the
+    wait for an answer in one piece while others could give it, `total` the whole request. An attempt that was begun after `window`
+    has no successor."""
 
     first_byte: float = 120.0
     idle: float = 120.0
+    whole: float = 300.0
     total: float = 1800.0
     window: float = 60.0
     keepalive: float = 15.0
@@ -50,6 +52,12 @@ class Doors:
     """Whether the user lets another provider answer what one refused for its content policy."""
     patience: Callable[[Call], int]
     """How long the client waits for an account, in ms. Raises GatewayError for a header that says no time."""
+    heard: Callable[[Account, Mapping[str, str], str, bytes], None]
+    """(account, headers of its answer, model that was asked, body of a 429 or b""): they may tell what is left of its quota."""
+    renew: Callable[[Account, str], Awaitable[Account]]
+    """(an account with a sign-in, the access token that was refused or "") → the account with one that was not. Raises GatewayError."""
+    reserve: Callable[[Call, Candidate, int], Overspent | None]
+    """(call, candidate, estimated tokens of the prompt): the budgets hold the price of this attempt, or say why they cannot."""
     failed: Callable[[Candidate, GatewayError], None]
     """An account failed: cool it, remember it, say so."""
     answered: Callable[[Asked, Record], None]
@@ -75,6 +83,14 @@ class Job:
     asked: Asked | None = None
     """What was looked at, once it was found to be sound."""
     lane: Lane | None = None
+    attempt_began: float = 0.0
+    """Monotonic seconds: of the attempt that runs."""
+    patience: int = 0
+    """Milliseconds that the client still waits for an account that is out."""
+    renewed: str = ""
+    """The account whose token was renewed for this request, or could not be."""
+    others: bool = False
+    """Somebody else could still be tried."""
     broken: Broken | None = None
     """The answer that broke off after its first words, while others may go on with it."""
     retrying: bool = False

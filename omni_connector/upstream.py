@@ -1,7 +1,7 @@
 """Transport: the door to the providers. Only this module imports httpx2; only this one and fetch.py import aiohttp.
 
 Direct HTTP/1.1 inference goes through aiohttp (3 to 8 times cheaper per stream, docs/performance.md); whatever needs a
-proxy goes through httpx2; the built-in demo provider answers in process. All three give the same `Exchange`, and all
+proxy goes through httpx2; the built-in demo provider answers in process, and commands are run. All give the same `Exchange`, and all
 their exceptions become `GatewayError` through one table each, so the rooms above never see a library.
 """
 
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import aiohttp
 import httpx2
 
+from omni_connector.command import Commands
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.providers import demo
 
@@ -100,8 +101,10 @@ class UpstreamRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     proxy_url: str = field(default="", repr=False)
-    demo: Json = field(default_factory=dict)
-    """The account's demo options; only read when the URL's scheme is demo:."""
+    local: Json = field(default_factory=dict, repr=False)
+    """`providers.local_options`; only read when the URL's scheme is demo: or command:."""
+    once: bool = False
+    """Never sent a second time, whatever breaks: it spends something (a refresh token, a code)."""
 
 
 class Exchange(Protocol):
@@ -137,20 +140,29 @@ class Begun:
         self._exchange.close()
 
 
-async def read_all(exchange: Exchange, limit: int = MAX_WHOLE) -> bytes:
-    """The whole body. Raises GatewayError when it breaks off or is larger than `limit` bytes: before it is read, if it says so."""
+async def read_all(exchange: Exchange, limit: int = MAX_WHOLE, *, idle: float | None = None) -> bytes:
+    """The whole body. Raises GatewayError when it breaks off, is larger than `limit` bytes (before it is read, if it says so) or
+    falls silent for `idle` seconds."""
     too_large = GatewayError(Kind.UPSTREAM_FAILED, f"The provider's answer is larger than {limit >> 20} MB.")
     length = exchange.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
     pieces: list[bytes] = []
     size = 0
-    while piece := await exchange.read():
+    while piece := await _within(exchange, idle):
         pieces.append(piece)
         size += len(piece)
         if size > limit:
             raise too_large
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _within(exchange: Exchange, idle: float | None) -> bytes:
+    try:
+        async with asyncio.timeout(idle):
+            return await exchange.read()
+    except TimeoutError as error:
+        raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider fell silent for {idle:g} s in the middle of its answer.") from error
 
 
 # ---------------------------------------------------------------- Direct HTTP/1.1
@@ -255,8 +267,10 @@ class _DemoExchange:
 class Upstream:
     """Owns the connection pools of a process, opened with the first call; `close` at the end."""
 
-    def __init__(self, *, connect_timeout: float = 10.0) -> None:
+    def __init__(self, *, connect_timeout: float = 10.0, commands: Commands | None = None) -> None:
+        """`commands`: None where no command may be run."""
         self.connect_timeout = connect_timeout
+        self._commands = commands
         self._session: aiohttp.ClientSession | None = None
         self._clients: dict[str, httpx2.AsyncClient] = {}
 
@@ -267,13 +281,25 @@ class Upstream:
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=True
         )
+        # Only now: of several first calls at once, the others must find the session, not open one more each.
+        if self._commands is not None:
+            await asyncio.to_thread(self._commands.tidy)
 
     async def close(self) -> None:
+        if self._commands is not None:
+            await self._commands.close()
         if self._session is not None:
             await self._session.close()
         for client in self._clients.values():
             await client.aclose()
         self._clients.clear()
+
+    @property
+    def commands(self) -> Commands:
+        """Raises GatewayError where no command may be run."""
+        if self._commands is None:
+            raise GatewayError(Kind.UPSTREAM_UNREACHABLE, "This process runs no commands.")
+        return self._commands
 
     async def send(self, request: UpstreamRequest) -> Exchange:
         """Send and wait for status and headers. Redirects are not followed. Raises GatewayError.
@@ -281,7 +307,9 @@ class Upstream:
         The caller bounds the waiting (`asyncio.timeout`); only connecting has its own deadline here.
         """
         if request.url.startswith("demo:"):
-            return _DemoExchange(demo.respond(request.url, request.body, request.demo))
+            return _DemoExchange(demo.respond(request.url, request.body, request.local))
+        if request.url.startswith("command:"):
+            return await self.commands.send(request.url, request.body, request.local)
         host = _host(request.url)
         try:
             if request.proxy_url:
@@ -299,7 +327,7 @@ class Upstream:
         except (aiohttp.ServerDisconnectedError, ConnectionResetError):
             # A pooled connection that the provider closed in the same moment: nothing was answered, and so quickly that
             # nothing can have been worked on. One new connection is worth it; later breaks are real failures.
-            if time.monotonic() - started > 0.5:
+            if request.once or time.monotonic() - started > 0.5:
                 raise
             response = await self._post(request)
         return _AiohttpExchange(response, host)

@@ -4,6 +4,9 @@ import { signal } from "./vendor/signals.mjs";
 /** What GET /api/session said: {authenticated, login_needed, password_set, csrf, version, base_url}; null until the first answer. */
 export const session = signal(null);
 
+/** Where programs reach the client API. */
+export const baseUrl = () => (session.value && session.value.base_url) || location.origin;
+
 export class ApiError extends Error {
   constructor(status, body) {
     const error = (body && body.error) || {};

@@ -1,36 +1,47 @@
 // The shell: session, router, navigation, keyboard map, dialogs, the number in the favicon.
 import { useEffect, useState } from "./vendor/hooks.mjs";
 import { effect, signal } from "./vendor/signals.mjs";
+import { connect } from "./actions.js";
 import { loadSession, post, session } from "./api.js";
+import { clock } from "./format.js";
+import { lateDialog, Loading, part, Stage } from "./lazy.js";
 import { heardAt, link, open, shownAccounts, start } from "./live.js";
+import { Offline, problems } from "./problems.js";
 import { go, route } from "./route.js";
 import { Button, closeDialog, Confirm, Dialog, dialog, Dot, html, Icon, openDialog, render, TextField, Toasts } from "./ui.js";
-import { clock } from "./format.js";
-import { Overview, Offline, problems } from "./views/overview.js";
-import { Accounts } from "./views/accounts.js";
-import { Connect, Edit } from "./views/connect.js";
-import { CreateKey, Keys, RevealKey } from "./views/keys.js";
-import { Activity } from "./views/activity.js";
-import { Request } from "./views/request.js";
-import { Models } from "./views/models.js";
-import { EditName, Routing } from "./views/routing.js";
-import { Settings } from "./views/settings.js";
 
-/** name, words, icon, key after "g". Later views (usage, quota, playground) are one more line each. */
-const VIEWS = [
-  ["overview", "Overview", "gauge", "o", Overview],
-  ["accounts", "Accounts", "plug", "a", Accounts],
-  ["keys", "Keys", "key-round", "k", Keys],
-  ["activity", "Activity", "activity", "t", Activity],
-  ["models", "Models", "box", "m", Models],
-  ["routing", "Routing", "corner-down-right", "r", Routing],
-  ["settings", "Settings", "settings", "s", Settings],
+const accounts = () => import("./views/accounts.js"), activity = () => import("./views/activity.js"), alerts = () => import("./views/alerts.js");
+const connecting = () => import("./views/connect.js"), keys = () => import("./views/keys.js"), models = () => import("./views/models.js");
+const overview = () => import("./views/overview.js"), providers = () => import("./views/providers.js"), request = () => import("./views/request.js");
+const routing = () => import("./views/routing.js"), settings = () => import("./views/settings.js"), signin = () => import("./views/signin.js");
+const transfer = () => import("./views/transfer.js");
+
+/** Groups of views: what happens · what is connected · who asks, and what becomes of it · the house. One line a view: name, words,
+ *  icon, key after "g", part. The first four of `TABS` fit under a thumb; the others are under "More" where the window is narrow. */
+const GROUPS = [
+  ["What happens", [["overview", "Overview", "gauge", "o", part(overview, "Overview")], ["activity", "Activity", "activity", "t", part(activity, "Activity")]]],
+  ["Pool", [["accounts", "Accounts", "plug", "a", part(accounts, "Accounts")], ["providers", "Providers", "server", "p", part(providers, "Providers")], ["models", "Models", "box", "m", part(models, "Models")]]],
+  ["Programs", [["keys", "Keys", "key-round", "k", part(keys, "Keys")], ["routing", "Routing", "corner-down-right", "r", part(routing, "Routing")]]],
+  ["House", [["alerts", "Alerts", "triangle-alert", "l", part(alerts, "Alerts")], ["settings", "Settings", "settings", "s", part(settings, "Settings")]]],
 ];
-const DIALOGS = { connect: Connect, edit: Edit, "create-key": CreateKey, "reveal-key": RevealKey, "edit-name": EditName, confirm: Confirm, help: Help };
+const VIEWS = GROUPS.flatMap(([, views]) => views);
+const TABS = new Set(["overview", "activity", "accounts", "keys"]);
+const REQUEST = part(request, "Request");
+const viewOf = (at) => VIEWS.find(([name]) => name === at.name) || VIEWS[0];
+const partOf = (at) => (at.name === "activity" && at.id ? REQUEST : viewOf(at)[4]);
+partOf(route.value).ahead(); // Beside the session, not after it.
+
+const DIALOGS = {
+  connect: lateDialog(connecting, "Connect"), edit: lateDialog(connecting, "Edit"), "sign-in": lateDialog(signin, "SignIn"),
+  "create-key": lateDialog(keys, "CreateKey"), "reveal-key": lateDialog(keys, "RevealKey"), "edit-name": lateDialog(routing, "EditName"),
+  "edit-provider": lateDialog(providers, "EditProvider"), "edit-channel": lateDialog(alerts, "EditChannel"),
+  "import-file": lateDialog(transfer, "ImportFile"), "export-file": lateDialog(transfer, "ExportFile"),
+  confirm: Confirm, help: Help, more: More,
+};
 const SHORTCUTS = [
   ["Go to", VIEWS.map(([, words, , key]) => [["g", key], words])],
   ["In a list", [[["j"], "Next row"], [["k"], "Previous row"], [["Enter"], "Open the row"], [["/"], "Search or filter"]]],
-  ["Anywhere", [[["n"], "Connect an account"], [["?"], "This help"], [["Esc"], "Close, or leave a field"]]],
+  ["Anywhere", [[["n"], "Connect an account"], [["?"], "This help"], [["Esc"], "Close, go back, or leave a field"]]],
 ];
 const SEQUENCE_MS = 1200;
 
@@ -64,17 +75,35 @@ const LINK = {
   paused: ["Paused", "mute", "square"],
 };
 
-function Side() {
-  const here = route.value.name;
+function LinkState() {
   const [word, tone, shape] = LINK[link.value];
+  return html`<div class="linkstate" role="status" title=${heardAt.value ? `Last word from the server at ${clock(heardAt.value)}` : null}><${Dot} shape=${shape} tone=${tone} /><span>${word}</span><span class="grow" /><span class="version t4">${session.value ? "v" + session.value.version : ""}</span></div>`;
+}
+
+function NavLink({ view: [name, words, icon, key, wanted], children }) {
+  return html`<a class=${TABS.has(name) ? "" : "wide"} href=${"#/" + name} aria-current=${viewOf(route.value)[0] === name ? "page" : null} title=${`${words} (g ${key})`} onPointerEnter=${wanted.ahead} onFocus=${wanted.ahead}><${Icon} name=${icon} size=${16} /><span>${words}</span>${children}</a>`;
+}
+
+function Side() {
+  const here = viewOf(route.value)[0];
   const trouble = problems.value.length;
-  const count = { accounts: shownAccounts.value.length || null };
+  const count = {
+    overview: trouble ? html`<b class="count bad" aria-label=${`${trouble} problems`}>${trouble}</b>` : null,
+    accounts: shownAccounts.value.length ? html`<b class="count">${shownAccounts.value.length}</b>` : null,
+  };
   return html`<nav class="side" aria-label="Main">
     <a class="brand" href="#/overview" aria-label="omni-connector, overview"><img src="/static/icons/favicon.svg" alt="" width="22" height="22" /><span>omni-connector</span></a>
-    <div class="nav">${VIEWS.map(([name, words, icon, key]) => html`<a key=${name} href=${"#/" + name} aria-current=${here === name ? "page" : null} title=${`${words} (g ${key})`}><${Icon} name=${icon} size=${16} /><span>${words}</span>
-      ${name === "overview" && trouble ? html`<b class="count bad" aria-label=${`${trouble} problems`}>${trouble}</b>` : count[name] ? html`<b class="count">${count[name]}</b>` : null}</a>`)}</div>
-    <div class="side-foot"><div class="linkstate" role="status" title=${heardAt.value ? `Last word from the server at ${clock(heardAt.value)}` : null}><${Dot} shape=${shape} tone=${tone} /><span>${word}</span><span class="grow" /><span class="version t4">${session.value ? "v" + session.value.version : ""}</span></div>
-      <div class="side-row"><${ThemeSwitch} /><${Button} kind="ghost" small icon="keyboard" label="Keyboard shortcuts" onClick=${() => openDialog("help")} /></div></div></nav>`;
+    <div class="nav">${GROUPS.map(([title, views]) => html`<div class="nav-group" role="group" aria-label=${title} key=${title}>${views.map((view) => html`<${NavLink} key=${view[0]} view=${view}>${count[view[0]]}<//>`)}</div>`)}
+      <button type="button" class="nav-more" aria-haspopup="dialog" aria-current=${TABS.has(here) ? null : "true"} onClick=${() => openDialog("more")}><${Icon} name="ellipsis" size=${16} /><span>More</span></button></div>
+    <div class="side-foot"><${LinkState} />
+      <div class="side-row"><${ThemeSwitch} /><${Button} kind="ghost" small icon="keyboard" label="Keyboard shortcuts (?)" onClick=${() => openDialog("help")} /></div></div></nav>`;
+}
+
+/** What has no room under a thumb: the other views, the theme, the state of the connection. */
+function More() {
+  return html`<${Dialog} title="More" width=${360} onClose=${closeDialog}><div class="more-list">
+    <div class="nav-group">${VIEWS.filter(([name]) => !TABS.has(name)).map((view) => html`<${NavLink} key=${view[0]} view=${view} />`)}</div>
+    <div class="side-row"><${LinkState} /><${ThemeSwitch} /></div></div><//>`;
 }
 
 function LoginForm() {
@@ -118,27 +147,25 @@ function App() {
     boot();
   }, []);
   useEffect(() => {
-    document.querySelector("main")?.scrollIntoView({ block: "start" });
-    const words = VIEWS.find(([name]) => name === at.name);
-    document.title = `${words ? words[1] : "Overview"} · omni-connector`;
-  }, [at.name, at.id]);
+    document.title = `${viewOf(at)[1]} · omni-connector`;
+  }, [at.name]);
   if (!session.value) return failed ? html`<main class="login"><div class="login-card"><${Icon} name="wifi-off" size=${24} /><h1>No answer</h1><p class="t3">${failed}</p><${Button} onClick=${boot}>Try again<//></div></main>` : null;
   if (loggedOut() && !begun) return html`<${LoginPage} />`;
   if (!begun) {
     begun = true;
     queueMicrotask(start);
   }
-  const View = at.name === "activity" && at.id ? Request : (VIEWS.find(([name]) => name === at.name) || VIEWS[0])[4];
   const top = dialog.value;
   const Top = top && DIALOGS[top.kind];
-  return html`<div class="shell"><${Side} /><main class="main" tabindex="-1" id="main">${View === Overview ? null : html`<${Offline} />`}<${View} route=${at} /></main></div>
+  return html`<div class="shell"><${Side} /><main class="main" tabindex="-1" id="main">${viewOf(at)[0] === "overview" ? null : html`<${Offline} />`}<${Stage} of=${partOf(at)} at=${at} /></main></div>
+    <${Loading} />
     ${Top ? html`<${Top} key=${top.kind} ...${top} />` : null}
     ${loggedOut() ? html`<${LoginAgain} />` : null}
     <${Toasts} />`;
 }
 
 window.addEventListener("hashchange", () => {
-  if (dialog.value && (dialog.value.kind === "help" || dialog.value.kind === "confirm")) closeDialog(); // Forms stay: "back" must not eat what was typed.
+  if (dialog.value && ["help", "confirm", "more"].includes(dialog.value.kind)) closeDialog(); // Forms stay: "back" must not eat what was typed.
 });
 
 // ------------------------------------------------------------------ keyboard
@@ -175,7 +202,7 @@ const KEYS = {
   g: (event) => (waitingForG = event.timeStamp),
   j: () => moveRow(1),
   k: () => moveRow(-1),
-  n: () => openDialog("connect", {}),
+  n: () => connect(),
   "?": () => openDialog("help"),
   "/": () => {
     const field = document.querySelector("[data-filter]");

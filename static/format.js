@@ -32,6 +32,12 @@ export function usd(text) {
   return "$" + value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 }
 
+/** A budget: "$1.23 of $5 this month". */
+export function spending({ amount, period, spent_usd }) {
+  const when = { day: "today", week: "this week", month: "this month" }[period] || "in total";
+  return spent_usd === undefined ? `$${amount} ${when}` : `${usd(spent_usd)} of $${amount} ${when}`;
+}
+
 /** A length of time, coarse: "28 s", "4 min", "3 h", "2 d". */
 export function span(milliseconds) {
   const s = Math.max(0, Math.round(milliseconds / 1000));

@@ -23,6 +23,8 @@ export const heardAt = signal(0);
 export const resync = signal(0);
 /** The latest request rows, for views that merge them into their own lists: {n, rows}. */
 export const arrivals = signal({ n: 0, rows: [] });
+/** Rises when an alert or one of its channels changes: the view fetches them again. */
+export const alertMoves = signal(0);
 /** Seconds clock for countdowns and minute clock for ages; both stand still while the page is hidden. */
 export const now = signal(Date.now());
 export const minute = signal(Date.now());
@@ -139,9 +141,13 @@ const APPLY = {
   },
   account: (data) => (accounts.value = upsert(accounts.value, data)),
   "account-removed": (data) => (accounts.value = accounts.value.filter((account) => account.id !== data.id)),
+  provider: ({ account_list: _, ...data }) => (providers.value = upsert(providers.value, data)),
   key: (data) => (keys.value = upsert(keys.value, data)),
   "key-removed": (data) => (keys.value = keys.value.filter((key) => key.id !== data.id)),
   request: () => {}, // Merged once per frame, in flush().
+  alert: () => (alertMoves.value += 1),
+  "alert-channel": () => (alertMoves.value += 1),
+  "alert-channel-removed": () => (alertMoves.value += 1),
   system: (data) => (system.value = data),
   version: (data) => checkVersion(typeof data === "string" ? data : data.version),
 };
@@ -166,6 +172,7 @@ export function mergeRows(list, rows) {
 
 /** Puts an answer of the admin API into the store at once; the event that follows says the same. */
 export const putAccount = (account) => APPLY.account(account);
+export const putProvider = (provider) => APPLY.provider(provider);
 export const putKey = (key) => APPLY.key(key);
 export const dropAccount = (id) => APPLY["account-removed"]({ id });
 

@@ -17,6 +17,7 @@ export const PROTOCOLS = {
   speech: { name: "Speech", kind: "Speech", body: { input: TEXT, voice: "alloy" } },
   transcription: { name: "Transcription", kind: "Transcription", body: {}, file: ["file", "speech.mp3"] },
   moderation: { name: "Moderation", kind: "Moderation", body: { input: TEXT } },
+  ocr: { name: "Text of pictures", kind: "OCR", body: {}, file: ["image", "page.png"] },
   rerank: { name: "Rerank", kind: "Rerank", body: { query: TEXT, documents: [TEXT] } },
 };
 

@@ -68,6 +68,9 @@ export function Status({ words, title, quiet }) {
   return html`<span class=${"status " + tone} title=${title || null}><${Dot} shape=${shape} tone=${tone} /><span class=${quiet ? "sr" : ""}>${word}</span></span>`;
 }
 
+/** A text of the server's: what stands in backticks is code. */
+export const Prose = ({ text }) => text.split("`").map((part, i) => (i % 2 ? html`<code key=${i}>${part}</code>` : part));
+
 /** "3 min" with the exact moment on hover; ticks by itself. */
 export function Ago({ at, suffix = "" }) {
   if (!at) return html`<span class="t4">never</span>`;
@@ -79,6 +82,14 @@ export function Ago({ at, suffix = "" }) {
 export function In({ at }) {
   const left = at - (at - Date.now() < 95000 ? now.value : minute.value);
   return html`<time datetime=${new Date(at).toISOString()} title=${absolute(at)}>${left <= 0 ? "now" : span(left)}</time>`;
+}
+
+/** Two letters on a hue of the name: no vendor logos are shipped. */
+export function Monogram({ provider, size = 26 }) {
+  let hue = 0;
+  for (const char of provider.id) hue = (hue * 31 + char.charCodeAt(0)) % 360;
+  const letters = provider.label.replace(/[^\p{L}\p{N}]/gu, "").slice(0, 2);
+  return html`<span class="mono-mark" aria-hidden="true" style=${{ "--h": String(hue), width: size + "px", height: size + "px" }}>${provider.demo ? html`<${Icon} name="flask-conical" />` : provider.local ? html`<${Icon} name="server" />` : letters}</span>`;
 }
 
 export const Num = ({ value, unit }) => html`<span title=${exact(value) + (unit ? " " + unit : "")}>${num(value)}</span>`;
@@ -122,29 +133,6 @@ export function Heartbeat({ beats = [], name }) {
     <svg viewBox="0 0 159 18" width="159" height="18" preserveAspectRatio="none" aria-hidden="true">
       <path class="none" d=${none} /><path class="good" d=${good} /><path class="fail" d=${bad} />
     </svg></span>`;
-}
-
-const PER_CENT_WARN = 65;
-const PER_CENT_CRIT = 90;
-
-/** One quota window. What is not known is said, not drawn as 0 %. */
-export function Meter({ quota }) {
-  const known = quota.state !== "unknown" && quota.limit > 0 && quota.used !== null && quota.used !== undefined;
-  if (!known) return html`<span class="meter"><span class="meter-name cut">${quota.name}</span> <span class="t4">unknown</span></span>`;
-  const share = Math.min(100, Math.max(0, Math.round((100 * quota.used) / quota.limit)));
-  const tone = share >= PER_CENT_CRIT ? "crit" : share >= PER_CENT_WARN ? "high" : "";
-  const title = `${exact(quota.used)} of ${exact(quota.limit)} ${quota.unit || ""} used (${quota.state})${quota.resets_at ? ` · resets ${absolute(quota.resets_at)}` : ""}`;
-  return html`<span class="meter" title=${title}>
-    <span class="meter-name cut">${quota.name}</span>
-    <span class=${"meter-bar " + tone} role="meter" aria-valuenow=${share} aria-valuemin="0" aria-valuemax="100" aria-label=${`${quota.name} quota`}><i style=${{ width: share + "%" }} /></span>
-    <span class="meter-value">${quota.state === "estimated" ? "≈" : ""}${share}%</span>
-    ${quota.resets_at ? html`<span class="meter-reset t4"><${In} at=${quota.resets_at} /></span>` : null}
-  </span>`;
-}
-
-export function Quota({ account }) {
-  if (!account.quota || !account.quota.length) return html`<span class="t4" title="This provider does not say how much is left.">unknown</span>`;
-  return html`<span class="stack">${account.quota.slice(0, 2).map((quota) => html`<${Meter} key=${quota.name} quota=${quota} />`)}</span>`;
 }
 
 // ------------------------------------------------------------------ buttons and fields
@@ -240,6 +228,11 @@ export function Dialog({ title, sub, onClose, width = 520, dirty, children, noti
     const node = ref.current;
     const back = document.activeElement;
     node.showModal();
+    if (document.activeElement && document.activeElement.closest("header")) {
+      // Nobody comes to press Close: the first field or link is where work begins, else the text itself.
+      const first = node.querySelector(".dialog-body :is(input, select, textarea, a[href], button, summary):not(:disabled)") || node.querySelector("footer .primary:not(:disabled)");
+      (first || node.querySelector("h2")).focus();
+    }
     return () => {
       node.close();
       if (back && back.isConnected) back.focus();
@@ -254,7 +247,7 @@ export function Dialog({ title, sub, onClose, width = 520, dirty, children, noti
   };
   return html`<dialog ref=${ref} aria-labelledby=${titleId} style=${{ width: `min(${width}px, calc(100vw - 24px))` }} onCancel=${leave} onMouseDown=${outside}>
     <div class="dialog">
-      <header><div class="grow"><h2 id=${titleId}>${title}</h2>${sub ? html`<p class="t3 sm">${sub}</p>` : null}</div>
+      <header><div class="grow"><h2 id=${titleId} tabindex="-1">${title}</h2>${sub ? html`<p class="t3 sm">${sub}</p>` : null}</div>
         ${locked ? null : html`<${Button} icon="x" kind="ghost" label="Close" onClick=${onClose} />`}</header>
       <div class="dialog-body">${children}</div>
       ${notice ? html`<div class="dialog-notice">${notice}</div>` : null}

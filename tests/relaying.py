@@ -64,7 +64,8 @@ class Network:
         self.connect_timeout = 10.0
 
     async def send(self, request: UpstreamRequest) -> Exchange:
-        key = (request.headers.get("authorization") or request.headers["x-api-key"]).removeprefix("Bearer ")
+        key = next(request.headers[name] for name in ("authorization", "x-api-key", "x-goog-api-key") if name in request.headers)
+        key = key.removeprefix("Bearer ")
         label = key.split("-")[1]
         self.asked.append(label)
         self.bodies.append(json.loads(request.body))

@@ -129,6 +129,19 @@ async def test_the_router_under_its_own_names(desk: Desk) -> None:  # R-48, R-49
         assert (await ask(method, path))[0] == wanted, path
 
 
+@pytest.mark.parametrize("name", ["a%2Fb", "a/b", "a%3Ab", "a%20b", "a,b", "x" * 65])
+async def test_a_name_that_cannot_be_one_is_told_so_and_not_that_the_path_is_unknown(desk: Desk, name: str) -> None:
+    for kind, body in (("aliases", {"targets": ["demo"]}), ("chains", {"tiers": [["one"]]})):
+        refused = await desk.ask("PUT", f"/api/{kind}/{name}", body, **desk.admin)
+        assert (refused.status_code, (await error_of(refused))["param"]) == (400, "name")
+        assert (await desk.ask("GET", f"/api/{kind}/{name}", **desk.admin)).status_code == 404
+        part = kind.removesuffix("es") if kind == "aliases" else "chain"
+        posted = await desk.ask("POST", f"/v1/router/config/{part}/{name}", body, **desk.admin)
+        assert (posted.status_code, (await error_of(posted))["param"]) == (400, "name")
+        gone = await desk.ask("DELETE", f"/v1/router/config/{part}/{name}", **desk.admin)
+        assert gone.status_code == 404 and f"There is no {part}" in (await error_of(gone))["message"]
+
+
 async def test_the_dashboard_s_session_is_enough(desk: Desk) -> None:
     await desk.sign_in()
     assert (await desk.ask("GET", "/v1/router/status")).status_code == 200

@@ -327,6 +327,9 @@ def test_sent_text_may_be_gone_on_with_only_while_it_is_all() -> None:
 def test_what_is_asked_of_the_next_one() -> None:
     request = ChatRequest(CHAT, "m", (Message("user", (TextPart("hi"),)),), stream=True)
     assert [message.role for message in continuing.onward(request, "so far").messages] == ["user", "assistant", "user"]
+    assert continuing.onward(request, "so far", 5).max_tokens is None
+    limited = replace(request, max_tokens=20)
+    assert [continuing.onward(limited, "so far", spent).max_tokens for spent in (5, 25)] == [15, 1], "the limit is for both answers"
     assert continuing.is_wanted(request)
     assert not continuing.is_wanted(replace(request, stream=False))
     assert not continuing.is_wanted(replace(request, output=OutputFormat("json_schema")))
@@ -338,9 +341,22 @@ def test_counts_are_added() -> None:
     assert continuing.added(one, other) == Usage(input=11, cache_read=5, output=2)
 
 
-def test_only_breaks_are_gone_on_with() -> None:
-    assert not continuing.can_go_on(None, GatewayError(Kind.UPSTREAM_FAILED, "x"))
-    assert Kind.CLIENT_LEFT not in continuing.BROKEN
+@pytest.mark.parametrize(
+    ("kind", "goes_on"),
+    [
+        (Kind.UPSTREAM_FAILED, True),
+        (Kind.UPSTREAM_OVERLOADED, True),
+        (Kind.ACCOUNT_RATE_LIMITED, True),
+        (Kind.CONTENT_FILTERED, False),
+        (Kind.CLIENT_LEFT, False),
+        (Kind.INTERNAL, False),
+    ],
+)
+def test_what_another_account_may_mend_is_gone_on_with(kind: Kind, goes_on: bool) -> None:
+    lane = continuing.Told(CHAT, CHAT, "m", ChatRequest(CHAT, "m", (), stream=True), Origin("p", "m"))
+    lane.feed(b"".join(piece for piece in torn(Said(WORDS), CHAT, 6).pieces if isinstance(piece, bytes)))
+    assert continuing.can_go_on(lane, GatewayError(kind, "x")) is goes_on
+    assert not continuing.can_go_on(None, GatewayError(kind, "x"))
 
 
 async def test_a_client_that_leaves_is_not_gone_on_for(house: House) -> None:

@@ -91,6 +91,8 @@ def call(wire: str, body: Json | bytes, **headers: str) -> tuple[Call, Json]:
         ("openai", RESPONSES, RESPONSES),
         ("openai", MESSAGES, RESPONSES),
         ("openai-responses", GEMINI, RESPONSES),
+        ("gemini-cli", MESSAGES, "code-assist"),
+        ("antigravity", GEMINI, "code-assist"),
         ("openrouter", MESSAGES, None),
         ("deepseek", MESSAGES, None),
         ("ollama", RESPONSES, None),
@@ -144,6 +146,15 @@ async def test_every_client_format_over_every_counter(network: Network, counter:
         assert "Hi" in sent.body.decode() and "asked" not in sent.body.decode()
         assert body.get("model") == (None if speaks == GEMINI else "x-model")
         assert not {"stream", "max_tokens", "store", "include", "metadata"} & set(body)
+
+
+@pytest.mark.parametrize("wire", COUNTERS)
+async def test_every_client_format_over_code_assist(network: Network, counter: Counter, wire: str) -> None:  # P-43
+    plan = [account(network, "x", "gemini-cli", (200, {"totalTokens": 7}), options={"project": "p-1"})]
+    assert await counter.count(*call(wire, BODIES[wire]), plan) == Count(7, "reported", "x", "gemini-cli")
+    (sent,) = network.asked
+    assert sent.url == "https://cloudcode-pa.googleapis.com/v1internal:countTokens"
+    assert json.loads(sent.body)["request"]["model"] == "models/x-model"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.fetch import Fetched, PublicFetcher, is_allowed, look_up
+from omni_connector.fetch import ANSWER, Fetched, PublicFetcher, check_address, is_allowed, look_up
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 PDF = b"%PDF-1.7 words"
@@ -216,6 +216,47 @@ async def test_a_name_is_what_it_resolves_to(site: Site) -> None:
     assert names.asked == ["rebind.test", "rebind.test"]
     assert "public internet" in await refused(site.url("/x", "inside.test"), Names(inside_test=[["127.0.0.1"]]), private=False)
     assert [request.path for request in site.asked] == ["/x", "/again"]
+
+
+async def test_sending_follows_the_same_rules_and_no_redirect(site: Site) -> None:  # J-09
+    fetcher = PublicFetcher(Names(rebind_test=[["127.0.0.1"], ["169.254.169.254"]], inside_test=[["127.0.0.1"]]))
+
+    async def send(url: str, *, private: bool = True, within_s: float = 2) -> tuple[int, bytes]:
+        status, headers, body = await fetcher.post(url, {"x-mark": "1"}, b"words", within_s=within_s, allow_private=private)
+        assert all(name == name.lower() for name in headers)
+        return status, body
+
+    site.pages["/hook"] = 200, {}, b"x" * (ANSWER + 10)
+    site.pages["/moved"] = 302, {"Location": site.url("/hook")}, b"gone"
+    assert await send(site.url("/hook", "rebind.test")) == (200, b"x" * ANSWER)
+    assert await send(site.url("/moved")) == (302, b"gone")
+    assert [(request.method, request.path, request.headers["x-mark"]) for request in site.asked] == [
+        ("POST", "/hook", "1"),
+        ("POST", "/moved", "1"),
+    ]
+    for url, private, kind, says in (
+        (site.url("/token-1", "rebind.test"), True, Kind.BAD_REQUEST, "rebind.test: it is not an address on the public internet."),
+        (site.url("/token-1", "inside.test"), False, Kind.BAD_REQUEST, "inside.test: it is not an address on the public internet."),
+        (site.url("/token-1"), False, Kind.BAD_REQUEST, "127.0.0.1"),
+        ("ftp://a.test/token-1", True, Kind.BAD_REQUEST, "a.test"),
+        ("http://unknown.test/token-1", True, Kind.UPSTREAM_UNREACHABLE, "unknown.test: the host name is unknown."),
+        ("http://127.0.0.1:9/token-1", True, Kind.UPSTREAM_UNREACHABLE, "127.0.0.1: nothing answers there."),
+    ):
+        with pytest.raises(GatewayError, match=says.replace(".", r"\.")) as told:
+            await send(url, private=private)
+        assert told.value.kind is kind
+        assert "token" not in told.value.message and "base64" not in told.value.message
+    with pytest.raises(GatewayError, match="no answer within") as told:
+        await send(site.url("/slow"), within_s=0.05)
+    assert told.value.kind is Kind.UPSTREAM_TIMEOUT
+
+
+def test_an_address_is_checked_by_its_words() -> None:
+    assert check_address("https://a.test/x", False).host == "a.test"
+    for url in ("https://127.1/token-1", "https://a:b@a.test/token-1", "token-1"):
+        with pytest.raises(GatewayError) as told:
+            check_address(url, False)
+        assert "base64" not in told.value.message and "a:b" not in told.value.message
 
 
 def test_which_addresses_are_open() -> None:

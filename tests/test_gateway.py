@@ -14,6 +14,7 @@ from omni_connector import gateway as module
 from omni_connector import secrets, settings
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.gateway import Gateway, now_ms
+from omni_connector.routing.health import RULES
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Cooldown
 from omni_connector.store import accounts as account_rows
@@ -125,7 +126,7 @@ async def test_what_was_used_is_on_disk_after_closing(home: Path) -> None:
     account_id = await account(gateway)
     key_id = (await gateway.admin.create_key({"name": "k"}))["id"]
     gateway.used_key(key_id, 1_800_000_000_000)
-    gateway._worked(candidate(gateway, account_id), 5)
+    gateway.standing.worked(candidate(gateway, account_id), 5)
     await gateway.close()
     database = await Database.open(f"sqlite:///{home / 'omni.db'}")
     assert (await database.run(key_rows.list_keys))[0].last_used_at == 1_800_000_000_000
@@ -228,7 +229,7 @@ async def test_a_key_in_the_environment_becomes_an_account_once(home: Path) -> N
 async def test_a_cooldown_outlives_the_process_and_is_lifted_by_a_success(home: Path) -> None:  # J-05, J-06, C-103
     gateway = await Gateway.open(home, {})
     account_id = await account(gateway)
-    gateway._failed(candidate(gateway, account_id), GatewayError(Kind.UPSTREAM_FAILED, "boom", upstream_status=500))
+    gateway.standing.failed(candidate(gateway, account_id), GatewayError(Kind.UPSTREAM_FAILED, "boom", upstream_status=500))
     assert gateway.pool.available(candidate(gateway, account_id).account, "llama", now_ms()) is not None
     await background(gateway)
     await gateway.close()
@@ -237,7 +238,7 @@ async def test_a_cooldown_outlives_the_process_and_is_lifted_by_a_success(home: 
     (cooldown,) = again.snapshot.cooldowns
     assert (cooldown.account_id, cooldown.scope, cooldown.source) == (account_id, "model:llama", "guessed")
     assert again.pool.available(candidate(again, account_id).account, "llama", now_ms()) is not None
-    again._worked(candidate(again, account_id), 0)
+    again.standing.worked(candidate(again, account_id), 0)
     assert again.pool.available(candidate(again, account_id).account, "llama", now_ms()) is None
     await background(again)
     await again.reload()
@@ -248,17 +249,58 @@ async def test_a_cooldown_outlives_the_process_and_is_lifted_by_a_success(home: 
 async def test_a_success_that_was_under_way_before_proves_nothing(gateway: Gateway) -> None:
     account_id = await account(gateway)
     chosen = candidate(gateway, account_id)
-    gateway._failed(chosen, GatewayError(Kind.UPSTREAM_UNREACHABLE, "gone"))
-    gateway._worked(chosen, 60_000)
+    gateway.standing.failed(chosen, GatewayError(Kind.UPSTREAM_UNREACHABLE, "gone"))
+    gateway.standing.worked(chosen, 60_000)
     assert gateway.pool.cooldown(account_id, "") is not None
     assert [beat["ok"] for beat in gateway.pool.heartbeat(account_id)] == [False, True]
+
+
+async def test_good_news_are_no_news_of_what_failed_after_they_were_asked_for(gateway: Gateway) -> None:
+    account_id = await account(gateway)
+    chosen, asked_at = candidate(gateway, account_id), now_ms() - 1000
+    gateway.standing.failed(chosen, GatewayError(Kind.UPSTREAM_UNREACHABLE, "gone"))
+    assert not await gateway.standing.store_recovery(account_id, "", asked_at), "it failed again here, and that is not written yet"
+    assert gateway.pool.cooldown(account_id, "") is not None
+    await background(gateway)
+    gateway.pool.clear(account_id, "")
+    assert not await gateway.standing.store_recovery(account_id, "", asked_at), "it failed in a process that this one has not heard of"
+    await gateway.reload()
+    (held,) = gateway.snapshot.cooldowns
+    assert await gateway.standing.store_recovery(account_id, "", held.created_at)
+    await gateway.reload()
+    assert (gateway.snapshot.cooldowns, gateway.pool.cooldowns(account_id)) == ((), [])
+
+
+async def test_what_a_probe_learned_is_on_the_account(gateway: Gateway) -> None:
+    account_id = await account(gateway)
+    money = {"amount": "5.00", "currency": "USD", "usable": True, "items": []}
+    await gateway.standing.store_learned(account_id, ("a", "b"), None)
+    await gateway.standing.store_learned(account_id, (), money)
+    version = gateway.snapshot.version
+    await gateway.standing.store_learned(account_id, ("a", "b"), money)
+    assert gateway.snapshot.version == version
+    told = await gateway.admin.account(account_id)
+    assert (told["discovered"], told["balance"]) == (["a", "b"], money)
+
+
+async def test_a_probe_that_costs_is_a_row_of_its_account(gateway: Gateway) -> None:
+    account_id = (await gateway.admin.add_account({"provider": "demo", "label": "play", "models": ["demo-chat"], "discover": False}))["id"]
+    reason = RULES[Kind.UPSTREAM_FAILED].reason
+    gateway.pool.cool(Cooldown(account_id, "", now_ms() + 600_000, "guessed", reason, created_at=now_ms() - 1))
+    assert (await gateway.admin.account(account_id))["can_probe"] is True
+    assert (await gateway.admin.probe(account_id))["job"] is not None
+    await gateway.jobs.tick()
+    (row,) = (await gateway.admin.requests())["requests"]
+    assert (row["client"], row["key"]["id"], row["outcome"], row["route"]) == ("probe", None, "ok", f"probe: is play back? ({reason})")
+    told = await gateway.admin.account(account_id)
+    assert (told["status"], told["can_probe"], told["requests_today"]) == ("ready", False, 1)
 
 
 async def test_a_time_the_provider_stated_is_kept(gateway: Gateway) -> None:
     account_id = await account(gateway)
     chosen = candidate(gateway, account_id)
-    gateway._failed(chosen, GatewayError(Kind.ACCOUNT_RATE_LIMITED, "slow", retry_after=90, stated=True))
-    gateway._worked(chosen, 0)
+    gateway.standing.failed(chosen, GatewayError(Kind.ACCOUNT_RATE_LIMITED, "slow", retry_after=90, stated=True))
+    gateway.standing.worked(chosen, 0)
     held = gateway.pool.cooldown(account_id, "model:llama")
     assert held is not None and held.source == "stated"
     assert 89_000 < held.until_at - now_ms() <= 90_000
@@ -270,8 +312,8 @@ async def test_a_storm_of_failures_writes_little_and_keeps_the_latest_end(gatewa
     chosen = candidate(gateway, account_id)
     before = gateway.snapshot.version
     for number in range(200):
-        gateway._failed(chosen, GatewayError(Kind.ACCOUNT_RATE_LIMITED, "slow", retry_after=90 + number, stated=True))
-        gateway._failed(chosen, GatewayError(Kind.ACCOUNT_REJECTED, "no", upstream_status=401))
+        gateway.standing.failed(chosen, GatewayError(Kind.ACCOUNT_RATE_LIMITED, "slow", retry_after=90 + number, stated=True))
+        gateway.standing.failed(chosen, GatewayError(Kind.ACCOUNT_REJECTED, "no", upstream_status=401))
         await asyncio.sleep(0)
     await background(gateway)
     await gateway.reload()
@@ -286,7 +328,7 @@ async def test_a_refused_credential_needs_a_login_until_it_is_replaced(gateway: 
     account_id = await account(gateway)
     chosen = candidate(gateway, account_id)
     refusal = GatewayError(Kind.ACCOUNT_REJECTED, "Incorrect API key provided: sk-abcdefgh12345678", upstream_status=401)
-    gateway._failed(chosen, refusal)
+    gateway.standing.failed(chosen, refusal)
     await background(gateway)
     told = await gateway.admin.account(account_id)
     assert told["status"] == "needs_login"
@@ -295,7 +337,7 @@ async def test_a_refused_credential_needs_a_login_until_it_is_replaced(gateway: 
     assert (await gateway.admin.account(account_id))["status"] == "ready"
 
     # An answer to the old credential comes late: it says nothing about the new one.
-    gateway._failed(chosen, refusal)
+    gateway.standing.failed(chosen, refusal)
     await background(gateway)
     assert (await gateway.admin.account(account_id))["status"] == "ready"
 
@@ -303,7 +345,7 @@ async def test_a_refused_credential_needs_a_login_until_it_is_replaced(gateway: 
 @pytest.mark.parametrize("kind", [Kind.BAD_REQUEST, Kind.CONTEXT_TOO_LONG, Kind.CONTENT_FILTERED, Kind.CLIENT_LEFT, Kind.RATE_LIMITED])
 async def test_a_callers_fault_leaves_no_mark(gateway: Gateway, kind: Kind) -> None:
     account_id = await account(gateway)
-    gateway._failed(candidate(gateway, account_id), GatewayError(kind, "x", upstream_status=400))
+    gateway.standing.failed(candidate(gateway, account_id), GatewayError(kind, "x", upstream_status=400))
     assert gateway.pool.cooldowns(account_id) == []
     assert gateway.pool.heartbeat(account_id) == []
 
@@ -313,8 +355,8 @@ async def test_an_account_that_was_removed_meanwhile_harms_nobody(gateway: Gatew
     chosen = candidate(gateway, account_id)
     await gateway.admin.remove_account(account_id)
     for kind in (Kind.UPSTREAM_FAILED, Kind.ACCOUNT_REJECTED):
-        gateway._failed(chosen, GatewayError(kind, "x"))
-    gateway._worked(chosen, 1)
+        gateway.standing.failed(chosen, GatewayError(kind, "x"))
+    gateway.standing.worked(chosen, 1)
     await background(gateway)
     assert "background work failed" not in caplog.text
     assert await gateway.db.run(account_rows.list_cooldowns) == ()
@@ -322,7 +364,7 @@ async def test_an_account_that_was_removed_meanwhile_harms_nobody(gateway: Gatew
 
 async def test_the_user_overrules_a_cooldown(gateway: Gateway) -> None:
     account_id = await account(gateway)
-    gateway._failed(candidate(gateway, account_id), GatewayError(Kind.ACCOUNT_UNPAID, "no credit"))
+    gateway.standing.failed(candidate(gateway, account_id), GatewayError(Kind.ACCOUNT_UNPAID, "no credit"))
     await background(gateway)
     assert (await gateway.admin.account(account_id))["status"] == "locked"
     assert (await gateway.admin.clear_cooldown(account_id))["status"] == "ready"
@@ -376,7 +418,6 @@ async def test_what_was_used_is_noted_later_when_the_database_refuses(
     gateway = await Gateway.open(Path(shutil.copytree(migrated_home, tmp_path / "home")), {})
     added = await gateway.admin.add_account({"provider": "openai", "label": "a", "api_key": "sk-0123456789", "discover": False})
     now = now_ms()
-    gateway._homes_stored = now - 1
     gateway.planner.homes.settle("conversation", added["id"], 10, now)
     gateway.used_key(added["id"], now)
 

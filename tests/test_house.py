@@ -26,12 +26,13 @@ PACKAGE = ROOT / "omni_connector"
 
 # ------------------------------------------------------------------------------------------------------------- the plan
 
-VALUES = {"errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live"}
+VALUES = {"errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens"}
 REQUEST = VALUES | {"catalog", "meter", "record", "lanes", "call", "auth", "limits", "wire", "providers", "routing", "upstream", "ledger"}
-REQUEST |= {"fetch"}
+REQUEST |= {"fetch", "command", "oauth"}
 BACK = REQUEST | {
     "store",
     "jobs",
+    "pinging",
     "probing",
     "oauth",
     "onboarding",
@@ -43,7 +44,16 @@ BACK = REQUEST | {
     "prepare",
     "kept",
     "underway",
+    "budgets",
     "planning",
+    "giving_up",
+    "refreshing",
+    "loopback",
+    "google_setup",
+    "standing",
+    "quotas",
+    "local_logins",
+    "transfer",
 }
 EVERYTHING = BACK | {"admin", "gateway", "doctor", "cli", "supervisor", "app", "docs", "paths"}
 
@@ -53,6 +63,7 @@ ARROWS: Mapping[str, set[str]] = {
     "root": set(),
     "paths": {"errors", "chat", "wire"},
     "snapshot": set(),
+    "tokens": set(),
     "live": {"errors"},
     "secrets": {"errors"},
     "settings": {"errors"},
@@ -61,10 +72,11 @@ ARROWS: Mapping[str, set[str]] = {
     "catalog": {"errors", "chat", "usage"},
     # Rooms of one trade each.
     "wire": {"errors", "chat"},
-    "providers": {"errors", "chat", "snapshot", "wire"},
+    "providers": {"errors", "chat", "snapshot", "tokens", "wire"},
     "routing": {"errors", "chat", "snapshot"},
     "store": {"errors", "secrets", "settings", "snapshot", "root"},
-    "upstream": {"errors", "providers", "snapshot"},
+    "command": {"errors", "chat", "usage", "providers", "snapshot", "wire"},
+    "upstream": {"errors", "providers", "snapshot", "command"},
     "fetch": {"errors", "providers"},
     "auth": {"errors", "secrets", "snapshot"},
     "limits": {"errors", "snapshot"},
@@ -77,13 +89,23 @@ ARROWS: Mapping[str, set[str]] = {
     "continuing": {"errors", "chat", "meter", "record", "lanes", "wire"},
     "prepare": REQUEST | {"continuing"},
     "underway": REQUEST | {"continuing", "prepare"},
-    "relay": REQUEST | {"continuing", "prepare", "underway"},
-    "planning": REQUEST | {"prepare"},
+    "giving_up": REQUEST | {"continuing", "prepare", "underway"},
+    "relay": REQUEST | {"continuing", "prepare", "underway", "giving_up"},
+    "planning": REQUEST | {"prepare", "budgets"},
     "kept": BACK,
     "counting": REQUEST,
     "ledger": REQUEST | {"store"},
     "jobs": BACK,
-    "probing": REQUEST | {"store", "jobs"},
+    "pinging": REQUEST,
+    "probing": REQUEST | {"store", "jobs", "pinging"},
+    "refreshing": REQUEST | {"store", "jobs"},
+    "loopback": {"errors"},
+    "standing": REQUEST | {"store"},
+    "budgets": REQUEST | {"store"},
+    "google_setup": REQUEST,
+    "quotas": REQUEST | {"store", "jobs"},
+    "local_logins": REQUEST | {"transfer"},
+    "transfer": REQUEST,
     "onboarding": BACK,
     "clients": BACK,
     "alerts": BACK,
@@ -310,9 +332,9 @@ def test_readme_tells_the_agent_all_it_needs() -> None:  # O-06
 
 def test_every_kind_has_a_face_in_every_format() -> None:
     from omni_connector.errors import GatewayError, Kind
-    from omni_connector.wire import FORMATS
+    from omni_connector.wire import TWO_WAY
 
-    for name, module in FORMATS.items():
+    for name, module in TWO_WAY.items():
         for kind in Kind:
             body = json.dumps(module.render_error(GatewayError(kind, f"about {kind}")))
             assert f"about {kind}" in body, (name, kind)
@@ -409,6 +431,8 @@ def test_arrows_have_no_way_round() -> None:
         "kept",
         "jobs",
         "probing",
+        "refreshing",
+        "quotas",
         "onboarding",
         "clients",
         "alerts",

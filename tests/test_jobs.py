@@ -287,7 +287,7 @@ async def test_snapshots_are_whole_and_only_the_newest_stay(works: Works) -> Non
     await copy.close()
 
 
-async def test_cooldowns_that_ran_out_are_dropped_and_the_others_stay(works: Works) -> None:  # C-103
+async def test_cooldowns_that_ran_out_are_dropped_and_the_others_stay(works: Works) -> None:
     vault = Vault({"k": b"1" * 32}, "k")
     cooldowns = [
         Cooldown("acc_1", "", START - 1, "guessed", "over"),

@@ -40,6 +40,9 @@ def test_a_failure_inside_is_kept() -> None:
     assert not meter.ended
 
 
+COUNTED, CLAIMED = {"usage_source": "counted"}, {"usage_source": "none"}
+
+
 @pytest.mark.parametrize(
     ("usage", "chars", "expected", "source"),
     [
@@ -54,6 +57,9 @@ def test_a_failure_inside_is_kept() -> None:
         (Usage(input=2**70, output=3), 9, Usage(input=77, output=3), "counted"),
         (Usage(input=10, output=-5), 9, Usage(input=10, output=3), "counted"),
         (Usage(input=10, output=5, reasoning=2**64), 9, Usage(input=10, output=5), "reported"),
+        # Who counted by itself says so, and is believed in that only.
+        (Usage(input=10, output=5, raw=COUNTED), 9, Usage(input=10, output=5, raw=COUNTED), "counted"),
+        (Usage(input=10, output=5, raw=CLAIMED), 9, Usage(input=10, output=5, raw=CLAIMED), "reported"),
     ],
 )
 def test_the_figures_say_where_they_come_from(usage: Usage | None, chars: int, expected: Usage, source: str) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from omni_connector import gateway as gateway_module
+from omni_connector.errors import GatewayError, Kind
 from omni_connector.gateway import Gateway
 from omni_connector.planning import provider_named
+from omni_connector.store import homes
 from tests.live.answers import CHAT, Said, Tokens
 from tests.relaying import Client, House
 
@@ -52,7 +56,49 @@ async def test_a_client_says_who_may_serve(house: House) -> None:  # O-19
     assert wrong.status == 400 and "x-omni-max-price" in wrong.error["message"]
 
 
-async def test_a_client_says_what_it_may_cost(house: House) -> None:  # O-18
+async def test_a_pin_keeps_to_its_provider_whatever_the_name_is(house: House) -> None:  # C-29, C-31, C-32
+    """By path or by header; the name may have a head of its own, be an alias or a chain, and is never sent on with its head."""
+    admin = house.gateway.admin
+    await house.account("work", OK, models=["gpt-5", "gpt-5-mini"])
+    await house.account("gate", OK, provider="custom-openai", base_url="http://127.0.0.1:9/v1", models=[], prefix="g")
+    await house.account("grok", OK, provider="xai", models=["grok-4"])
+    await admin.set_alias("fast", {"targets": ["grok-4", "work/gpt-5-mini", "gate/small"]})
+    await admin.set_chain("night", {"tiers": [["grok"], ["gate::big", "work"]]})
+
+    def at(provider: str, name: str) -> list[tuple[str, str]]:
+        call = replace(house.call(), provider=provider)
+        return [(one.account.label, one.model) for one in house.gateway.planner.resolve(name, call).candidates]
+
+    best = [("work", "gpt-5")]
+    for name in ("auto", "", "AUTO", "openai", "gpt-5", "openai/gpt-5", "openai:gpt-5", "work/gpt-5", "work", "models/gpt-5"):
+        assert at("openai", name) == best, name
+    assert at("openai", "fast") == [("work", "gpt-5-mini")] and at("openai", "night") == best
+    assert at("custom-openai", "fast") == [("gate", "small")] and at("custom-openai", "night") == [("gate", "big")]
+    for name in ("gate/any", "g/any", "custom-openai/any", "openai-custom:any", "any"):
+        assert at("custom-openai", name) == [("gate", "any")], name
+    for name in ("xai/grok-4", "grok/grok-4", "gpt-6"):
+        with pytest.raises(GatewayError) as refused:
+            at("openai", name)
+        assert refused.value.kind is Kind.MODEL_NOT_FOUND
+    await admin.set_alias("openai", {"targets": ["grok"]})
+    assert at("openai", "auto") == at("openai", "") == best, "an alias of that word is no other provider"
+
+
+async def test_a_name_nobody_knows_is_served_where_the_user_lets_it(house: House) -> None:  # R-05
+    await house.account("a", OK)
+    await house.account("b", OK, provider="xai")
+    unknown: dict[str, Any] = {"model": "made-up-9"}
+    assert (await ask(house, **unknown)).status == 404
+    await house.gateway.admin.set_config({"spoof_unknown_models": True})
+    client = await ask(house, **unknown)
+    assert (client.status, client.json["model"], client.headers["x-omni-model"]) == (200, "made-up-9", "test-model")
+    call = replace(house.call(**unknown), provider="xai")
+    pinned = Client()
+    await house.gateway.relay.run(call, pinned)
+    assert (pinned.status, pinned.headers["x-omni-account"], pinned.json["model"]) == (200, "b", "made-up-9")
+
+
+async def test_a_client_says_what_it_may_cost(house: House) -> None:  # O-19
     await house.account("dear", OK, models=["gpt-5.5"], model_map={"test-model": "gpt-5.5"})
     await house.account("cheap", OK, models=["gpt-5-nano"], model_map={"test-model": "gpt-5-nano"}, priority=-1)
     assert (await ask(house)).headers["x-omni-account"] == "dear"
@@ -71,6 +117,46 @@ async def test_a_conversation_stays_where_it_was_answered(house: House) -> None:
         assert len(served) == 1, "all turns at one account"
         homes |= served
     assert homes <= {"a", "b", "c", "d"}
+
+
+async def test_the_answer_says_that_its_conversation_stayed(house: House) -> None:  # O-19
+    for label in ("a", "b"):
+        await house.account(label, OK, priority=0)
+    routes = [(await ask(house)).headers["x-omni-route"] for _ in range(2)]
+    label = "a" if "openai/a" in routes[0] else "b"
+    assert routes == [f"auto: openai/{label} first of 2, {how}quota unknown" for how in ("", "stays home, ")]
+    _, plan = await house.gateway.preview(house.call())
+    assert plan.route == routes[1] and plan.scores[0].parts["affinity"] + plan.scores[0].parts["staying"] >= 32
+
+
+async def test_homes_are_on_disk_soon_in_one_write(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the process ends then. What the database refuses is tried again with the next answer."""
+    monkeypatch.setattr(gateway_module, "HOMES_S", 0.2)
+    writes: list[int] = []
+    store = homes.store
+
+    def write(conn: Any, rows: Any) -> None:
+        writes.append(len(rows))
+        if len(writes) == 1:
+            raise OSError("disk full")
+        store(conn, rows)
+
+    async def written(times: int) -> None:
+        while len(writes) < times or house.gateway._tasks:
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(homes, "store", write)
+    for label in ("a", "b"):
+        await house.account(label, OK)
+    async with asyncio.timeout(10):
+        for number in range(6):
+            await ask(house, messages=[{"role": "user", "content": f"conversation {number % 3}"}])
+        await written(1)
+        assert await house.gateway.db.run(homes.load) == []
+        await ask(house, messages=[{"role": "user", "content": "conversation 3"}])
+        await written(2)
+    assert len(await house.gateway.db.run(homes.load)) == 4 and sum(writes[1:]) == 4, writes
+    assert house.gateway._homes_due is None, "nothing more is to be written"
 
 
 async def test_a_preview_sends_nothing_and_shows_every_point(house: House) -> None:  # O-19

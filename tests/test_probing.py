@@ -17,14 +17,18 @@ from omni_connector import catalog, providers
 from omni_connector.admin.shapes import TestResult
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.jobs import LEASE_MS, Jobs
-from omni_connector.probing import Hands, Prober, model_for, ping
+from omni_connector.ledger import Ledger
+from omni_connector.pinging import Pinger
+from omni_connector.probing import Hands, Prober
 from omni_connector.routing.health import FOREVER, RULES, HealthSettings, cooldown_for, scope_of
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.settings import load
 from omni_connector.snapshot import Account, Cooldown, Snapshot
 from omni_connector.store import jobs as queue
+from omni_connector.store import requests
 from omni_connector.store.engine import Database
+from omni_connector.tokens import Tokens
 from omni_connector.upstream import UpstreamRequest
 
 START = 20_000 * 86_400_000
@@ -58,6 +62,11 @@ class House:
         self.asked: list[Account] = []
         self.pings: list[UpstreamRequest] = []
         self.accepted: list[str] = []
+        self.learned: list[tuple[tuple[str, ...], Any]] = []
+        self.renewable = True
+        self.newer: set[str] = set()
+        """Accounts that failed anew in another process, which only the database knows of."""
+        self.ledger = Ledger(self._write)
 
     def account(self, label: str = "main", **more: Any) -> Account:
         fields: dict[str, Any] = {"provider": "groq", "secret": "gsk_0123456789", "models": (MODEL,)} | more
@@ -69,18 +78,36 @@ class House:
         until = FOREVER if kind is Kind.ACCOUNT_REJECTED else self.now + int(seconds * 1000)
         self.pool.cool(Cooldown(account.id, scope, until, source, RULES[kind].reason, 0, self.now))
 
-    def prober(self) -> Prober:
-        hands = Hands(lambda: self.pool.accounts, self.pool.cooldowns, dict, self._ask, self._recovered, self._accepted, self._failed)
-        return Prober(self.db, self, hands, lambda: self.settings, lambda: self.now, Still())  # type: ignore[arg-type]
+    def prober(self, name: str = "prc_1") -> Prober:
+        hands = Hands(
+            accounts=lambda: self.pool.accounts,
+            cooldowns=self.pool.cooldowns,
+            endpoints=dict,
+            ask=self._ask,
+            recovered=self._recovered,
+            accepted=self._accepted,
+            renew=self._renew,
+            failed=self._failed,
+            learned=self._learned,
+        )
+        network: Any = self
+        pinger = Pinger(network, self.ledger, name, lambda: self.now, lambda record: None)
+        return Prober(self.db, network, pinger, hands, lambda: self.settings, lambda: self.now, Still())
 
     def jobs(self, name: str = "prc_1") -> Jobs:
         async def reload() -> None:
             """Nothing here is read from the database."""
 
-        return Jobs(self.db, lambda: self.settings, self.home, name, lambda: self.now, reload, by_need=(self.prober(),))
+        return Jobs(self.db, lambda: self.settings, self.home, name, lambda: self.now, reload, by_need=(self.prober(name),))
 
     async def row(self) -> queue.JobRow | None:
         return next((job for job in await self.db.run(queue.list_jobs) if job.kind == "probe"), None)
+
+    async def pinged(self) -> list[tuple[Any, ...]]:
+        """Of each billed probe's row, the oldest first: outcome, flag, process, account."""
+        rows = await self.db.run(requests.list_requests)
+        assert {(row["client"], row["key_id"]) for row in rows} <= {("probe", None)}
+        return [(row["outcome"], row["flag"], row["process_id"], row["account_id"]) for row in reversed(rows)]
 
     async def fetch(self, request: UpstreamRequest, within: float) -> tuple[int, Mapping[str, str], bytes]:
         if request.method == "GET":
@@ -92,12 +119,35 @@ class House:
         self.asked.append(account)
         return self.listed(account)
 
-    async def _recovered(self, account_id: str, scope: str) -> None:
+    async def _write(self, opens: Any, settles: Any, keeps: Any) -> None:
+        def write(conn: Any) -> None:
+            requests.insert_open(conn, opens)
+            requests.settle(conn, settles)
+
+        await self.db.tx(write)
+
+    async def _renew(self, account: Account, refused: str) -> Account:
+        if not self.renewable:
+            raise GatewayError(Kind.ACCOUNT_REJECTED, "Sign in again.")
+        return replace(account, access="fresh", access_until=None)
+
+    async def _recovered(self, account_id: str, scope: str, asked_at: int) -> bool:
+        if account_id in self.newer:
+            return False
         self.pool.clear(account_id, scope)
+        return True
 
     async def _accepted(self, account_id: str) -> None:
         self.accepted.append(account_id)
-        self.pool.sync(Snapshot(1, tuple(replace(a, state="ok") for a in self.pool.accounts.values())), self.now)
+        self._changed(account_id, state="ok")
+
+    async def _learned(self, account_id: str, models: tuple[str, ...], balance: Any) -> None:
+        self.learned.append((models, balance))
+        self._changed(account_id, **({"discovered": models} if models else {}), **({"balance": balance} if balance else {}))
+
+    def _changed(self, account_id: str, **fields: Any) -> None:
+        accounts = self.pool.accounts | {account_id: replace(self.pool.accounts[account_id], **fields)}
+        self.pool.sync(Snapshot(1, tuple(accounts.values())), self.now)
 
     def _failed(self, candidate: Candidate, error: GatewayError) -> None:
         family = catalog.family(candidate.model)
@@ -112,7 +162,10 @@ class House:
 async def house(migrated_home: Path, tmp_path: Path) -> AsyncIterator[House]:
     home = Path(shutil.copytree(migrated_home, tmp_path / "home"))
     database = await Database.open(f"sqlite:///{home / 'omni.db'}")
-    yield House(database, home)
+    made = House(database, home)
+    made.ledger.start()
+    yield made
+    await made.ledger.close()
     await database.close()
 
 
@@ -233,6 +286,45 @@ async def test_a_balance_decides_whether_there_is_credit(house: House) -> None:
     house.now += HOUR
     await jobs.tick()
     assert (house.pool.cooldowns(main.id), house.pings) == ([], [])
+    assert await house.pinged() == [], "what costs nothing leaves no row"
+
+
+async def test_what_a_free_question_tells_beside_is_kept_where_it_is_news(house: House) -> None:
+    main, jobs = house.account(provider="deepseek", models=("deepseek-chat",)), house.jobs()
+    house.cool(main, Kind.ACCOUNT_UNPAID, "terminal", 6 * 3600)
+    house.listed = lambda account: TestResult(True, 200, "fine", ("deepseek-chat", "deepseek-new"))
+
+    async def told(balance: str) -> list[tuple[tuple[str, ...], Any]]:
+        house.balance = (200, {"is_available": False, "balance_infos": [{"currency": "USD", "total_balance": balance}]})
+        house.now += HOUR
+        house.learned.clear()
+        await jobs.tick()
+        return [(models, found and found["amount"]) for models, found in house.learned]
+
+    await jobs.tick()
+    assert await told("0.00") == [(("deepseek-chat", "deepseek-new"), "0.00")]
+    assert await told("0.00") == []
+    assert await told("0.50") == [((), "0.50")]
+    house.listed = lambda account: TestResult(False, 429, "slow down", ())
+    house.balance = (500, {})
+    house.now += HOUR
+    await jobs.tick()
+    assert len(house.learned) == 1, "silence is no news"
+
+
+async def test_what_the_old_credential_was_told_is_not_kept_for_the_new_one(house: House) -> None:
+    main, jobs = house.account(), house.jobs()
+    house.cool(main, Kind.UPSTREAM_UNREACHABLE)
+
+    def replaced_meanwhile(account: Account) -> TestResult:
+        house._changed(main.id, secret="gsk_another")
+        return OK
+
+    house.listed = replaced_meanwhile
+    await jobs.tick()
+    house.now += 31 * SECOND
+    await jobs.tick()
+    assert (len(house.asked), house.learned) == (1, [])
 
 
 @pytest.mark.parametrize(("open_list", "accepted"), [(False, ["acc_main"]), (True, [])])
@@ -246,6 +338,18 @@ async def test_a_refused_credential_is_accepted_again_only_on_proof(house: House
     assert house.accepted == accepted
     assert house.pings == []  # never a request with a refused credential
     assert bool(house.pool.cooldowns(main.id)) is open_list
+
+
+@pytest.mark.parametrize(("check", "accepted"), [({"login": "tool login"}, ["acc_main"]), ({}, [])])
+async def test_a_command_proves_a_sign_in_only_where_its_check_needs_one(house: House, check: dict[str, str], accepted: list[str]) -> None:
+    command = {"argv": ["tool"], "check": ["tool", "status"], **check}
+    main = house.account(provider="command", auth="cli", secret="", options={"command": command}, state="needs_login")
+    house.cool(main, Kind.ACCOUNT_REJECTED, "terminal")
+    jobs = house.jobs()
+    await jobs.tick()
+    house.now += 31 * SECOND
+    await jobs.tick()
+    assert (house.accepted, house.pings) == (accepted, [])
 
 
 async def test_a_failure_while_it_was_asked_is_newer_than_the_answer(house: House) -> None:
@@ -263,6 +367,17 @@ async def test_a_failure_while_it_was_asked_is_newer_than_the_answer(house: Hous
     house.listed = fails_meanwhile
     await jobs.tick()
     assert len(house.pool.cooldowns(main.id)) == 1
+
+
+async def test_nobody_is_let_in_whose_credential_was_refused_anew_in_another_process(house: House) -> None:
+    main, jobs = house.account(state="needs_login"), house.jobs()
+    house.cool(main, Kind.ACCOUNT_REJECTED, "terminal")
+    house.listed = lambda account: OK if account.secret else TestResult(False, 401, "no", ())
+    house.newer.add(main.id)
+    for _ in range(2):
+        await jobs.tick()
+        house.now += 31 * SECOND
+    assert (len(house.asked), house.accepted) == (2, []), "with the credential, and as a stranger"
 
 
 async def test_two_processes_and_a_restart_ask_once(house: House) -> None:
@@ -319,6 +434,47 @@ async def test_a_stop_does_not_wait_for_an_answer_and_the_next_process_asks_anew
     assert (row.state, row.lease_owner) == ("ready", None)
 
 
+@pytest.mark.parametrize("noticed", [True, False], ids=["its end is noticed", "its lease runs out"])
+async def test_a_probe_goes_on_in_another_process_when_its_own_is_killed(house: House, noticed: bool) -> None:  # R-09, J-05
+    main, killed, heir = house.account(), house.jobs("prc_killed"), house.jobs("prc_heir")
+    house.cool(main, Kind.UPSTREAM_FAILED, seconds=3 * 3600, scope=SCOPE)
+    await killed.beat()
+    await killed.tick()
+    house.now += 31 * SECOND
+    sent, never, answers = asyncio.Event(), asyncio.Event(), house.fetch
+
+    async def silent(request: UpstreamRequest, within: float) -> tuple[int, Mapping[str, str], bytes]:
+        house.pings.append(request)
+        sent.set()
+        await never.wait()
+        return 200, {"content-type": "application/json"}, json.dumps(ANSWER).encode()
+
+    house.fetch = silent  # type: ignore[method-assign]
+    gone = asyncio.create_task(killed.tick())
+    await sent.wait()
+    house.fetch = answers  # type: ignore[method-assign]
+    assert await house.pinged() == [(None, None, "prc_killed", main.id)]
+
+    await heir.tick()
+    assert len(house.pings) == 1, "as long as the other may be at work, nobody else is"
+    await heir.beat()
+    house.now += SECOND if noticed else LEASE_MS + 1
+    if noticed:
+        await heir.recover()
+    await heir.tick()
+    assert (len(house.pings), house.pool.cooldown(main.id, SCOPE)) == (2, None)
+    await heir.recover()
+    ended = [("recovered", "RECOVERED", "prc_killed", main.id), ("ok", None, "prc_heir", main.id)]
+    assert await house.pinged() == ended
+    row = await house.row()
+    assert row is not None
+    assert (row.state, row.payload["billed"]) == ("done", 2), "what was spent before the end counts"
+
+    never.set()  # it was not dead but asleep: what it brings home is too late
+    await gone
+    assert (await house.row(), await house.pinged()) == (row, ended)
+
+
 async def test_probes_are_switched_off_by_a_setting(house: House) -> None:
     main, jobs = house.account(), house.jobs()
     house.cool(main, Kind.UPSTREAM_UNREACHABLE)
@@ -331,32 +487,16 @@ async def test_probes_are_switched_off_by_a_setting(house: House) -> None:
     assert (row.state, house.asked) == ("done", [])
 
 
-@pytest.mark.parametrize(
-    ("provider", "model", "tokens"),
-    [
-        ("anthropic", "claude-haiku-4-5", ("max_tokens", 1)),
-        ("google", "gemini-2.5-flash", ("maxOutputTokens", 1)),
-        ("openai", "gpt-4.1-mini", ("max_completion_tokens", 1)),
-        ("groq", MODEL, ("max_tokens", 1)),
-    ],
-)
-def test_the_smallest_request_of_each_format(provider: str, model: str, tokens: tuple[str, int]) -> None:
-    account = providers.complete(Account("acc_1", provider, "main", secret="key-0123456789", models=(model,)))
-    request, stream = ping(account, model, {})
-    body = json.loads(request.body)
-    assert (body.get("generationConfig") or body)[tokens[0]] == tokens[1]
-    assert not stream
-    assert not body.get("stream")
-    facing = providers.facing(account, "openai-responses")
-    if facing.wire == "openai-responses":
-        assert json.loads(ping(facing, model, {})[0].body)["max_output_tokens"] == 16
-
-
-def test_the_cheapest_model_that_can_tell() -> None:
-    models = ("gpt-5", "gpt-4.1-nano", "text-embedding-3-small", "unknown-model")
-    account = providers.complete(Account("acc_1", "openai", "main", models=models))
-    assert model_for(account, "", paying=True) == "gpt-4.1-nano"
-    assert model_for(account, f"model:{catalog.family('gpt-5')}", paying=False) == "gpt-5"
-    assert model_for(account, "model:never-heard-of", paying=False) == ""
-    assert model_for(account, f"model:{catalog.family('text-embedding-3-small')}", paying=False) == ""
-    assert model_for(providers.complete(Account("acc_2", "demo", "d", models=("demo-chat",))), "", paying=True) == "demo-chat"
+@pytest.mark.parametrize("renewable", [True, False])
+async def test_a_token_that_has_ended_is_renewed_before_anything_is_asked(house: House, renewable: bool) -> None:  # R-09, C-66
+    """An ended token would be refused, and the account locked for it."""
+    house.renewable = renewable
+    secret = Tokens("old", "refresh", house.now + 1_000).encode()
+    main, jobs = house.account(auth="oauth", secret=secret), house.jobs()
+    house.cool(main, Kind.UPSTREAM_OVERLOADED)
+    await jobs.tick()
+    house.now += 60_000
+    await jobs.tick()
+    assert [account.access for account in house.asked] == (["fresh"] if renewable else [])
+    row = await house.row()
+    assert row is not None and row.last_error == (None if renewable else "Sign in again.")

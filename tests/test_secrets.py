@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector import secrets
-from omni_connector.secrets import MASK, SecretsError, Vault, key_checksum_ok, mint_key, new_id, redact, scrub
+from omni_connector.secrets import MASK, SecretsError, Vault, id_floor, key_checksum_ok, mint_key, new_id, redact, scrub
 
 ALNUM = string.digits + string.ascii_letters
 
@@ -26,6 +26,7 @@ def test_ids_sort_by_time_and_do_not_repeat() -> None:
     assert ids == sorted(ids)
     assert all(re.fullmatch(r"req_[0-9a-hjkmnp-tv-z]{20}", id_) for id_ in ids)
     assert len({new_id("acc", 5) for _ in range(1000)}) == 1000
+    assert new_id("req", 1_763_700_000_000) < id_floor("req", 1_763_700_000_001) <= new_id("req", 1_763_700_000_001)
 
 
 def test_a_minted_key_has_the_promised_form() -> None:  # J-16, O-22

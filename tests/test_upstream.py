@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import httpx2
@@ -13,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from omni_connector import upstream as module
+from omni_connector.command import Commands
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.upstream import AdminClient, Begun, Upstream, UpstreamRequest, fault, read_all
 
@@ -155,7 +158,7 @@ async def test_the_demo_provider_needs_no_network() -> None:
     upstream = Upstream()
     body = b'{"model":"demo-chat","messages":[{"role":"user","content":"hello"}]}'
     exchange = await upstream.send(
-        UpstreamRequest("POST", "demo://local/chat/completions", {}, body, demo={"latency_ms": 0, "chunk_ms": 0})
+        UpstreamRequest("POST", "demo://local/chat/completions", {}, body, local={"latency_ms": 0, "chunk_ms": 0})
     )
     assert exchange.status == 200
     assert b"demo" in await read_all(exchange)
@@ -181,3 +184,18 @@ async def test_an_exchange_whose_first_bytes_were_looked_at(server: str) -> None
     assert (await read_all(begun), await begun.read()) == (b"onetwo", b"")
     begun.close()
     await upstream.close()
+
+
+async def test_first_calls_at_once_share_one_session(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[aiohttp.ClientSession] = []
+    session = aiohttp.ClientSession
+
+    def counted(*args: Any, **named: Any) -> aiohttp.ClientSession:
+        opened.append(session(*args, **named))
+        return opened[-1]
+
+    monkeypatch.setattr(aiohttp, "ClientSession", counted)
+    upstream = Upstream(commands=Commands(tmp_path, {}))
+    await asyncio.gather(*(upstream.fetch(UpstreamRequest("GET", f"{server}/pieces", {}), 5) for _ in range(4)))
+    await upstream.close()
+    assert len(opened) == 1

@@ -4,7 +4,11 @@
 durable and effective when its method returns, and is published to the dashboards.
 """
 
+from omni_connector.admin.alerts import Alerts
+from omni_connector.admin.exports import Exports
 from omni_connector.admin.keys import Keys
+from omni_connector.admin.providers import Providers
+from omni_connector.admin.quotas import Quotas
 from omni_connector.admin.room import Process, now_ms
 from omni_connector.admin.router import Router
 from omni_connector.admin.shapes import TestResult
@@ -12,5 +16,5 @@ from omni_connector.admin.shapes import TestResult
 __all__ = ["Admin", "Process", "TestResult", "now_ms"]
 
 
-class Admin(Router, Keys):
+class Admin(Exports, Providers, Quotas, Router, Keys, Alerts):
     """All operations in one place; see the parts for what each does."""

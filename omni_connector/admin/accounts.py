@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from omni_connector import catalog, providers
+from omni_connector import catalog, providers, quotas
 from omni_connector.admin import bodies, shapes
 from omni_connector.admin.draft import changed_fields, key_warning, must_be_complete, new_account, provider_of
 from omni_connector.admin.room import Room
@@ -14,6 +14,8 @@ from omni_connector.admin.shapes import Activity, TestResult
 from omni_connector.admin.when import day_start
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.probing import KIND as PROBE
+from omni_connector.providers import Provider
+from omni_connector.quotas import Poller
 from omni_connector.routing.health import span
 from omni_connector.routing.pool import Live
 from omni_connector.routing.probes import announced, doubtful
@@ -28,15 +30,19 @@ NOT_TESTABLE = TestResult(False, None, "Not tested: this process cannot ask prov
 
 
 class Accounts(Room):
+    poller: Poller | None = None
+    """Set by whoever puts the process together."""
+
     async def accounts(self) -> Json:
         """GET /api/accounts. Highest priority first, then by label."""
-        activity = await self._activity()
+        activity, polls = await self._activity(), await self._polls()
         ordered = sorted(self._snapshot().accounts, key=lambda a: (-a.priority, a.label.lower()))
-        return {"accounts": [self._account_json(a, activity) for a in ordered]}
+        return {"accounts": [self._account_json(a, activity, polls.get(a.id)) for a in ordered]}
 
     async def account(self, account_id: str) -> Json:
-        """GET /api/accounts/{id}; also what every `account` event carries. Raises NOT_FOUND."""
-        return self._account_json(self._find(account_id), await self._activity())
+        """GET /api/accounts/{id}; also what every `account` event carries. `can_probe`: `probe` would ask. Raises NOT_FOUND."""
+        account, polls = self._find(account_id), await self._polls()
+        return self._account_json(account, await self._activity(), polls.get(account_id))
 
     async def add_account(self, body: object) -> Json:
         """POST /api/accounts → the account, with "test" (unless "discover" is false) and, where the key looks wrong, "warning".
@@ -44,10 +50,10 @@ class Accounts(Room):
         Raises BAD_REQUEST naming the field, CONFLICT naming the label.
         """
         given = bodies.read(body, bodies.NewAccount)
-        account = new_account(given, self._free_label(given), self._clock())
+        account = new_account(given, self._free_label(given), self._clock(), self._snapshot().providers)
         await self._change(lambda conn: table.insert(conn, self.vault, account))
         tested = await self._discover(account.id) if given.discover else None
-        warning = key_warning(providers.get(account.provider), account.secret) or (bodies.BUDGET_NOTE if account.budget else None)
+        warning = key_warning(providers.get(account.provider), account.secret)
         return await self._account_told(account.id, tested, warning)
 
     async def edit_account(self, account_id: str, body: object) -> Json:
@@ -56,11 +62,13 @@ class Accounts(Room):
         account = self._find(account_id)
         provider = providers.get(account.provider)
         changes = changed_fields(patch, provider)
+        if changes.get("balance"):
+            changes["balance"] = {**changes["balance"], "set_at": self._clock()}
         renewed = bool(changes.keys() & {"secret", "base_url", "proxy_url", "headers"})
         if renewed:
             changes |= {"state": "ok", "state_reason": ""}
         # Checked on the whole account, because a provider may need what the patch just took away.
-        must_be_complete(replace(account, **changes), provider)
+        must_be_complete(providers.complete(replace(account.own or account, **changes), self._snapshot().providers), provider)
 
         def write(conn: Any) -> None:
             table.update(conn, self.vault, account_id, {**changes, "updated_at": self._clock()})
@@ -90,12 +98,12 @@ class Accounts(Room):
 
     async def clear_cooldown(self, account_id: str) -> Json:
         """Lets the account back in, whatever kept it out: cooldowns, and the memory of a refused credential."""
-        account = self._find(account_id)
+        self._find(account_id)
 
         def write(conn: Any) -> None:
             table.clear_cooldowns(conn, account_id)
-            if account.state != "ok":
-                table.set_state(conn, account_id, "ok", "")
+            # Whatever the snapshot says: a refusal of this moment is a row that it does not show yet.
+            table.set_state(conn, account_id, "ok", "")
 
         await self._change(write)
         self._let_in(account_id)
@@ -123,8 +131,9 @@ class Accounts(Room):
     async def test_unsaved(self, body: object) -> Json:
         """POST /api/accounts/test → test result; nothing is stored."""
         given = bodies.read(body, bodies.NewAccount)
-        account = new_account(given, given.label.strip() or given.provider, self._clock())
-        result = (await self._ask_provider(account)).as_json()
+        shared = self._snapshot().providers
+        account = new_account(given, given.label.strip() or given.provider, self._clock(), shared)
+        result = (await self._ask_provider(providers.complete(account, shared))).as_json()
         warning = key_warning(providers.get(account.provider), account.secret)
         return {**result, "warning": warning} if warning else result
 
@@ -157,7 +166,7 @@ class Accounts(Room):
         """Why asking would tell nothing, or is not done (DESIGN.md, law 6); "" when it would."""
         cooldowns = self._cooldowns(account.id)
         if not account.enabled:
-            return f"{account.label} is switched off."
+            return f"{account.label} is {f'not used: {account.switched_off}' if account.switched_off else 'switched off'}."
         if account.state == "error":
             return f"{account.label} does not work as it is configured: {account.state_reason or 'test it'}."
         if until := announced(cooldowns, now):
@@ -170,7 +179,11 @@ class Accounts(Room):
         since = day_start(self._clock())
         return await self.db.run(lambda conn: requests.account_activity(conn, since))
 
-    def _account_json(self, account: Account, activity: Mapping[str, Json]) -> Json:
+    async def _polls(self) -> Mapping[str, jobs.JobRow]:
+        """Account id → the job that asks what is left on it."""
+        return {job.key: job for job in await self.db.run(jobs.list_jobs) if job.kind == quotas.KIND}
+
+    def _account_json(self, account: Account, activity: Mapping[str, Json], poll: jobs.JobRow | None) -> Json:
         row = activity.get(account.id, {})
         known = row.get("cost_nano", 0) or not row.get("unpriced", 0)
         lately = Activity(
@@ -182,8 +195,15 @@ class Accounts(Room):
         )
         families = {catalog.family(model) for model in account.known_models}
         provider = providers.PROVIDERS.get(account.provider)
-        label = account.provider if provider is None else provider.label
-        return shapes.account(account, label, self._cooldowns(account.id), lately, self._clock(), families)
+        label = account.provider if provider is None else self._provider_label(provider)
+        shown = self._spent(shapes.account(account, label, self._cooldowns(account.id), lately, self._clock(), families))
+        left = quotas.shape(account, poll, self._clock(), self.settings.quota_refresh_interval * 60_000)
+        can_refresh = self.poller is not None and self.poller.asks(account)
+        return {**shown, **left, "can_refresh": can_refresh, "can_probe": not self._needs_no_probe(account, self._clock())}
+
+    def _provider_label(self, provider: Provider) -> str:
+        given = self._snapshot().providers.get(provider.id)
+        return (given.name if given else "") or provider.label
 
     def _live(self, account_id: str) -> Live:
         return Live() if self._pool is None else self._pool.live(account_id)

@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,7 +26,8 @@ PERIODS = ("day", "week", "month", "total")
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 MAX_LABEL = 64
 MAX_KEY = 16_384
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Also what turns the direction of text round: it makes one label look like another."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
 # msgspec's words for JSON types → words a person uses.
@@ -69,7 +71,17 @@ class AccountPatch(Struct, forbid_unknown_fields=True, kw_only=True):
     headers: dict[str, str] | UnsetType | None = UNSET
     proxy_url: str | UnsetType | None = UNSET
     options: Json | UnsetType | None = UNSET
+    balance: Json | UnsetType | None = UNSET
     discover: bool = True
+
+
+class ProviderPatch(Struct, forbid_unknown_fields=True, kw_only=True):
+    """PATCH /api/providers/{type}: what holds for all accounts of the provider."""
+
+    enabled: bool | UnsetType = UNSET
+    base_url: str | UnsetType | None = UNSET
+    model_map: dict[str, str] | UnsetType | None = UNSET
+    name: str | UnsetType | None = UNSET
 
 
 class NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -117,11 +129,17 @@ class UsageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     to: str | None = None
 
 
+@cache
+def _names(kind: type[Struct]) -> frozenset[str]:
+    """Kept, because asking msgspec costs more than all the rest of reading a body."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
+
+
 def read(body: object, kind: type[T]) -> T:
     """JSON object → the Struct `kind`. Raises BAD_REQUEST with `param` = the field."""
     if not isinstance(body, Mapping):
         raise bad_request("The body must be a JSON object.")
-    fields = {field.encode_name for field in msgspec.structs.fields(kind)}
+    fields = _names(kind)
     for name in body:
         if name not in fields:
             raise bad_request(
@@ -197,6 +215,14 @@ def prefix(text: str) -> str:
     return clean
 
 
+def shown_name(text: str) -> str:
+    """A name that is only shown; "" for none."""
+    clean = text.strip()
+    if len(clean) > MAX_LABEL or _CONTROL.search(clean):
+        raise bad_request(f"name: up to {MAX_LABEL} characters without control characters.", "name")
+    return clean
+
+
 def api_key(text: str) -> str:
     """A key without the white space that pasting adds. Refused only when no HTTP header could carry it."""
     clean = text.strip()
@@ -246,7 +272,8 @@ def at_least(value: int | None, least: int, param: str, most: int = 2**31 - 1) -
     return value
 
 
-BUDGET_NOTE = "The budget is stored, but not enforced yet: limits on money come with a later version."
+SHOWN_WITH_BUDGETS = ("spent_usd", "resets_at")
+"""What the answers add; whoever sends a budget back as it was read means no change of these."""
 
 
 def budget(value: Mapping[str, Any] | None) -> Json | None:
@@ -254,17 +281,38 @@ def budget(value: Mapping[str, Any] | None) -> Json | None:
     if value is None:
         return None
     for name in value:
-        if name not in ("amount", "period"):
+        if name not in ("amount", "period", *SHOWN_WITH_BUDGETS):
             raise bad_request(f"budget: there is no field {name!r}{did_you_mean(str(name), ('amount', 'period'))}.", "budget")
     period = value.get("period", "month")
     if period not in PERIODS:
         raise bad_request(f"budget.period: one of {', '.join(PERIODS)}, not {period!r}.", "budget.period")
     amount = value.get("amount")
-    try:
-        # str() first: a JSON number 0.1 shall mean ten cents, not the nearest binary fraction.
-        exact = Decimal(str(amount)) if isinstance(amount, str | int | float) and not isinstance(amount, bool) else Decimal("NaN")
-    except InvalidOperation:
-        exact = Decimal("NaN")
-    if not exact.is_finite() or not 0 <= exact <= 1_000_000_000:
+    exact = _decimal(amount)
+    if exact is None or not 0 <= exact <= 1_000_000_000:
         raise bad_request(f"budget.amount: dollars from 0 to 1000000000, not {amount!r}.", "budget.amount")
     return {"amount": f"{exact:f}", "period": period}
+
+
+def balance(value: Mapping[str, Any] | None) -> Json | None:
+    """{"amount", "currency"} that the owner knows and his provider does not tell → the same, exact, marked "manual". `null`: none."""
+    if value is None:
+        return None
+    for name in value:
+        if name not in ("amount", "currency"):
+            raise bad_request(f"balance: there is no field {name!r}{did_you_mean(str(name), ('amount', 'currency'))}.", "balance")
+    amount, currency = value.get("amount"), value.get("currency", "USD")
+    if not isinstance(currency, str) or not re.fullmatch(r"[A-Za-z]{1,12}", currency.strip()):
+        raise bad_request("balance.currency: a currency's letters, such as USD or CNY.", "balance.currency")
+    exact = _decimal(amount)
+    if exact is None or abs(exact) > 1_000_000_000:
+        raise bad_request(f"balance.amount: a number up to 1000000000, not {amount!r}.", "balance.amount")
+    return {"amount": f"{exact:f}", "currency": currency.strip().upper(), "manual": True}
+
+
+def _decimal(value: object) -> Decimal | None:
+    # str() first: a JSON number 0.1 shall mean ten cents, not the nearest binary fraction.
+    try:
+        exact = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else Decimal("NaN")
+    except InvalidOperation:
+        return None
+    return exact if exact.is_finite() else None

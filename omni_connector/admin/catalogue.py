@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from omni_connector import catalog, providers
 from omni_connector.admin.accounts import Accounts
+from omni_connector.onboarding.starting import GOOGLE_PROJECT, is_on
 from omni_connector.providers import Provider
-from omni_connector.snapshot import Account
+from omni_connector.providers.command_presets import PRESETS
+from omni_connector.snapshot import Account, ProviderSettings
 
 Json = dict[str, Any]
 STATUSES = ("ready", "cooling", "locked", "needs_login", "disabled", "error")
@@ -20,14 +22,18 @@ class Catalogue(Accounts):
     async def providers(self) -> Json:
         """GET /api/providers: all of them, whether used or not."""
         accounts = (await self.accounts())["accounts"]
-        return {"providers": [_provider_json(row, accounts) for row in providers.PROVIDERS.values()]}
+        return {"providers": [self._provider_json(row, accounts) for row in providers.PROVIDERS.values()]}
 
     async def provider(self, provider_id: str) -> Json:
         """GET /api/providers/{type}: the same entry, its accounts whole. NOT_FOUND with near names."""
         row = providers.get(provider_id)
         accounts = (await self.accounts())["accounts"]
         mine = [account for account in accounts if account["provider"] == row.id]
-        return {**_provider_json(row, accounts), "account_list": mine}
+        return {**self._provider_json(row, accounts), "account_list": mine}
+
+    def _provider_json(self, row: Provider, accounts: Iterable[Json]) -> Json:
+        given = self._snapshot().providers.get(row.id, ProviderSettings(row.id))
+        return _provider_json(row, given, accounts, self.settings.connectors)
 
     async def provider_models(self, provider_id: str | None = None) -> Json:
         """GET /api/provider-models[/{type}]: models of the accounts that are switched on, in order of their names.
@@ -72,14 +78,45 @@ def _decimal(value: Any) -> str | None:
     return None if value is None else f"{value.normalize():f}"
 
 
-def _provider_json(row: Provider, accounts: Iterable[Json]) -> Json:
+def _presets(row: Provider) -> Json | None:
+    """What the dashboard needs to offer a command: presets by name, those of the row's own name alone where there is one."""
+    if not row.command:
+        return None
+    names = [row.id] if row.id in PRESETS else [name for name in PRESETS if name not in providers.PROVIDERS]
+    told = {name: PRESETS[name] for name in names}
+    return {name: {"label": it.label, "about": it.about, "argv": it.command.get("argv", []), "edit": it.edit} for name, it in told.items()}
+
+
+def _sign_in(row: Provider, connectors: Sequence[str]) -> Json | None:
+    """How an account is connected by signing in, for whoever offers it; None where it is not."""
+    profile = row.sign_in
+    if profile is None or row.retired:
+        return None
+    return {
+        "ways": list(profile.ways),
+        "notice": profile.notice,
+        "own_client": profile.own_client,
+        "client_env": [list(pair) for pair in profile.client_env],
+        "project": row.id in GOOGLE_PROJECT,
+        "described": profile.described,
+        "on": is_on(row, profile, connectors),
+    }
+
+
+def _provider_json(row: Provider, given: ProviderSettings, accounts: Iterable[Json], connectors: Sequence[str] = ()) -> Json:
+    """`label` and `base_url` are those in force, `default_label` and `default_base_url` the row's; `name` is what was set, or ""."""
     mine = [account for account in accounts if account["provider"] == row.id]
     counted = Counter(account["status"] for account in mine)
     return {
         "id": row.id,
-        "label": row.label,
+        "label": given.name or row.label,
+        "default_label": row.label,
+        "name": given.name,
+        "enabled": given.enabled,
         "wire": row.wire,
-        "base_url": row.base_url,
+        "base_url": given.base_url or row.base_url,
+        "default_base_url": row.base_url,
+        "model_map": dict(given.model_map),
         "regions": dict(row.regions),
         "auth": "none" if row.auth == "none" else "api_key",
         "key_url": row.key_url,
@@ -89,6 +126,9 @@ def _provider_json(row: Provider, accounts: Iterable[Json]) -> Json:
         "local": row.local,
         "custom": row.custom,
         "demo": row.demo,
+        "command": _presets(row),
+        "sign_in": _sign_in(row, connectors),
+        "retired": row.retired,
         "env": list(row.env),
         "default_models": list(row.default_models),
         "notes": row.notes,

@@ -11,10 +11,9 @@ from msgspec import UNSET
 from omni_connector import providers
 from omni_connector.admin import bodies
 from omni_connector.errors import GatewayError, bad_request
-from omni_connector.providers import Provider
+from omni_connector.providers import WIRES, Provider, aliyun_ocr, sign_ins
 from omni_connector.secrets import key_hint, new_id
-from omni_connector.snapshot import Account
-from omni_connector.wire import FORMATS
+from omni_connector.snapshot import EMPTY, Account, ProviderSettings
 
 Json = dict[str, Any]
 
@@ -26,20 +25,24 @@ def provider_of(provider_id: str) -> Provider:
         raise bad_request(f"provider: {error.message}", "provider") from None
 
 
-def new_account(given: bodies.NewAccount, label: str, now: int) -> Account:
-    """A checked body → the account it describes, with a new id. Raises BAD_REQUEST."""
+def new_account(given: bodies.NewAccount, label: str, now: int, shared: Mapping[str, ProviderSettings] = EMPTY) -> Account:
+    """A checked body → the account it describes, with a new id. `shared`: what is set for its provider counts for whether it is
+    complete, and is no part of it. Raises BAD_REQUEST."""
     provider = provider_of(given.provider)
     # An older name of a provider may mean one of its regions ("bigmodel" is GLM's Chinese host).
     region = providers.canonical(given.provider)[1]
     options = {"region": region, **given.options} if region else given.options
-    if given.auth in ("oauth", "cli"):
-        raise bad_request(f"auth: this version connects accounts by API key, so {given.auth!r} cannot be used here.", "auth")
+    if given.auth == "oauth":
+        how = f"POST /api/oauth/{provider.id}/start, or omni-connector backend login {provider.id}"
+        raise bad_request(f"auth: an account of kind 'oauth' is connected by signing in: {how}.", "auth")
+    if given.auth == "cli" and not provider.command:
+        raise bad_request(f"auth: {provider.label} is no program of this machine, so 'cli' cannot be used here.", "auth")
     secret = bodies.api_key(given.api_key)
     account = Account(
         id=new_id("acc", now),
         provider=provider.id,
         label=label,
-        auth="none" if not secret and (given.auth == "none" or _keyless(provider)) else "api_key",
+        auth="cli" if provider.command else "none" if not secret and (given.auth == "none" or _keyless(provider)) else "api_key",
         secret=secret,
         base_url=_base_url(given.base_url, provider),
         models=bodies.names(given.models, "models"),
@@ -52,12 +55,12 @@ def new_account(given: bodies.NewAccount, label: str, now: int) -> Account:
         budget=bodies.budget(given.budget),
         headers=bodies.headers(given.headers),
         proxy_url=bodies.proxy_url(given.proxy_url),
-        options=_options(options, provider),
+        options=checked_options(options, provider),
         key_hint=key_hint(secret) if secret else "",
         created_at=now,
         updated_at=now,
     )
-    must_be_complete(account, provider)
+    must_be_complete(providers.complete(account, shared), provider)
     return account
 
 
@@ -66,6 +69,15 @@ def must_be_complete(account: Account, provider: Provider) -> None:
     if account.auth == "api_key" and not account.secret:
         where = f" Get one at {provider.key_url}." if provider.key_url else ""
         raise bad_request(f"api_key: {provider.label} needs an API key.{where}", "api_key")
+    if provider.auth == "signed":
+        try:
+            aliyun_ocr.access_key(account.secret)
+        except GatewayError as error:
+            raise bad_request(f"api_key: {error.message}", "api_key") from None
+    if provider.command:
+        if account.secret:
+            raise bad_request(f"api_key: {provider.label} keeps its own sign-in and gets no key.", "api_key")
+        return
     if not account.base_url and not provider.base_url and not (account.options.get("endpoints") or {}).get("inference"):
         raise bad_request(f"base_url: {provider.label} has no address of its own. Give one, such as https://host/v1.", "base_url")
 
@@ -85,15 +97,19 @@ def _model_map(values: Mapping[str, str] | None) -> dict[str, str]:
     return {name.strip(): target.strip() for name, target in pairs.items()}
 
 
-def _options(options: Json, provider: Provider) -> Json:
+def checked_options(options: Json, provider: Provider) -> Json:
     """The options with a fixed vocabulary are checked; others ride along for the connector that reads them."""
-    spoken = FORMATS if provider.custom else (provider.wire, *provider.faces)
+    spoken = WIRES if provider.custom else (provider.wire, *provider.faces)
     choices = {"region": tuple(provider.regions), "wire": tuple(dict.fromkeys(spoken))}
     for name, allowed in choices.items():
         value = options.get(name)
         if value is not None and value not in allowed:
             known = f"one of {', '.join(allowed)}" if allowed else f"{provider.label} has none"
             raise bad_request(f"options.{name}: {known}, not {value!r}.", f"options.{name}")
+    if provider.command:
+        providers.commands.template(provider.id, options)
+    if options.get("oauth") is not None:
+        sign_ins.sign_in_of(provider, options)
     endpoints = options.get("endpoints") or {}
     if not isinstance(endpoints, dict):
         raise bad_request("options.endpoints: an object of name and URL.", "options.endpoints")
@@ -116,9 +132,10 @@ def changed_fields(patch: bodies.AccountPatch, provider: Provider) -> Json:
         "weight": lambda v: bodies.at_least(v, 1, "weight", 1000),
         "max_in_flight": lambda v: bodies.at_least(v, 1, "max_in_flight"),
         "budget": bodies.budget,
+        "balance": bodies.balance,
         "headers": bodies.headers,
         "proxy_url": bodies.proxy_url,
-        "options": lambda v: _options(v or {}, provider),
+        "options": lambda v: checked_options(v or {}, provider),
     }
     for name, checked in checks.items():
         value = getattr(patch, name)
@@ -129,9 +146,20 @@ def changed_fields(patch: bodies.AccountPatch, provider: Provider) -> Json:
         changes |= {
             "secret": secret,
             "key_hint": key_hint(secret) if secret else "",
-            "auth": "none" if not secret and _keyless(provider) else "api_key",
+            "auth": "cli" if provider.command else "none" if not secret and _keyless(provider) else "api_key",
         }
     return changes
+
+
+def changed_settings(patch: bodies.ProviderPatch, provider: Provider) -> Json:
+    """The fields of ProviderSettings a patch sets, checked. `null` stands for the empty value."""
+    checks: dict[str, Callable[[Any], object]] = {
+        "enabled": bool,
+        "base_url": lambda v: _base_url(v or "", provider),
+        "model_map": _model_map,
+        "name": lambda v: bodies.shown_name(v or ""),
+    }
+    return {name: checked(value) for name, checked in checks.items() if (value := getattr(patch, name)) is not UNSET}
 
 
 def key_warning(provider: Provider, secret: str) -> str | None:

@@ -26,7 +26,7 @@ class Keys(Room):
         now = self._clock()
         # From the database, because the time of last use is no change of configuration and moves no snapshot.
         oldest_first = await self.db.run(table.list_keys)
-        return {"keys": [shapes.key(k, now) for k in reversed(oldest_first)]}
+        return {"keys": [self._spent(shapes.key(k, now)) for k in reversed(oldest_first)]}
 
     async def create_key(self, body: object) -> Json:
         """POST /api/keys → the key's row and, this once, "key" itself."""
@@ -48,8 +48,7 @@ class Keys(Room):
             budget=bodies.budget(given.budget),
         )
         await self._change(lambda conn: table.insert(conn, key))
-        noted = {"warning": bodies.BUDGET_NOTE} if key.budget else {}
-        return {**self._key_told(key), **noted, "key": secret}
+        return {**self._key_told(key), "key": secret}
 
     async def edit_key(self, key_id: str, body: object) -> Json:
         """PATCH /api/keys/{id}: name, expiry and limits. A revoked key stays revoked."""
@@ -57,7 +56,7 @@ class Keys(Room):
         self._find_key(key_id)
         changes = self._key_changes(patch)
         if not changes:
-            return shapes.key(self._find_key(key_id), self._clock())
+            return self._spent(shapes.key(self._find_key(key_id), self._clock()))
         return self._key_told(await self._change(lambda conn: table.update(conn, key_id, changes)))
 
     async def revoke_key(self, key_id: str) -> Json:
@@ -82,7 +81,7 @@ class Keys(Room):
         raise GatewayError(Kind.NOT_FOUND, f"There is no key {key_id!r}. GET /api/keys lists them.", param="id")
 
     def _key_told(self, key: ClientKey) -> Json:
-        answer = shapes.key(key, self._clock())
+        answer = self._spent(shapes.key(key, self._clock()))
         self._publish("key", answer)
         return answer
 

@@ -17,6 +17,7 @@ from omni_connector.store.engine import Database
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from omni_connector.budgets import Budgets
     from omni_connector.call import Call
     from omni_connector.routing.plan import Plan
     from omni_connector.routing.pool import Pool
@@ -45,6 +46,9 @@ class Room:
     `pool` is None where nothing is routed (command line), `test_account` where no provider can be asked.
     `preview`: what a call's model name is (`Resolution.kind`) and the plan it would get now.
     """
+
+    budgets: Budgets | None = None
+    """Set by whoever puts the process together."""
 
     def __init__(
         self,
@@ -79,6 +83,10 @@ class Room:
         """The database's address, as OMNI_DATABASE_URL is written, without its password."""
         url = self.db.url
         return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+    def _spent(self, shown: Json) -> Json:
+        """An account or a key as it is shown, with what is spent of its budget."""
+        return shown if self.budgets is None else {**shown, "budget": self.budgets.shape(shown["id"], shown["budget"])}
 
     async def _change(self, fn: Callable[[sa.Connection], T]) -> T:
         """Write durably, then make it effective: the caller's answer is given only after both."""

@@ -21,23 +21,33 @@ from omni_connector.admin.system import System
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.routing.health import FOREVER
+from omni_connector.routing.patience import HEADER, patience_ms, wait_for
 from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, refusal
+from omni_connector.routing.pool import Live
 from omni_connector.routing.score import Score
 from omni_connector.snapshot import ClientKey
-from omni_connector.wire import views
+from omni_connector.wire import ocr, views
 from omni_connector.wire.raw import RAW
 
 Json = dict[str, Any]
 PATH = "/v1/router/explain"
 ANYBODY = ClientKey("key_explain", "explain", "", "", 0)
 """Asks for whoever has a key without limits."""
-WIRES: Mapping[str, str] = {**dict.fromkeys(sorted(views.WIRES), PATH), **{kind.purpose: path for path, kind in RAW.items()}}
+WIRES: Mapping[str, str] = {
+    **dict.fromkeys(sorted(views.WIRES), PATH),
+    ocr.NAME: ocr.PATH,
+    **{kind.purpose: path for path, kind in RAW.items()},
+}
 """Wire format, or purpose where only bytes pass → the endpoint that a call of it has come to."""
 BACKEND_FACTS = (
     "id", "label", "provider", "enabled", "priority", "weight", "status", "status_reason", "cooldown", "cooldowns", "in_flight",
     "last_used_at", "requests_today", "cost_today", "quota", "balance",
 )  # fmt: skip
 """Of an account, what `status` tells."""
+
+
+HEALTH_FACTS = ("id", "label", "status", "status_reason")
+"""The same, of what `provider_health` tells."""
 
 
 class Question(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -61,8 +71,10 @@ class Router(Catalogue, Books, System):
         asked = bodies.read(body, Question)
         if self._preview is None:
             raise GatewayError(Kind.INTERNAL, "This process routes nothing, so it cannot explain a route.")
-        kind, plan = await self._preview(self._call(asked))
-        return plan_json(plan, kind, self._clock())
+        call = self._call(asked)
+        patience = patience_ms(call.headers.get(HEADER), self.settings.wait_for_account_s)
+        kind, plan = await self._preview(call)
+        return plan_json(plan, kind, self._clock(), patience)
 
     async def router_status(self) -> Json:
         """GET /v1/router/status: how the whole is ("ok", "degraded", "down", "empty"), and every account's live state. (R-48)"""
@@ -86,7 +98,7 @@ class Router(Catalogue, Books, System):
             found[provider] = {
                 "status": _overall(row["status"] for row in mine),
                 "counts": _counts(mine),
-                "accounts": [{name: row[name] for name in ("id", "label", "status", "status_reason")} for row in mine],
+                "accounts": [{name: row[name] for name in HEALTH_FACTS} | _counted(self._live(row["id"])) for row in mine],
             }
         return {"status": _overall(row["status"] for row in rows), "providers": found}
 
@@ -135,6 +147,9 @@ class Router(Catalogue, Books, System):
     async def drop_router(self, part: str, name: str) -> Json:
         """DELETE /v1/router/config/{part}/{name}; of the strategy, without a name: back to its default. (R-51)"""
         if part == "strategy":
+            if name not in ("", self.settings.strategy):
+                words = f"The strategy is {self.settings.strategy!r}, not {name!r}."
+                raise GatewayError(Kind.NOT_FOUND, words, param="strategy")
             await self.set_config({"strategy": None})
             return {"strategy": self.settings.strategy}
         if not name:
@@ -189,13 +204,16 @@ class Router(Catalogue, Books, System):
     def _backend(self, row: Json) -> Json:
         live = self._live(row["id"])
         speed = None if live.latency_ms is None else round(live.latency_ms)
-        return {**{name: row[name] for name in BACKEND_FACTS}, "latency_ms": speed, "error_rate": round(live.error_rate, 4)}
+        figures = {"latency_ms": speed, "error_rate": round(live.error_rate, 4)}
+        return {**{name: row[name] for name in BACKEND_FACTS}, **figures, **_counted(live)}
 
     async def _put_strategy(self, name: str, body: object) -> Json:
         given = body.get("strategy") if isinstance(body, Mapping) else None
         wanted = name or given
         if not isinstance(wanted, str) or not wanted or (isinstance(body, Mapping) and set(body) - {"strategy"}):
             raise bad_request('The body must be a JSON object with the one field "strategy".', "strategy")
+        if given is not None and given != wanted:
+            raise bad_request(f"strategy: the path says {name!r} and the body {given!r}.", "strategy")
         await self.set_config({"strategy": wanted})
         return {"strategy": self.settings.strategy}
 
@@ -203,8 +221,9 @@ class Router(Catalogue, Books, System):
 # ---------------------------------------------------------------- Shapes
 
 
-def plan_json(plan: Plan, kind: str, now: int) -> Json:
-    """A plan as people and programs read it. Times are ms UTC, `retry_after` seconds, null when somebody can be tried."""
+def plan_json(plan: Plan, kind: str, now: int, patience: int = 0) -> Json:
+    """A plan as people and programs read it. Times are ms UTC, `retry_after` seconds, null when somebody can be tried; `waits_s`: how
+    long the request would wait for somebody to be back (it has `patience` ms), null when nobody is in time."""
     attempts = [
         {
             "rank": place + 1,
@@ -219,15 +238,18 @@ def plan_json(plan: Plan, kind: str, now: int) -> Json:
         for place, candidate in enumerate(plan.attempts)
     ]
     nobody = None if plan.attempts else refusal(plan, now)
+    wait = None if plan.attempts else wait_for((entry.until_at for entry in plan.skipped), now, patience)
     return {
         "requested": plan.requested,
         "kind": kind,
         "policy": plan.policy,
         "route": plan.route,
+        "note": plan.note,
         "panic": plan.panic,
         "attempts": attempts,
         "skipped": [_skipped(entry) for entry in plan.skipped],
         "retry_after": None if plan.attempts else earliest_recovery(plan, now),
+        "waits_s": None if wait is None else wait / 1000,
         "refusal": nobody and {"status": nobody.status, "kind": str(nobody.kind), "message": nobody.message},
     }
 
@@ -250,6 +272,19 @@ def _body(asked: Question) -> bytes:
     return msgspec.json.encode({**asked.body, "model": asked.model.strip()} if named else asked.body)
 
 
+def _counted(live: Live) -> Json:
+    """The last requests of an account in this process (at most pool.RECENT): how many, how many failed, and the last failure. (C-99)"""
+    failed = [outcome for outcome in live.recent if not outcome.ok]
+    recent = len(live.recent)
+    return {
+        "recent": recent,
+        "errors": len(failed),
+        "success_rate": round(1 - len(failed) / recent, 4) if recent else None,
+        "last_error_at": failed[-1].at if failed else None,
+        "last_error": failed[-1].flag if failed else None,
+    }
+
+
 def _counts(rows: list[Json]) -> Json:
     counted = Counter(row["status"] for row in rows)
     return {status: counted.get(status, 0) for status in STATUSES}
@@ -266,8 +301,10 @@ def _overall(statuses: Iterable[str]) -> str:
 
 def _named(name: str, body: object) -> tuple[str, object]:
     """The name, from the path or else from the body, and what is left of the body."""
-    if name or not isinstance(body, Mapping):
+    if name:
         return name, body
+    if not isinstance(body, Mapping):
+        raise bad_request("The body must be a JSON object.")
     given = body.get("name")
     if not isinstance(given, str) or not given:
         raise bad_request("The field 'name' is missing.", "name")

@@ -54,7 +54,11 @@ class Activity:
 def account(
     item: Account, provider_label: str, cooldowns: Iterable[Cooldown], activity: Activity, now_ms: int, families: Iterable[str] = ()
 ) -> Json:
-    """`families`: the model families the account serves; when every one of them cools, so does the account."""
+    """`families`: the model families the account serves; when every one of them cools, so does the account.
+
+    What the account says itself is shown, without what was set for its provider; only `status` knows that too.
+    """
+    own = item.own or item
     live = [c for c in cooldowns if c.until_at > now_ms]
     status, reason, leading = _standing(item, live, set(families))
     return {
@@ -65,12 +69,14 @@ def account(
         "label": item.label,
         "auth": item.auth,
         "key_hint": item.key_hint,
-        "base_url": item.base_url,
+        "access_until": item.access_until,
+        "base_url": own.base_url,
         "models": list(item.models),
         "discovered": list(item.discovered),
+        "serves": list(item.known_models),
         "prefix": item.prefix,
-        "model_map": dict(item.model_map),
-        "enabled": item.enabled,
+        "model_map": dict(own.model_map),
+        "enabled": own.enabled,
         "priority": item.priority,
         "weight": item.weight,
         "max_in_flight": item.max_in_flight,
@@ -101,7 +107,7 @@ def _standing(item: Account, live: Sequence[Cooldown], families: set[str]) -> tu
     whole = [c for c in live if not c.scope]
     leading = max(whole or live, key=lambda c: c.until_at, default=None)
     if not item.enabled:
-        return "disabled", "Switched off.", leading
+        return "disabled", f"{item.switched_off or 'switched off'}.".capitalize(), leading
     if item.state == "needs_login":
         return "needs_login", item.state_reason or "The provider refuses the credential.", leading
     if item.state == "error":

@@ -93,9 +93,9 @@ class System(Room):
     async def set_alias(self, name: str, body: object) -> Json:
         """PUT /api/aliases/{name} {"targets": ["groq/llama", …]}: the first that can serve is used."""
         _check_name(name)
-        targets = _targets(_only(body, "targets"), "targets")
-        if name in targets:
-            raise bad_request(f"targets: the alias {name!r} cannot stand for itself.", "targets")
+        targets = _targets(_only(body, "targets"), "targets", "a list of 1 to {} model names")
+        if set(targets) == {name}:
+            raise bad_request(f"targets: the alias {name!r} cannot stand for itself alone.", "targets")
         await self._change(lambda conn: table.set_alias(conn, name, targets))
         return {"name": name, "targets": list(targets)}
 
@@ -114,7 +114,7 @@ class System(Room):
         tiers = _only(body, "tiers")
         if not isinstance(tiers, list) or not 1 <= len(tiers) <= MAX_TARGETS:
             raise bad_request(f"tiers: a list of 1 to {MAX_TARGETS} tiers, each a list of names.", "tiers")
-        checked = tuple(_targets(tier, "tiers") for tier in tiers)
+        checked = tuple(_targets(tier, "tiers", "each tier a list of 1 to {} members, ACCOUNT or ACCOUNT::MODEL") for tier in tiers)
         await self._change(lambda conn: table.set_chain(conn, name, checked))
         return {"name": name, "tiers": [list(tier) for tier in checked]}
 
@@ -155,9 +155,9 @@ def _only(body: object, field: str) -> object:
     return body[field]
 
 
-def _targets(value: object, param: str) -> tuple[str, ...]:
+def _targets(value: object, param: str, wanted: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_TARGETS or not all(isinstance(name, str) for name in value):
-        raise bad_request(f"{param}: a list of 1 to {MAX_TARGETS} model names.", param)
+        raise bad_request(f"{param}: {wanted.format(MAX_TARGETS)}.", param)
     return bodies.names(value, param)
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from omni_connector.cli import prompts
 from omni_connector.cli.base import Stop, near, words
+from omni_connector.cli.commands import ask_command, command_of
 from omni_connector.cli.desk import Desk, ask
-from omni_connector.cli.output import count, facts, few, money, note, say, table, when
+from omni_connector.cli.output import budget_words, count, facts, few, money, note, say, table, when
+from omni_connector.cli.quota import balance_words, used
 
 Json = dict[str, Any]
 NONE = "none"
+WHO = ("email", "name", "subject", "account_id")
+"""Of an identity, what people recognise themselves by, best first."""
 KEY_WARNING = (
     "A key on the command line is seen by other users of this machine and stays in the shell's history; prefer --key-env or --key-stdin."
 )
@@ -35,13 +41,15 @@ def body_of(given: Json) -> Json:
     if given["max_in_flight"] is not None:
         body["max_in_flight"] = _limit(given["max_in_flight"])
     if given["model_map"]:
-        body["model_map"] = dict(_pair(entry, "=", "--map") for entry in given["model_map"])
+        body["model_map"] = dict(pair(entry, "=", "--map") for entry in given["model_map"])
     if given["header"]:
-        body["headers"] = dict(_pair(entry, ":", "--header") for entry in given["header"])
+        body["headers"] = dict(pair(entry, ":", "--header") for entry in given["header"])
     body |= _budget(given["budget"], given["period"])
-    options = {name: _value(text) for name, text in (_pair(entry, "=", "--option") for entry in given["option"])}
+    options = option_values(given["option"])
     if given["region"]:
         options["region"] = given["region"]
+    if command := command_of(given.get("command"), given.get("preset"), given.get("program")):
+        options["command"] = command
     if options:
         body["options"] = options
     key = _key(given["api_key"], given["key_env"], given["key_stdin"])
@@ -50,6 +58,11 @@ def body_of(given: Json) -> Json:
     if not given["discover"]:
         body["discover"] = False
     return body
+
+
+def option_values(entries: Sequence[str]) -> Json:
+    """`--option NAME=JSON`, repeated → {name: value}."""
+    return {name: _value(text) for name, text in (pair(entry, "=", "--option") for entry in entries)}
 
 
 def _key(api_key: str | None, key_env: str | None, key_stdin: bool) -> str | None:
@@ -70,7 +83,8 @@ def _key(api_key: str | None, key_env: str | None, key_stdin: bool) -> str | Non
     return line
 
 
-def _pair(entry: str, mark: str, option: str) -> tuple[str, str]:
+def pair(entry: str, mark: str, option: str) -> tuple[str, str]:
+    """`NAME=VALUE` of an option → both, trimmed. Raises UsageError naming the option."""
     name, found, value = entry.partition(mark)
     if not found or not name.strip():
         raise click.UsageError(f"{option}: write NAME{mark}VALUE, not {entry!r}.")
@@ -110,6 +124,9 @@ def wizard(body: Json, ask_for_missing: bool) -> Json:
     from omni_connector.errors import GatewayError
 
     asked = False
+    if not body["provider"] and (command := body.get("options", {}).get("command")):
+        # The command says whose it is: only Claude Code's preset is a provider of its own.
+        body["provider"] = command.get("preset") if command.get("preset") in providers.PROVIDERS else "command"
     if not body["provider"]:
         if not ask_for_missing:
             raise click.UsageError(
@@ -121,7 +138,9 @@ def wizard(body: Json, ask_for_missing: bool) -> Json:
         row = providers.get(body["provider"])
     except GatewayError as error:
         raise click.UsageError(f"provider: {error.message}") from None
-    if not row.base_url and "base_url" not in body and "options" not in body:
+    if row.command:
+        asked = ask_command(body, row, ask_for_missing) or asked
+    elif not row.base_url and "base_url" not in body and "options" not in body:
         if not ask_for_missing:
             raise click.UsageError(f"Missing --base-url: {row.label} has no address of its own.")
         body["base_url"] = prompts.text("Address (such as https://host/v1):")
@@ -187,6 +206,21 @@ async def find_account(desk: Desk, wanted: str) -> Json:
     raise Stop(f"There is no account {wanted!r}{near(wanted, [a['label'] for a in accounts])}. See: omni-connector backend list")
 
 
+async def probe_one(desk: Desk, wanted: str) -> Json:
+    """{"job", "message", "label"}. Where no server runs, nobody asks yet: the job waits for it, and the message says so."""
+    account = await find_account(desk, wanted)
+    told = await desk.call("probe", account["id"])
+    if told["job"] and desk.place == "database":
+        told = {**told, "message": f"{account['label']} is asked as soon as the server runs. Start it: omni-connector"}
+    return {**told, "label": account["label"]}
+
+
+def show_probe(told: Json) -> None:
+    say(told["message"])
+    if told["job"]:
+        note(f"What came of it: omni-connector backend show {shlex.quote(told['label'])}")
+
+
 def show_list(answer: Json) -> None:
     if not answer["accounts"]:
         say("No account yet. Connect one: omni-connector backend add (the built-in demo needs no key: backend add demo)")
@@ -196,7 +230,7 @@ def show_list(answer: Json) -> None:
             a["label"],
             a["provider_label"],
             a["status"],
-            few(a["models"] or a["discovered"]),
+            few(a["models"] or a["discovered"] or a["serves"]),
             a["priority"],
             a["in_flight"],
             count(a["requests_today"]),
@@ -213,6 +247,8 @@ def show_list(answer: Json) -> None:
 
 def show_account(a: Json) -> None:
     cooldown = a["cooldown"]
+    identity, command = a["options"].get("identity") or {}, a["options"].get("command") or {}
+    rest = {name: value for name, value in a["options"].items() if name not in ("identity", "command", "signed_in")}
     facts(
         (
             ("label", a["label"]),
@@ -221,16 +257,23 @@ def show_account(a: Json) -> None:
             ("reason", a["status_reason"]),
             ("cooling until", f"{when(cooldown['until'])} ({cooldown['source']}, {cooldown['scope']})" if cooldown else None),
             ("key", a["key_hint"]),
+            ("signed in as", next((identity[name] for name in WHO if identity.get(name)), None)),
+            ("access until", f"{when(a['access_until'])}, renewed by itself" if a["access_until"] else None),
+            ("runs", _command(a["provider"], command) if a["auth"] == "cli" else None),
             ("address", a["base_url"]),
             ("models", a["models"]),
             ("discovered", a["discovered"]),
+            ("serves", a["serves"] if not (a["models"] or a["discovered"]) else None),
             ("prefix", a["prefix"]),
             ("names mapped", a["model_map"]),
             ("priority", a["priority"]),
             ("weight", a["weight"]),
             ("at the same time", a["max_in_flight"]),
-            ("budget", f"${a['budget']['amount']} a {a['budget']['period']}" if a["budget"] else None),
-            ("options", json.dumps(a["options"], ensure_ascii=False) if a["options"] else None),
+            ("plan", a["plan"]),
+            ("quota", [_window(w) for w in a["quota"]]),
+            ("balance", balance_words(a["balance"])),
+            ("budget", budget_words(a["budget"])),
+            ("options", json.dumps(rest, ensure_ascii=False) if rest else None),
             ("proxy", "yes" if a["proxy"] else None),
             ("in flight", a["in_flight"]),
             ("requests today", count(a["requests_today"])),
@@ -240,6 +283,22 @@ def show_account(a: Json) -> None:
             ("id", a["id"]),
         )
     )
+
+
+def _command(provider: str, command: Json) -> str:
+    """ "preset codex-exec (/opt/codex)", "llm -m {model}", and what else was set."""
+    from omni_connector.providers.command_presets import PRESETS
+
+    line = shlex.join(word for element in command.get("argv", ()) for word in ([element] if isinstance(element, str) else element))
+    preset = command.get("preset") or (provider if provider in PRESETS else "")
+    named = " ".join(filter(None, (f"preset {preset}" if preset else "", f"({command['program']})" if command.get("program") else "")))
+    rest = {name: value for name, value in command.items() if name not in ("argv", "preset", "program")}
+    return ", ".join(filter(None, (named, line, json.dumps(rest, ensure_ascii=False) if rest else "")))
+
+
+def _window(window: Json) -> str:
+    of = f" of {window['model']}" if window.get("model") else ""
+    return f"{window['name']}{of}: {used(window)}" + (f" until {when(window['resets_at'])}" if window["resets_at"] else "")
 
 
 def show_saved(a: Json) -> None:

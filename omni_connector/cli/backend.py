@@ -8,10 +8,25 @@ from typing import Any, TypeVar
 import click
 
 from omni_connector.cli import prompts
-from omni_connector.cli.accounts import body_of, find_account, show_account, show_list, show_saved, show_tests, wizard
+from omni_connector.cli.accounts import (
+    body_of,
+    find_account,
+    probe_one,
+    show_account,
+    show_list,
+    show_probe,
+    show_saved,
+    show_tests,
+    wizard,
+)
 from omni_connector.cli.base import Group, Stop, json_option
+from omni_connector.cli.commands import changed
 from omni_connector.cli.desk import Desk, ask, at_desk
+from omni_connector.cli.gemini_login import gemini_oauth_login
+from omni_connector.cli.login import login
 from omni_connector.cli.output import note, say, show
+from omni_connector.cli.quota import balance_of, show_refreshed
+from omni_connector.cli.transfer import export, import_
 
 Json = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +48,9 @@ _FIELDS = (
     click.option("--period", type=click.Choice(["day", "week", "month", "total"]), help="Period of the budget (default: month)."),
     click.option("--header", metavar="'NAME: VALUE'", multiple=True, help="Send this header along. Repeatable."),
     click.option("--proxy-url", metavar="URL", help="Reach the provider through this proxy (http, https, socks5)."),
+    click.option("--preset", metavar="NAME", help="For a local command: one that is known by name, such as claude-code or codex-exec."),
+    click.option("--command", metavar="'PROGRAM ARGS'", help="For a local command: what is run, with {model}, {system}, {prompt} in it."),
+    click.option("--program", metavar="PATH", help="For a local command: where its program is, when the server does not find it."),
     click.option("--option", metavar="NAME=JSON", multiple=True, help="Anything else the provider understands. Repeatable."),
     click.option("--discover/--no-discover", default=True, help="Ask the provider for its models at once (default: yes)."),
 )
@@ -46,7 +64,7 @@ def _fields(command: F) -> F:
 
 @click.group(cls=Group)
 def backend() -> None:
-    """Connect, list, test, edit and remove accounts at AI providers. ('account' is the same command.)"""
+    """Connect, list, test, probe, edit and remove accounts at AI providers. ('account' is the same command.)"""
 
 
 @backend.command()
@@ -64,6 +82,9 @@ def add(provider: str | None, named: str | None, disabled: bool, as_json: bool, 
       omni-connector backend add openai --key-env OPENAI_API_KEY
       pass show anthropic | omni-connector backend add anthropic --key-stdin --label work
       omni-connector backend add custom-openai --base-url http://10.0.0.5:8000/v1 --label gpu-box
+      omni-connector backend add claude-code
+      omni-connector backend add command --preset codex-exec --label codex
+      omni-connector backend add command --command 'llm -m {model}' --models gpt-5-mini
     """
     if provider and named and provider != named:
         raise click.UsageError(f"The provider is given twice: {provider!r} and {named!r}.")
@@ -97,6 +118,7 @@ def show_one(account: str, as_json: bool) -> None:
 @backend.command()
 @click.argument("account")
 @_fields
+@click.option("--balance", metavar="'AMOUNT CURRENCY'", help="What is left on it, where its provider does not tell ('none': unknown).")
 @json_option
 def edit(account: str, as_json: bool, **given: Any) -> None:
     """Change an account. What you do not name stays; '' or 'none' clears a field.
@@ -107,14 +129,14 @@ def edit(account: str, as_json: bool, **given: Any) -> None:
       omni-connector backend edit work --key-env NEW_KEY
       omni-connector backend edit gpu-box --models "qwen3-32b,llama-3.3-70b" --max-in-flight 4
     """
-    changes = body_of(given)
+    changes = body_of(given) | balance_of(given["balance"])
     if not changes.keys() - {"discover"}:
         raise click.UsageError("Nothing to change. Name a field, such as --label, --priority or --key-env (see --help).")
 
     async def work(desk: Desk) -> Json:
         found = await find_account(desk, account)
         if "options" in changes:
-            changes["options"] = {**found["options"], **changes["options"]}
+            changes["options"] = changed(changes["options"], found["options"])
         return await desk.call("edit_account", found["id"], changes)
 
     show(at_desk(work), as_json, show_saved)
@@ -158,6 +180,37 @@ def clear_cooldown(account: str, as_json: bool) -> None:
 
 @backend.command()
 @click.argument("account")
+@json_option
+def probe(account: str, as_json: bool) -> None:
+    """Ask now whether an account that is out is back.
+
+    The server asks by itself, at first soon and then ever more rarely (settings probe_first_s, probe_max_s). It begins with what
+    costs nothing: is it reached, is the credential taken, is there money left. Where only a request can tell, it sends one token, a
+    few times a day at most (probe_billed_per_day); that is a row in 'omni-connector logs --requests' like any request. An account that
+    works, and one whose provider said when it is back, is not asked. To let it in without asking: clear-cooldown.
+
+    \b
+    Examples:
+      omni-connector backend probe work
+      omni-connector backend probe work --json
+    """
+    show(at_desk(lambda desk: probe_one(desk, account)), as_json, show_probe)
+
+
+@backend.command()
+@click.argument("account")
+@json_option
+def refresh(account: str, as_json: bool) -> None:
+    """Ask now what is left of an account's quota and money. (The server does so by itself: setting quota_refresh_interval.)"""
+
+    async def work(desk: Desk) -> Json:
+        return await desk.call("refresh", (await find_account(desk, account))["id"])
+
+    show(at_desk(work), as_json, show_refreshed)
+
+
+@backend.command()
+@click.argument("account")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @json_option
 def remove(account: str, yes: bool, as_json: bool) -> None:
@@ -190,3 +243,7 @@ def test(ctx: click.Context, account: str | None, every: bool, as_json: bool) ->
     if failed and every and not as_json:
         note(f"{failed} of {len(results)} failed.")
     ctx.exit(1 if failed else 0)
+
+
+for command in (login, gemini_oauth_login, import_, export):
+    backend.add_command(command)

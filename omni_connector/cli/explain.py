@@ -1,4 +1,4 @@
-"""`omni-connector explain`: whom a request would go to now, and why; nothing is sent. (P-04, P-35)"""
+"""`omni-connector explain`: whom a request would go to now, and why; nothing is sent."""
 
 from __future__ import annotations
 
@@ -69,6 +69,8 @@ def _read(file: IO[str]) -> Json:
 def _show(answer: Json) -> None:
     say(f"{answer['requested']}: {answer['kind'].replace('_', '/')}, by strategy {answer['policy']}")
     say(answer["route"])
+    if answer["note"]:
+        note(f"{answer['note']}.")
     if answer["attempts"]:
         say()
         _show_attempts(answer["attempts"])
@@ -80,6 +82,8 @@ def _show(answer: Json) -> None:
     if answer["refusal"]:
         say()
         wait = f" Retry after {span(answer['retry_after'])}." if answer["retry_after"] else ""
+        if answer["waits_s"] is not None:
+            say(f"The request would wait {span(answer['waits_s'])} for the first that is back; after that, without success:")
         say(f"The client would be told {answer['refusal']['status']}: {answer['refusal']['message']}{wait}")
     if answer["panic"]:
         note("All accounts are out, on our own guess only: the least bad one is tried all the same.")

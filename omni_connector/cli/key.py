@@ -8,7 +8,7 @@ import click
 
 from omni_connector.cli.base import Group, Stop, json_option, near, words
 from omni_connector.cli.desk import Desk, ask, at_desk, base_url
-from omni_connector.cli.output import facts, note, say, show, table, when
+from omni_connector.cli.output import budget_words, facts, note, say, show, table, when
 
 Json = dict[str, Any]
 NO_LIMIT = "none"
@@ -97,7 +97,6 @@ def show_key(key: str, as_json: bool) -> None:
 
 
 def _show_facts(k: Json) -> None:
-    budget = k["budget"]
     facts(
         (
             ("name", k["name"]),
@@ -112,7 +111,7 @@ def _show_facts(k: Json) -> None:
             ("requests a minute", k["rpm"]),
             ("tokens a minute", k["tpm"]),
             ("at the same time", k["max_in_flight"]),
-            ("budget", f"${budget['amount']} a {budget['period']}" if budget else None),
+            ("budget", budget_words(k["budget"])),
             ("id", k["id"]),
         )
     )

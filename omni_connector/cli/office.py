@@ -57,5 +57,6 @@ async def local_gateway(place: Path) -> AsyncIterator[Gateway]:
         with plain_errors():
             yield gateway
     finally:
-        await gateway.upstream.close()
+        # In this order: what a sign-in still has to say to its provider is said while the gateway closes.
         await gateway.close()
+        await gateway.upstream.close()

@@ -123,5 +123,14 @@ def count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
+def budget_words(budget: Json | None) -> str | None:
+    """ "$5 a month, $1.230000 spent, renewed 2026-08-01 …"; "total" is never renewed."""
+    if budget is None:
+        return None
+    said = f"${budget['amount']} " + ("in total" if budget["period"] == "total" else f"a {budget['period']}")
+    said += f", {money(budget['spent_usd'])} spent" if "spent_usd" in budget else ""
+    return said + (f", renewed {when(budget['resets_at'])}" if budget.get("resets_at") else "")
+
+
 def money(usd: str | None) -> str:
     return "unknown" if usd is None else f"${usd}"

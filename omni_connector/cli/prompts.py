@@ -25,6 +25,14 @@ def select(question: str, choices: Sequence[tuple[str, str]], instruction: str =
     return str(_answer(questionary.select(question, shown, use_search_filter=True, use_jk_keys=False, instruction=instruction)))
 
 
+def several(question: str, choices: Sequence[tuple[str, bool]]) -> list[str]:
+    """`choices` are (value, ticked at first)."""
+    import questionary
+
+    shown = [questionary.Choice(title=value, value=value, checked=ticked) for value, ticked in choices]
+    return [str(value) for value in _answer(questionary.checkbox(question, shown))]
+
+
 def text(question: str, default: str = "") -> str:
     import questionary
 

@@ -31,7 +31,7 @@ def _show_usage(answer: Json) -> None:
         return
     total = {**answer["total"], "name": "total"}
     rows = [
-        (row["name"], count(row["requests"]), count(row["failed"]), *(count(row[name]) for name in _TOKENS), money(row["cost_usd"]))
+        (row["name"] or "–", count(row["requests"]), count(row["failed"]), *(count(row[name]) for name in _TOKENS), money(row["cost_usd"]))
         for row in (*answer["rows"], total)
     ]
     titles = (answer["group"].upper(), "REQUESTS", "FAILED", "INPUT", "CACHED", "WRITTEN", "OUTPUT", "THOUGHT", "COST")

@@ -121,7 +121,7 @@ def open_dashboard(as_json: bool) -> None:
     server = running(home())
     if server is None:
         raise Stop("The server is not running. Start it: omni-connector")
-    opened = _has_display() and _browse(sign_in_link(server))
+    opened = _has_display() and browse(sign_in_link(server))
     show({"url": server.base_url, "opened": opened}, as_json, lambda answer: say(answer["url"]))
 
 
@@ -130,9 +130,12 @@ def _has_display() -> bool:
     return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _browse(url: str) -> bool:
+def browse(url: str) -> bool:
+    """Open the user's browser; False where there is none."""
     import webbrowser
 
+    if not _has_display():
+        return False
     try:
         return webbrowser.open(url)
     except webbrowser.Error:

@@ -8,14 +8,14 @@ from typing import ClassVar
 import click
 
 from omni_connector import __version__
-from omni_connector.cli import backend, chain, config, explain, key, report, server
+from omni_connector.cli import alerts, backend, chain, config, explain, key, provider, quota, report, server
 from omni_connector.cli.base import Group, json_option, near
 
 # The root help, in the order in which a newcomer needs things.
 SECTIONS: Mapping[str, Sequence[str]] = {
     "Server": ("serve", "status", "stop", "open", "logs", "doctor"),
-    "Accounts and keys": ("backend", "key"),
-    "What happens": ("models", "usage", "explain"),
+    "Accounts and keys": ("backend", "provider", "key"),
+    "What happens": ("models", "usage", "quota", "explain", "alerts"),
     "Settings": ("config", "chain"),
 }
 EPILOG = """\b
@@ -79,5 +79,16 @@ def root(ctx: click.Context, init_only: bool, as_json: bool) -> None:
     ctx.exit(ctx.invoke(root.commands["serve"]))
 
 
-for command in (*server.COMMANDS, backend.backend, key.key, config.config, chain.chain, explain.explain, *report.COMMANDS):
+for command in (
+    *server.COMMANDS,
+    backend.backend,
+    provider.provider,
+    key.key,
+    config.config,
+    chain.chain,
+    explain.explain,
+    alerts.alerts,
+    quota.quota,
+    *report.COMMANDS,
+):
     root.add_command(command)

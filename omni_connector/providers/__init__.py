@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
+from omni_connector import tokens
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.providers import demo
+from omni_connector.providers import commands, demo
 from omni_connector.providers.addresses import (
     Endpoints,
     base_url,
@@ -22,34 +24,42 @@ from omni_connector.providers.addresses import (
     endpoint,
     load_endpoints,
     normalise_base_url,
+    project_of,
     region_of,
     request_headers,
 )
+from omni_connector.providers.command_presets import PRESETS
 from omni_connector.providers.listing import (
     ModelList,
     balance_request,
     list_models,
+    models_body,
     models_request,
     parse_balance,
     parse_models,
 )
-from omni_connector.providers.provider import FEATURES, WIRES, Balance, Face, Provider
+from omni_connector.providers.overlay import overlay
+from omni_connector.providers.provider import FEATURES, WIRES, Balance, Face, Provider, SignIn, Way
 from omni_connector.providers.rows import ALIASES, ROWS
-from omni_connector.snapshot import Account
+from omni_connector.snapshot import EMPTY, Account, Json, ProviderSettings
 
 __all__ = [
     "ALIASES",
     "FEATURES",
     "PROVIDERS",
+    "WIRES",
     "Balance",
     "Endpoints",
     "Face",
     "ModelList",
     "Provider",
+    "SignIn",
+    "Way",
     "balance_request",
     "base_url",
     "canonical",
     "check_url",
+    "commands",
     "complete",
     "demo",
     "endpoint",
@@ -57,11 +67,14 @@ __all__ = [
     "get",
     "list_models",
     "load_endpoints",
+    "local_options",
+    "models_body",
     "models_request",
     "normalise_base_url",
     "parse_balance",
     "parse_models",
     "price_id",
+    "project",
     "providers_markdown",
     "region_of",
     "request_headers",
@@ -89,8 +102,9 @@ def get(provider_id: str) -> Provider:
     raise GatewayError(Kind.NOT_FOUND, f"there is no provider {provider_id!r}{hint}", param="provider", code="provider_not_found")
 
 
-def complete(account: Account) -> Account:
-    """The account with the facts of its provider's row: wire, features, default_models, open_models, demo.
+def complete(account: Account, shared: Mapping[str, ProviderSettings] = EMPTY) -> Account:
+    """The account with the facts of its provider's row: wire, features, default_models, open_models, demo; and under what was set
+    for its provider as a whole (`shared`, by id; see overlay.py).
 
     Options of the account change them: "wire" (one the provider speaks; any known one for custom providers), "features_add",
     "features_remove". An older provider name becomes the id, with its region. Unknown provider: no wire, no features; the
@@ -103,7 +117,7 @@ def complete(account: Account) -> Account:
     options = account.options if not region or account.options.get("region") else {**account.options, "region": region}
     wire, features = _wire(row, options.get("wire"))
     features = (features | _words(options.get("features_add"))) - _words(options.get("features_remove"))
-    return replace(
+    completed = replace(
         account,
         provider=row.id,
         options=options,
@@ -112,7 +126,31 @@ def complete(account: Account) -> Account:
         default_models=row.default_models,
         open_models=row.open_models,
         demo=row.demo,
+        stands_in_for=row.stands_in_for,
+        **_access(account),
     )
+    completed = replace(completed, **commands.facts(completed)) if row.command else completed
+    return overlay(completed, row, shared[row.id]) if row.id in shared else completed
+
+
+def _access(account: Account) -> dict[str, Any]:
+    """The credential of now: the key, or the access token of the sign-in."""
+    found = tokens.decode(account.secret) if account.auth == "oauth" and account.secret else None
+    return {"access": account.secret} if found is None else {"access": found.access_token, "access_until": found.expires_at}
+
+
+def local_options(account: Account) -> Json:
+    """What a provider inside this process or on this machine is told beside the request: the demo's options, a command's template."""
+    row = PROVIDERS.get(account.provider)
+    if row is None or not row.command:
+        return account.options.get("demo") or {}
+    return {"account": account.id, "provider": row.id, "command": account.options.get("command")}
+
+
+def project(account: Account) -> str:
+    """The provider's project that calls of this account belong to; "" where it has none."""
+    row = PROVIDERS.get(account.provider)
+    return "" if row is None else project_of(row, account)
 
 
 def facing(account: Account, wire: str) -> Account:
@@ -170,6 +208,8 @@ def providers_markdown() -> str:
     parts.extend(_section(row) for row in ROWS)
     parts.append("\n## Other names\n\n")
     parts.extend(f"- `{name}` → `{target}`{f', region `{region}`' if region else ''}\n" for name, (target, region) in ALIASES.items())
+    parts.append("\n## Commands\n\nPresets, under `options.command.preset` of a `command` account:\n\n")
+    parts.extend(f"- `{name}`: {preset.about}\n" for name, preset in PRESETS.items())
     parts.append("\n## Demo models\n\n")
     parts.extend(f"- `{model}`: {meaning}\n" for model, meaning in demo.MODELS.items())
     parts.append("\nOptions, under `options.demo` of the account:\n\n")

@@ -7,9 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from omni_connector import __version__
+from omni_connector import __version__, tokens
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.providers.provider import EMPTY, Provider
 from omni_connector.snapshot import Account
@@ -20,7 +21,17 @@ ANTHROPIC_VERSION = "2023-06-01"
 Endpoints = Mapping[str, Mapping[str, str]]
 """Provider id → name ("inference", "models", "balance", …) → URL: the content of OMNI_ENDPOINTS_FILE."""
 
-CALLS = ("/chat/completions", "/completions", "/responses", "/messages/count_tokens", "/messages", "/embeddings", "/models")
+CALLS = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/messages/count_tokens",
+    "/messages",
+    "/embeddings",
+    "/models",
+    "/v1internal",
+    "/generateAssistantResponse",
+)
 """What people paste behind a base URL; taken off again."""
 
 PASSED_ON: frozenset[str] = frozenset({"anthropic-version", "anthropic-beta", "x-claude-code-session-id", "session-id", "thread-id"})
@@ -33,6 +44,7 @@ FRAMING: frozenset[str] = frozenset(
 """Headers the transport writes; an account's own headers may not."""
 
 _VERSION = re.compile(r"/v\d+[a-z0-9]*$")
+_PLAIN = re.compile(r"[\w.:-]{1,100}\Z", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -46,6 +58,8 @@ def normalise_base_url(text: str, provider: Provider, wire: str = "") -> str:
     own gets the path of its row; a path without a version stays as it is, but for the Anthropic format, whose SDKs leave "/v1"
     to the client. GatewayError BAD_REQUEST (param "base_url") on anything that cannot be a base URL.
     """
+    if provider.command:
+        raise bad_request(f"base_url: {provider.label} is a program of this machine and has no address; leave base_url empty", "base_url")
     return _normalised(text, provider.id, wire or provider.wire, tuple(dict.fromkeys((provider.base_url, *provider.regions.values()))))
 
 
@@ -60,6 +74,8 @@ def _normalised(text: str, provider_id: str, wire: str, own: tuple[str, ...]) ->
             url, path = url[: -len(call)], path[: -len(call)]
             break
     if not path:
+        if wire in ("code-assist", "kiro", "aliyun-ocr"):  # the version stands in every call
+            return url
         version = "v1beta" if wire == "gemini-generate" else "v1"
         return next((row for row in own if row.startswith(f"{url}/")), f"{url}/{version}")
     if wire == "anthropic-messages" and not _VERSION.search(path):
@@ -121,12 +137,25 @@ def named_endpoint(name: str, provider: Provider, account: Account, endpoints: E
 
 def endpoint(provider: Provider, account: Account, path: str, endpoints: Endpoints = EMPTY) -> str:
     """The whole URL for a call: `path` is the wire format's PATH ("/chat/completions"). A version that ends the base URL and
-    starts the path is written once."""
+    starts the path is written once. A command's "address" names its account."""
+    if provider.command:
+        return f"command:{account.id}{path}"
     base = base_url(provider, account, endpoints)
     version = _VERSION.search(base)
-    if version and path.startswith(f"{version.group()}/"):
+    if version and path.startswith((f"{version.group()}/", f"{version.group()}:")):
         path = path[len(version.group()) :]
-    return f"{base}/{path.lstrip('/')}"
+    return f"{base}{path if path[:1] in '/:' else f'/{path}'}"
+
+
+def project_of(provider: Provider, account: Account) -> str:
+    """The provider's project that calls of this account belong to; "" where it has none."""
+    places: list[Any] = [account.options.get("project")]
+    if provider.project_from:
+        identity = account.options.get("identity")
+        signed_in = tokens.decode(account.secret) if account.auth == "oauth" else None
+        known = (EMPTY if signed_in is None else signed_in.extra, identity if isinstance(identity, Mapping) else EMPTY)
+        places += [told.get(provider.project_from) for told in known]
+    return next((text for place in places if isinstance(place, str) and (text := place.strip())), "")
 
 
 def load_endpoints(path: str | Path) -> Endpoints:
@@ -153,8 +182,14 @@ def request_headers(provider: Provider, account: Account, client_headers: Mappin
     caller gives none. Only `PASSED_ON` go along. The account's own headers win over everything but the framing. GatewayError
     ACCOUNT_REJECTED for a key that cannot stand in a header.
     """
-    headers = {"user-agent": USER_AGENT, **{name.lower(): value for name, value in provider.extra_headers.items()}}
+    headers = {"user-agent": USER_AGENT, **filled(provider.extra_headers, account.options)}
     headers.update(_credential(provider, account))
+    if account.auth == "api_key":
+        headers.update(filled(provider.key_headers, account.options))
+    identity = account.options.get("identity")
+    if isinstance(identity, Mapping):
+        named = {header: identity.get(name) for header, name in provider.identity_headers.items()}
+        headers.update({header: value for header, value in named.items() if isinstance(value, str) and value.isascii()})
     if (account.wire or provider.wire) == "anthropic-messages":
         headers["anthropic-version"] = ANTHROPIC_VERSION
     headers.update({name: value for key, value in client_headers.items() if (name := key.lower()) in PASSED_ON})
@@ -167,9 +202,21 @@ def request_headers(provider: Provider, account: Account, client_headers: Mappin
     return headers
 
 
+def filled(headers: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, str]:
+    """Headers of a row with "{name}" replaced by the account's option of that name; without a plain one, the header is left out."""
+    found: dict[str, str] = {}
+    for header, value in headers.items():
+        if value.startswith("{"):
+            option = options.get(value[1:-1])
+            value = option if isinstance(option, str) and _PLAIN.match(option) else ""
+        if value:
+            found[header.lower()] = value
+    return found
+
+
 def _credential(provider: Provider, account: Account) -> dict[str, str]:
-    secret = account.secret.strip()
-    if not secret or provider.demo:
+    secret = (account.access or account.secret).strip()
+    if not secret or provider.demo or provider.auth == "signed":
         return {}
     if _UNPRINTABLE.search(secret) or not secret.isascii():
         raise GatewayError(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.providers.addresses import Endpoints, base_url, check_url, endpoint, named_endpoint, region_of, request_headers
+from omni_connector.providers.addresses import (
+    Endpoints,
+    base_url,
+    check_url,
+    endpoint,
+    named_endpoint,
+    project_of,
+    region_of,
+    request_headers,
+)
 from omni_connector.providers.provider import EMPTY, Provider
 from omni_connector.snapshot import Account, Json
 
@@ -34,6 +44,12 @@ NOT_CHAT = re.compile(
 """Names of models that do not chat. A mistake here only moves a name to the end of the list."""
 
 
+LISTED = "list"
+"""What Codex says of a model that people may choose; others are its own."""
+_INTERNAL = re.compile(r"tab_|chat_\d+$")
+"""Keys of Antigravity's list that are parts of its editor."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelList:
     """`chat` in the provider's order; `other`: embeddings, speech, pictures and the like."""
@@ -46,25 +62,47 @@ class ModelList:
 
 
 def models_request(provider: Provider, account: Account, endpoints: Endpoints = EMPTY) -> tuple[str, dict[str, str]]:
-    """GET this address with these headers. GatewayError BAD_REQUEST as `base_url` raises it."""
+    """Ask this address with these headers: GET, or POST what `models_body` gives. GatewayError BAD_REQUEST as `base_url` raises it."""
     headers = request_headers(provider, account)
+    if provider.models_post is not None:
+        headers["content-type"] = "application/json"
     named = named_endpoint("models", provider, account, endpoints)
     if named:
         return check_url(named, "options.endpoints.models"), headers
     if not account.base_url and provider.models_urls:
         return provider.models_urls.get(region_of(provider, account)) or provider.models_urls[""], headers
-    return endpoint(provider, account, provider.models_path, endpoints), headers
+    query = urlencode(_filled(provider.models_query, provider, account))
+    return endpoint(provider, account, provider.models_path, endpoints) + (f"?{query}" if query else ""), headers
+
+
+def models_body(provider: Provider, account: Account) -> bytes:
+    """What is POSTed to the address of the model list; b"" where it is a GET. A name without its value is left out."""
+    if provider.models_post is None:
+        return b""
+    return json.dumps(_filled(provider.models_post, provider, account)).encode()
+
+
+def _filled(values: Mapping[str, Any], provider: Provider, account: Account) -> Json:
+    project = project_of(provider, account) or None
+    told = {name: project if value == "{project}" else value for name, value in values.items()}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def list_models(provider: Provider, status: int, body: Any) -> ModelList:
     """A model list's answer (parsed JSON, or None when it was none) → its names.
 
     Forms: {"data": [{"id"}]} (OpenAI, Anthropic), {"models": [{"name" | "id"}]} (Ollama), a bare array of those or of names
-    (Together, GitHub Models). A vendor's entry of another type than chat ("type": "embedding", …) goes to `other`.
+    (Together, GitHub Models), {"models": {id: {…}}} (Antigravity), {"buckets": [{"modelId"}]} (Code Assist's quotas), {"models":
+    [{"slug", "visibility"}]} (Codex and ChatGPT: those that are to be listed). A vendor's entry of another type than chat ("type":
+    "embedding", …) goes to `other`. A list that is known to be partial is completed with the row's `default_models`.
     GatewayError when the status is not 2xx (see ANSWERS) or the body has none of these forms.
     """
     refuse(provider, status, body)
-    entries = body.get("data", body.get("models")) if isinstance(body, dict) else body
+    entries = body.get("data", body.get("models", body.get("buckets"))) if isinstance(body, dict) else body
+    if isinstance(entries, dict) and entries is body.get("models"):
+        entries = [name for name in entries if not _INTERNAL.match(name)]
+    if entries is None and isinstance(body, dict) and provider.models_partial:
+        entries = []
     if not isinstance(entries, list):
         raise GatewayError(Kind.UPSTREAM_FAILED, f"{provider.label} answered its model list in an unknown form", upstream_status=status)
     chat: dict[str, None] = {}
@@ -73,6 +111,8 @@ def list_models(provider: Provider, status: int, body: Any) -> ModelList:
         name = _name(entry)
         if name:
             (other if _not_chat(name, entry) else chat)[name] = None
+    for name in provider.default_models if provider.models_partial else ():
+        (other if _not_chat(name, name) else chat).setdefault(name)
     return ModelList(tuple(chat), tuple(other))
 
 
@@ -84,7 +124,9 @@ def parse_models(provider: Provider, status: int, body: Any) -> tuple[str, ...]:
 
 def _name(entry: Any) -> str:
     if isinstance(entry, dict):
-        entry = entry.get("id") or entry.get("name")
+        if "slug" in entry and entry.get("visibility", LISTED) != LISTED:
+            return ""
+        entry = entry.get("id") or entry.get("slug") or entry.get("name") or entry.get("modelId")
     return entry.removeprefix("models/") if isinstance(entry, str) else ""
 
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 WIRES = ("openai-chat", "openai-responses", "anthropic-messages", "gemini-generate")
-"""The wire formats an account may be told to speak (options.wire): names of wire.FORMATS."""
+"""The wire formats an account may be told to speak (options.wire): names of wire.TWO_WAY."""
 
-Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "none"]
+Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "signed", "none"]
+"""How a request shows the credential. "signed": it never travels, each request is signed with it by code of its own."""
 
 FEATURES: Mapping[str, str] = {
     # How a request is said
@@ -74,7 +75,13 @@ FEATURES: Mapping[str, str] = {
     "cache_breakpoints": "takes prompt-cache breakpoints on parts of the input",
     "stored_responses": "keeps answers itself and takes `previous_response_id` (Responses)",
     "completions": "completes a plain prompt (`/completions`)",
+    "namespaced_tools": "takes functions and free-text tools only inside a namespace",
     "codex_backend": "speaks the Responses dialect of the Codex backend: always streamed, never stored, few settings",
+    "antigravity_envelope": "speaks Antigravity's variant of the Code Assist format",
+    "no_max_tokens": "is not told how long an answer of its models (but Claude) may be",
+    "thinking_tags": "is asked for thoughts in words, and tells them inside `<thinking>` at the beginning of its text",
+    "cli_origin": "is asked as `CLI` (Amazon Q's quota), not as `AI_EDITOR`",
+    "ocr": "reads text out of pictures (`/v1/ocr`), and does nothing else",
     # What may be shown to it; absent and not negated = unknown, the provider decides
     "vision": "some of its models see images",
     "no_vision": "none of its models sees images",
@@ -116,6 +123,75 @@ class Face:
     features: frozenset[str] = frozenset()
 
 
+Way = Literal["browser", "device", "key"]
+"""How a sign-in goes: a page that comes back with a code; a code that the user types on the provider's page; a page that comes
+back with something that is exchanged for a lasting API key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How an account is connected by signing in, as data (OAuth 2.0: RFC 6749, 7636, 8252, 8628; OpenID Connect Core).
+
+    Every address can be replaced per account (`options.endpoints`) and for the server (endpoints file) under the name of its field.
+    """
+
+    ways: tuple[Way, ...] = ("browser",)
+    authorization: str = ""
+    token: str = ""
+    device: str = ""
+    verification: str = ""
+    """Where the user types a device's code, when the provider's answer does not say."""
+    revoke: str = ""
+    user_info: str = ""
+    issuer: str = ""
+    """Of the id_token, which is verified when this is set; with `discovery`, its addresses come from /.well-known."""
+    jwks: str = ""
+    discovery: bool = False
+    client_id: str = ""
+    """A public client's id. "" with `own_client`: the user's own."""
+    own_client: bool = False
+    """The user supplies client id and secret (DESIGN.md, law 8); `client_env` names the variables."""
+    client_env: tuple[tuple[str, str], ...] = ()
+    """(id, secret) pairs of environment names, the first that is set wins."""
+    client_file_env: str = ""
+    """A variable naming a file that holds client id and secret."""
+    dynamic: str = ""
+    """The client id with which a first sign-in asks to be registered ("dynamic_agent_client")."""
+    scopes: tuple[str, ...] = ()
+    authorization_extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    token_extra: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    pkce: bool = True
+    nonce: bool = False
+    body: Literal["form", "json"] = "form"
+    refresh_body: Literal["", "form", "json"] = ""
+    """"": as `body`."""
+    state_in_token: bool = False
+    redirect_host: str = "localhost"
+    redirect_ports: tuple[int, ...] = ()
+    """Ports that the provider's registration demands, in the order they are tried. Empty: the dashboard's own address."""
+    redirect_path: str = "/oauth/callback"
+    pasted_redirect: str = ""
+    """The redirect address with which the provider shows the code for copying; "" where the failed address is pasted instead."""
+    lead_s: int = 300
+    """Seconds before its end that a token is refreshed."""
+    dead: frozenset[str] = frozenset({"invalid_grant"})
+    """Error codes of a refresh that mean: sign in again."""
+    notice: str = ""
+    """The provider's terms in one line, shown and acknowledged once before the first sign-in."""
+    opt_in: bool = False
+    """Off until the user switches the connector on (setting `connectors`)."""
+    single: bool = False
+    """The provider's terms forbid pooling: an installation uses one account of it, and no second one."""
+    plan: str = ""
+    """What the account's plan is called as long as nobody tells its name."""
+    described: bool = False
+    """Everything here stands in the account's `options.oauth` instead (user_oauth.py)."""
+    headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Sent with every call of the sign-in; "{device_id}" stands for the account's option of that name (sign_ins.py)."""
+    flavour: str = ""
+    """The dialect of providers that differ from the standard; read by oauth.py ("codex-device", "aws-sso", "kiro-social", "key")."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One row. Base URLs hold their version ("https://api.openai.com/v1"), so a wire format's PATH can be appended.
@@ -140,6 +216,12 @@ class Provider:
     models_path: str = "/models"
     models_urls: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """Region ("" without regions) → whole address of the model list, where it is not below the base URL."""
+    models_post: Mapping[str, Any] | None = None
+    """The body with which its list is asked by POST; "{project}" stands for the account's project. None: by GET."""
+    models_query: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """What stands behind the `?` of that address; "{project}" as in `models_post`."""
+    models_partial: bool = False
+    """The list is not all there is: `default_models` stand behind it."""
     key_hint: str = ""
     local: bool = False
     custom: bool = False
@@ -149,11 +231,29 @@ class Provider:
     price_id: str | None = None
     region_price_ids: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     extra_headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Sent with every call; "{device_id}" stands for the account's option of that name, and its header is left out without it."""
     faces: Mapping[str, Face] = field(default_factory=lambda: EMPTY)
     balance: Balance | None = None
+    key_headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Sent only with an API key, where the provider takes sign-ins too."""
+    project_from: str = ""
+    """Where the account's project is known from beside `options.project`: a name in what came with its tokens, else in its identity."""
+    sign_in: SignIn | None = None
+    identity_headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Header → name in the account's `options.identity`, sent with every call ("chatgpt-account-id": "account_id")."""
+    quota: str = ""
+    """The reader of its quota answer (quota_readers.READERS); "" where it tells none."""
+    quota_path: str = ""
+    """Where it is asked: below the host when it starts with "/", else a whole address."""
+    stands_in_for: tuple[str, ...] = ()
+    """Providers whose name in a model ("gemini/…") means this one too, while no account of theirs is connected."""
+    retired: str = ""
+    """Why nobody can connect it any more; accounts that exist go on as long as they work."""
+    command: bool = False
+    """Its "address" is a program on this machine (commands.py)."""
     notes: str = ""
 
     @property
     def open_models(self) -> bool:
         """True: any model name may be sent, because no complete list is to be had."""
-        return self.custom or self.local
+        return self.custom or self.local or self.command

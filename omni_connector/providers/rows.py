@@ -6,7 +6,11 @@ where an address is named below. A feature that nobody confirmed is left out: an
 
 from __future__ import annotations
 
+from omni_connector.providers.command_presets import COMMAND_ALIASES, COMMAND_ROWS
+from omni_connector.providers.google_rows import GOOGLE_ALIASES, GOOGLE_ROWS
+from omni_connector.providers.kiro_rows import KIRO_ALIASES, KIRO_ROWS
 from omni_connector.providers.provider import Balance, Face, Provider
+from omni_connector.providers.sign_in_rows import OPENROUTER_SIGN_IN, SIGN_IN_ALIASES, SIGN_IN_ROWS
 
 OPENAI_LIKE = frozenset({"stream_options", "json_object"})
 ANTHROPIC_WORDS = frozenset({"vision", "documents", "cache_control", "parallel_tools", "no_sampling_with_thinking"})
@@ -109,6 +113,8 @@ ROWS: tuple[Provider, ...] = (
         price_id="openrouter",
         faces={"anthropic-messages": Face({"": "https://openrouter.ai/api/v1"}, ANTHROPIC_WORDS)},
         balance=Balance("/api/v1/credits", amount="data.total_credits", minus="data.total_usage", currency="USD"),
+        sign_in=OPENROUTER_SIGN_IN,
+        quota="openrouter",
         notes="Usage always arrives in the last chunk. `/credits` may need a management key (not verified).",
     ),
     Provider(  # §14
@@ -151,21 +157,6 @@ ROWS: tuple[Provider, ...] = (
         ),
         notes="Its documentation shows pictures as base64 only. The China platform's Anthropic-compatible address is not verified.",
     ),
-    Provider(  # §10b
-        id="kimi-code",
-        label="Kimi Code (coding plan)",
-        base_url="https://api.kimi.com/coding/v1",
-        env=("KIMI_CODE_API_KEY",),
-        key_hint="sk-kimi-…",
-        key_url="https://www.kimi.com/code",
-        docs_url="https://www.kimi.com/code/docs",
-        terms=CODING,
-        features=OPENAI_LIKE | {"reasoning_content", "reasoning_replay_in_tool_loop", "thinking_toggle", "thinking_effort"},
-        default_models=("kimi-k3", "kimi-k2.7-code", "kimi-k2.6"),
-        price_id="subscription",
-        faces={"anthropic-messages": Face({"": "https://api.kimi.com/coding/v1"})},
-        notes="Read in a peer's code, not in the vendor's documentation; model ids may carry a prefix there.",
-    ),
     Provider(  # §11
         id="glm",
         label="GLM (Z.ai, Zhipu)",
@@ -195,7 +186,10 @@ ROWS: tuple[Provider, ...] = (
                 }
             )
         },
-        notes="Stream usage arrives in the last chunk unasked. A model list is not available everywhere. V models only see images.",
+        quota="glm",
+        quota_path="/api/monitor/usage/quota/limit",
+        notes="Stream usage arrives in the last chunk unasked. A model list is not available everywhere. V models only see images. A key "
+        "of the coding plan belongs to one of the `-coding` regions; its quota is asked at an undocumented address.",
     ),
     Provider(  # docs.mistral.ai/api; recordings of its traffic
         id="mistral",
@@ -400,6 +394,10 @@ ROWS: tuple[Provider, ...] = (
         price_id="local",
         notes="Answers 503 while a model loads. One slot means waiting, not 429. Tool calls need --jinja. Pictures as data URLs.",
     ),
+    *SIGN_IN_ROWS,
+    *GOOGLE_ROWS,
+    *KIRO_ROWS,
+    *COMMAND_ROWS,
     Provider(
         id="custom-openai",
         label="Custom, OpenAI-compatible",
@@ -445,6 +443,25 @@ ROWS: tuple[Provider, ...] = (
         features=GEMINI_WORDS | {"count_tokens"},
         notes="options.features_add and options.features_remove say what the server can.",
     ),
+    Provider(  # §16
+        id="aliyun-ocr",
+        label="Aliyun OCR",
+        wire="aliyun-ocr",
+        auth="signed",
+        base_url="https://ocr-api.cn-hangzhou.aliyuncs.com",
+        regions={"cn-hangzhou": "https://ocr-api.cn-hangzhou.aliyuncs.com"},
+        key_hint="AccessKeyId:AccessKeySecret",
+        key_url="https://ram.console.aliyun.com/manage/ak",
+        docs_url="https://help.aliyun.com/zh/ocr/",
+        terms="Billed per picture by Aliyun to the key's owner. The service has to be switched on there first.",
+        features=frozenset({"ocr"}),
+        default_models=(
+            "RecognizeGeneral",
+            *(f"RecognizeAllText-{kind}" for kind in ("General", "Advanced", "Table", "IdCard", "Invoice")),
+        ),
+        notes="Only `POST /v1/ocr`. A temporary key has `:SecurityToken` behind it. Signing follows the vendor's SDK; the inner fields of "
+        "answers, error codes and types of RecognizeAllText are not verified. For another type add `RecognizeAllText-TYPE` to the models.",
+    ),
     Provider(
         id="demo",
         label="Demo (built in)",
@@ -487,5 +504,9 @@ ALIASES: dict[str, tuple[str, str]] = {
     "lm-studio": ("lmstudio", ""),
     "llama.cpp": ("llamacpp", ""),
     "llama-cpp": ("llamacpp", ""),
+    **SIGN_IN_ALIASES,
+    **GOOGLE_ALIASES,
+    **KIRO_ALIASES,
+    **COMMAND_ALIASES,
 }
 """Other names, those of the older products among them → (provider id, region it means or "")."""

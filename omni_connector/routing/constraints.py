@@ -109,12 +109,20 @@ def _names(sent: Mapping[str, str], header: str) -> tuple[str, ...]:
     value = sent.get(header)
     if value is None:
         return ()
-    names = tuple(dict.fromkeys(name for part in value.split(",") if (name := unquote(part.strip()))))
+    names = tuple(dict.fromkeys(name for part in _text(value).split(",") if (name := unquote(part.strip()))))
     if not names:
         raise bad_request(f"{header} names nobody. {_NAMES_FIX}", header)
     if len(names) > MOST_NAMES:
         raise bad_request(f"{header} holds {len(names)} names, but at most {MOST_NAMES} are read. {_NAMES_FIX}", header)
     return names
+
+
+def _text(value: str) -> str:
+    """A header is read as Latin-1 (RFC 9110); what programs send beyond ASCII is UTF-8."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
 
 
 def _dollars(value: str | None) -> Decimal | None:

@@ -148,14 +148,14 @@ def _next_step(previous: Cooldown | None, rule: Rule, now: int, max_error_count:
 
 
 def extend(previous: Cooldown | None, new: Cooldown) -> Cooldown:
-    """Both at once: the later end wins, and what needs the user keeps needing him until it has run out."""
+    """Both at once: the later end wins, and what needs the user keeps needing him until it has run out. It is as new as whatever
+    gave it its end or its reason, so that no answer to an older question ends it (`recover`)."""
     if previous is None or not holds(previous, new.created_at):
         return new
     later = previous if previous.until_at >= new.until_at else new
     lasting = next((c for c in (previous, new) if c.source == "terminal"), later)
-    return Cooldown(
-        new.account_id, new.scope, later.until_at, lasting.source, lasting.reason, max(previous.step, new.step), lasting.created_at
-    )
+    made_at = max(later.created_at, lasting.created_at)
+    return Cooldown(new.account_id, new.scope, later.until_at, lasting.source, lasting.reason, max(previous.step, new.step), made_at)
 
 
 def recover(cooldown: Cooldown, started_at: int, now: int) -> bool:

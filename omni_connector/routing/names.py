@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Literal, get_args
@@ -23,16 +23,22 @@ from omni_connector.routing.choosing import (
     unranked,
 )
 from omni_connector.routing.levels import Levels
-from omni_connector.routing.spelling import EXACT, OPEN, Family, Spellings, bare, spellings
+from omni_connector.routing.spelling import EXACT, MODELS, OPEN, Family, Spellings, bare, spellings
 from omni_connector.snapshot import Account, ClientKey, Snapshot
 
 AUTO = "auto"
 COST, INTELLIGENCE = "cost-priority", "intelligence-priority"
 Priority = Literal["cost-priority", "intelligence-priority"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+OUR_CHOICE = (AUTO, *PRIORITIES)
 
 NOT_CHAT = ("embed", "whisper", "tts", "dall-e", "moderation", "rerank", "transcribe", "image", "guard", "babbage", "davinci")
 """Parts of ids that are passed over where a bare model list leaves the choice to us; they can still be asked for by name."""
+
+WHO_ANSWERS = ("alias", "chain", "provider", "provider_model", "label", "prefix")
+"""Kinds of names that say more than a model."""
+DEEPEST = 50
+"""Aliases that lead to aliases are followed so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,14 @@ class Asking:
     price: PriceOf = price_unknown
     rank: Rank = unranked
     marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a name was come to: inside the targets of which aliases, and which ones were told already."""
+
+    inside: frozenset[str] = frozenset()
+    told: set[str] = field(default_factory=set)
 
 
 class Names:
@@ -65,14 +79,34 @@ class Names:
             self.by_label.setdefault(account.label, []).append(account)
             if prefix := account.prefix.strip("/"):
                 self.by_prefix.setdefault(prefix, []).append(account)
+        for provider, accounts in _stand_ins(snapshot.accounts).items():
+            self.by_provider.setdefault(provider, accounts)
 
-    def find(self, name: str, asking: Asking, inside: frozenset[str] = frozenset()) -> Resolution | None:
+    def find(self, name: str, asking: Asking, way: Way | None = None) -> Resolution | None:
         """What the name means. An alias or chain that leads nowhere has no tiers but a note."""
-        if name in self.snapshot.aliases and name not in inside:
-            return self._alias(name, asking, inside)
+        way = way or Way()
+        if name in self.snapshot.aliases and name not in way.inside and len(way.inside) < DEEPEST:
+            return self._alias(name, asking, way)
         if name in self.snapshot.chains:
             return self._chain(name, asking.key)
-        return self._choice(name, asking) or self._model(name, asking)
+        if bare(name) != name and not any(self._owners(MODELS)):
+            found = self.find(bare(name), asking, way)
+            return None if found is None else replace(found, requested=name)
+        return self._choice(name, asking) or self._model(name, asking, way)
+
+    def at(self, provider: str, name: str, asking: Asking) -> Resolution | None:
+        """What the name means to a provider that path or header pin: what it says of its own accord of that provider's accounts,
+        else a name of the provider's own. "" is its best."""
+        accounts = self.by_provider.get(provider, ())
+        if name.lower() in ("", AUTO):
+            return Resolution("provider", provider, (self._best(accounts, asking.key),)) if accounts else None
+        found = self.find(name, asking)
+        if found is not None and found.kind in WHO_ANSWERS:
+            mine = once([one for one in tier if one.account.provider == provider] for tier in found.tiers)
+            if mine:
+                return replace(found, tiers=mine)
+        ranked = self._leveled(accounts, bare(name), asking)
+        return Resolution("provider_model", f"{provider}/{name}", _tiers(ranked)) if ranked else None
 
     def _choice(self, name: str, asking: Asking) -> Resolution | None:
         """Names that leave the model to us."""
@@ -89,7 +123,7 @@ class Names:
             return Resolution("provider", name, (self._best(accounts, asking.key),))
         return None
 
-    def _model(self, name: str, asking: Asking) -> Resolution | None:
+    def _model(self, name: str, asking: Asking, way: Way) -> Resolution | None:
         """Names of models, then of accounts, then the nearest that the name can mean."""
         ranked = self._ranked(self.snapshot.accounts, name)
         pin = self._pin(name, asking)
@@ -107,12 +141,32 @@ class Names:
             return Resolution("model", name, _tiers(ranked))
         if newest := self._newest(self._auto_accounts(), name, asking.key):
             return Resolution("claude", name, newest)
+        ours = self._respelled(name)
+        if ours != name:
+            found = self.find(ours, asking, way)
+            return None if found is None else replace(found, requested=name)
         taken = self._leveled(preferred, name, asking)
         return Resolution("model", name, _tiers(taken)) if taken else None
 
     def leaves_the_choice(self, name: str) -> bool:
         """No model is named, only who is to answer, or not even that."""
+        name = self._respelled(bare(name))
         return name == AUTO or name in self.by_label or name in self.by_prefix or self.provider_id(name) in self.by_provider
+
+    def _respelled(self, name: str) -> str:
+        """The name as it stands here, where only the letter case of a word of ours differs: `AUTO`, `Work/gpt-5` for the label `work`."""
+        if word := self._own_words.get(name.lower()):
+            return word
+        heads = (cut for cut in range(len(name) - 2, 0, -1) if name[cut] in "/:")
+        for cut in heads:
+            if (head := self._own_words.get(name[:cut].lower())) in self.by_label or head in self.by_prefix:
+                return head + name[cut:]
+        return name
+
+    @cached_property
+    def _own_words(self) -> Mapping[str, str]:
+        words = (*self.by_prefix, *self.by_label, *self.snapshot.chains, *self.snapshot.aliases, *OUR_CHOICE)
+        return {word.lower(): word for word in words}
 
     def provider_id(self, word: str) -> str:
         return self.provider_aliases.get(word.lower(), word.lower())
@@ -164,23 +218,24 @@ class Names:
 
     def _pinned(self, accounts: Sequence[Account], model: str, asking: Asking) -> dict[int, list[Candidate]]:
         ranked = self._ranked(accounts, model, pinned=True)
-        if ranked:
+        if any(rank < OPEN for rank in ranked):
             return ranked
         tiers: Tiers = ()
-        if model == AUTO:
+        word = model.lower()
+        if word == AUTO:
             tiers = (self._best(accounts, asking.key),)
-        elif model in PRIORITIES:
-            tiers = self._by_priority(accounts, model, asking)
+        elif word in PRIORITIES:
+            tiers = self._by_priority(accounts, word, asking)
         else:
-            tiers = self._newest(accounts, model, asking.key)
-        return {OPEN + place: list(tier) for place, tier in enumerate(tiers)}
+            tiers = self._newest(accounts, word, asking.key)
+        return {OPEN + place: list(tier) for place, tier in enumerate(tiers) if tier} or ranked
 
     def _ranked(self, accounts: Iterable[Account], model: str, pinned: bool = False) -> dict[int, list[Candidate]]:
         """Who serves the model, by how well the name fits. Only a pinned name reaches accounts that take any name."""
         ranked: dict[int, list[Candidate]] = {}
         for account in accounts:
             hit = self.spellings[account.id].find(model)
-            if hit is None and pinned and model != AUTO and model not in PRIORITIES and _takes_any(account):
+            if hit is None and pinned and model.lower() not in OUR_CHOICE and _takes_any(account):
                 hit = OPEN, model
             if hit is not None:
                 ranked.setdefault(hit[0], []).append(Candidate(account, hit[1]))
@@ -269,6 +324,8 @@ class Names:
         names = self.spellings[account.id].exact.items()
         if not names and not marks:
             return [Candidate(account, "")]  # the plan says that no model of it is known
+        if account.demo and not account.models:
+            names = {name: name for name in account.default_models}.items()  # its faults are asked for by name
         models = [upstream for name, upstream in names if (_holds(name, marks) if marks else not _holds(name, NOT_CHAT))]
         return [Candidate(account, model) for model in dict.fromkeys(models)]
 
@@ -296,11 +353,16 @@ class Names:
 
     # ------------------------------------------------------------ Aliases and chains
 
-    def _alias(self, name: str, asking: Asking, inside: frozenset[str]) -> Resolution:
+    def _alias(self, name: str, asking: Asking, way: Way) -> Resolution:
+        """Aliases that lead to each other are followed once: a second time they would add nothing."""
+        inner = Way(way.inside | {name}, way.told)
+        way.told.add(name)
         tiers: list[Sequence[Candidate]] = []
         missing = []
         for target in self.snapshot.aliases[name]:
-            found = self.find(target, asking, inside | {name})
+            if target in way.told and target not in inner.inside:
+                continue
+            found = self.find(target, asking, inner)
             if found is None or not found.tiers:
                 missing.append(target)
             else:
@@ -315,7 +377,7 @@ class Names:
         for members in self.snapshot.chains[name]:
             tier: list[Candidate] = []
             for member in members:
-                who, _, model = member.partition("::")
+                who, _, model = (member, "", "") if member in self.by_label else member.partition("::")
                 accounts = self.by_label.get(who) or by_id.get(who)
                 if accounts is None:
                     missing.append(member)
@@ -357,6 +419,14 @@ def _holds(model: str, marks: Iterable[str]) -> bool:
 
 def _lists_exactly(ranked: Mapping[int, Sequence[Candidate]]) -> bool:
     return any(candidate.account.enabled and not candidate.level for candidate in ranked.get(EXACT, ()))
+
+
+def _stand_ins(accounts: Sequence[Account]) -> Mapping[str, list[Account]]:
+    found: dict[str, list[Account]] = {}
+    for account in accounts:
+        for provider in account.stands_in_for:
+            found.setdefault(provider, []).append(account)
+    return found
 
 
 def _tiers(ranked: Mapping[int, Sequence[Candidate]]) -> Tiers:

@@ -10,24 +10,51 @@ least bad of them is tried all the same (panic).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from random import Random
 
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
+from omni_connector.routing import quota
 from omni_connector.routing.affinity import Home
 from omni_connector.routing.constraints import NONE, Constraints
 from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, model_scope
 from omni_connector.routing.policies import order
 from omni_connector.routing.pool import Hold, Pool
 from omni_connector.routing.resolve import Candidate, Resolution, key_refuses
-from omni_connector.routing.score import Price, Saving, Score, unscored
+from omni_connector.routing.score import Price, Saving, Score, stays_home, unscored
 from omni_connector.snapshot import ClientKey, Json
 
 NAMED = ("alias", "chain", "cost-priority", "intelligence-priority", "claude")
 """Kinds of names whose meaning the route says."""
 MOST_KEPT = 20
 """Candidates of a plan that are kept with the request: a few of them are tried at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overspent:
+    """A budget has no room for a request to a candidate. `until_at`: when it is renewed (ms), None: never by itself. `of_key`: it is
+    the client key's, not the account's."""
+
+    reason: str
+    until_at: int | None
+    of_key: bool
+
+    def error(self) -> GatewayError:
+        """What it means for a request that goes nowhere else: a key's budget is the caller's business, an account's is not."""
+        if not self.of_key:
+            return GatewayError(Kind.NO_ACCOUNT, self.reason)
+        renewed = "It is not renewed by itself"
+        if self.until_at is not None:
+            renewed = f"It is renewed on {datetime.fromtimestamp(self.until_at / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        return GatewayError(
+            Kind.BUDGET_SPENT, f"{self.reason[0].upper()}{self.reason[1:]}. {renewed}; models that cost nothing stay allowed."
+        )
+
+
+Over = Callable[[Candidate], Overspent | None]
+"""Whether a budget keeps this request from a candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +66,13 @@ class Skipped:
     until_at: int | None = None
     guess: bool = False
     """True: nothing but our own guess is against it."""
+    busy: bool = False
+    """True: it only waits for a request that is in flight."""
     lacks: str = ""
     """The capability it does not have, when that is the reason, and the request's field that asks for it."""
     asked_by: str = ""
+    over: Overspent | None = None
+    """The budget that has no room, when that is the reason."""
 
     @property
     def account(self) -> str:
@@ -73,6 +104,8 @@ class Plan:
     policy: str
     tiers: tuple[int, ...]
     panic: bool = False
+    note: str = ""
+    """What the name itself has to say: members of a chain that nobody is connected with, which default was taken."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -117,13 +150,14 @@ def make_plan(
     home: Home | None = None,
     saving: Saving | None = None,
     wishes: Constraints = NONE,
+    over: Over | None = None,
     detail: bool = True,
 ) -> Plan:
     """The plan for one request. `needs` is `chat.needs(request)`: capability → the field that asks for it.
 
     `price`: what this request would cost at a candidate. `home`: where its conversation was answered last (`affinity.Homes`), and
-    `saving`: what that many cached tokens save there. `wishes`: the client's own constraints. `detail`: with points also where
-    there is nothing to choose.
+    `saving`: what that many cached tokens save there. `wishes`: the client's own constraints. `over`: the budgets, None where
+    there are none. `detail`: with points also where there is nothing to choose.
     No attempts is an answer too: `refusal` makes the error of it. Raises GatewayError (BAD_REQUEST) when the wishes leave nobody.
     """
     attempts: list[tuple[Candidate, Score]] = []
@@ -133,7 +167,7 @@ def make_plan(
     for number, tier in enumerate(resolution.tiers):
         ready = []
         for candidate in tier:
-            obstacle = _obstacle(candidate, resolution.requested, needs, key, pool, now)
+            obstacle = _obstacle(candidate, resolution.requested, needs, key, pool, now, over)
             if wishes is not NONE and (unwanted := wishes.refuses(candidate, price(candidate) if price else None)):
                 unwished.append(unwanted)
                 obstacle = Skipped(candidate, unwanted)  # whatever else is against it: panic must not bring it back
@@ -151,15 +185,21 @@ def make_plan(
         attempts = [(panic.candidate, unscored(f"panic: {panic.reason}"))]
         tiers = [next(number for number, tier in enumerate(resolution.tiers) if any(one is panic.candidate for one in tier))]
     first = attempts[0][0] if attempts else None
+    facts = []
+    if tiers and stays_home([points for (_, points), tier in zip(attempts, tiers, strict=True) if tier == tiers[0]]):
+        facts.append("stays home")
+    if first is not None and not quota.windows(first, pool.family):
+        facts.append("quota unknown")
     return Plan(
         resolution.requested,
         tuple(candidate for candidate, _ in attempts),
         tuple(points for _, points in attempts),
         tuple(skipped),
-        _route(resolution, policy, first, len(attempts), len(skipped), panic is not None),
+        _route(resolution, policy, first, len(attempts), facts, len(skipped), panic is not None),
         policy,
         tuple(tiers),
         panic is not None,
+        resolution.note,
     )
 
 
@@ -172,11 +212,18 @@ def going_on(plan: Plan, account_id: str) -> Plan:
     first, points, tier = placed[0]
     placed[0] = first, replace(points, words="gave the answer that this goes on from"), tier
     attempts, scores, tiers = zip(*placed, strict=True)
-    return replace(plan, attempts=attempts, scores=scores, tiers=tiers)
+    route = plan.route if first is plan.attempts[0] else f"{plan.route}; {first.name} goes on with its answer"
+    return replace(plan, attempts=attempts, scores=scores, tiers=tiers, route=route)
 
 
 def _obstacle(
-    candidate: Candidate, requested: str, needs: Mapping[str, str], key: ClientKey | None, pool: Pool, now: int
+    candidate: Candidate,
+    requested: str,
+    needs: Mapping[str, str],
+    key: ClientKey | None,
+    pool: Pool,
+    now: int,
+    over: Over | None,
 ) -> Skipped | None:
     """Why the candidate cannot be tried: what waiting never changes first, then its state now."""
     if refused := key_refuses(key, requested, candidate):
@@ -187,7 +234,11 @@ def _obstacle(
         if _cannot(candidate, need):
             return Skipped(candidate, f"cannot do {need}, which {field} asks for", lacks=need, asked_by=field)
     hold: Hold | None = pool.check(candidate.account, candidate.model, now)
-    return None if hold is None else Skipped(candidate, hold.reason, hold.until_at, hold.guess)
+    # What only time takes away is not worth saying of somebody whom money keeps out, nor may panic bring him back.
+    passes = hold is None or hold.guess or hold.busy or hold.until_at is not None
+    if over is not None and passes and (spent := over(candidate)) is not None:
+        return Skipped(candidate, spent.reason, spent.until_at, over=spent)
+    return None if hold is None else Skipped(candidate, hold.reason, hold.until_at, hold.guess, hold.busy)
 
 
 def _cannot(candidate: Candidate, need: str) -> bool:
@@ -209,8 +260,10 @@ def _least_bad(skipped: Sequence[Skipped], pool: Pool) -> Skipped | None:
     return min(guesses, key=badness, default=None)
 
 
-def _route(resolution: Resolution, policy: str, first: Candidate | None, count: int, skipped: int, panic: bool) -> str:
-    """ "auto: groq/main first of 3, quota unknown, 2 skipped"."""
+def _route(
+    resolution: Resolution, policy: str, first: Candidate | None, count: int, facts: Sequence[str], skipped: int, panic: bool
+) -> str:
+    """ "auto: groq/main first of 3, stays home, quota unknown, 2 skipped"."""
     name = f"{resolution.kind} {resolution.requested}, " if resolution.kind in NAMED else ""
     parts = []
     if first is None:
@@ -219,8 +272,7 @@ def _route(resolution: Resolution, policy: str, first: Candidate | None, count: 
         parts.append(f"{first.name} as the least bad, all are out")
     else:
         parts.append(f"{first.name} {'only' if count == 1 else f'first of {count}'}")
-    if first is not None and not first.account.quota:
-        parts.append("quota unknown")
+    parts += facts
     if skipped:
         parts.append(f"{skipped} skipped")
     return f"{name}{policy}: {', '.join(parts)}"
@@ -235,13 +287,17 @@ def failures(plan: Plan) -> list[ProviderFailure]:
 
 
 def earliest_recovery(plan: Plan, now: int) -> int | None:
-    """Whole seconds (at least 1) until the first skipped candidate is back, for Retry-After. None: no time is known."""
+    """Whole seconds (at least 1) until the first skipped candidate is back, for Retry-After. None: no time is known. Who is only busy
+    may have a place again at any moment."""
+    if any(entry.busy for entry in plan.skipped):
+        return 1
     ends = [entry.until_at for entry in plan.skipped if entry.until_at is not None and now < entry.until_at < FOREVER]
     return max(1, math.ceil((min(ends) - now) / 1000)) if ends else None
 
 
 def refusal(plan: Plan, now: int) -> GatewayError:
-    """The error of a plan without attempts: the caller's (400) when every candidate lacks what the request needs, else 503."""
+    """The error of a plan without attempts: the caller's when every candidate lacks what the request needs (400), or when the budget of
+    its key is all that could change (402), else 503."""
     lacks = {entry.lacks for entry in plan.skipped}
     if plan.skipped and "" not in lacks:
         return GatewayError(
@@ -251,9 +307,20 @@ def refusal(plan: Plan, now: int) -> GatewayError:
             param=plan.skipped[0].asked_by,
             failures=failures(plan),
         )
+    if (spent := _unpayable(plan)) is not None:
+        error = spent.error()
+        error.failures = failures(plan)
+        return error
     return GatewayError(
         Kind.NO_ACCOUNT,
         f"No account can serve '{plan.requested}' now: {len(plan.skipped)} skipped, each with its reason in provider_failures.",
         retry_after=earliest_recovery(plan, now),
         failures=failures(plan),
     )
+
+
+def _unpayable(plan: Plan) -> Overspent | None:
+    """The key's budget, when nobody it may still have is only out for a while."""
+    spent = next((entry.over for entry in plan.skipped if entry.over is not None and entry.over.of_key), None)
+    others = [entry for entry in plan.skipped if entry.over is None]
+    return None if any(entry.busy or entry.guess or entry.until_at is not None for entry in others) else spent

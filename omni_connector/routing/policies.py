@@ -1,7 +1,8 @@
 """The order of candidates that can all be tried now. Each policy gives every candidate a rank and a reason in plain English.
 
 `auto` takes the order of the scores (`score.py`); `performance` and `cost` ask the score where their own measure is equal.
-Whatever the policy, demo accounts come last. Dice only break ties, so a decision repeats exactly for the same (now, rng).
+Whatever the policy, demo accounts come last. Dice only break ties of accounts, so a decision repeats exactly for the same (now, rng);
+models of one account that are equal stay in the order of its list, best first.
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ def order(
     known = [ms for candidate in candidates if (ms := _measured(candidate, pool)) is not None]
     view = _View(pool, now, price or _unknown_price, median(known) if known else 0.0)
     scores = score(candidates, pool, now, price, home, saving) if policy in SCORED else [unscored("")] * len(candidates)
-    ranked = [(*rank(one, points, view), rng.random(), one) for one, points in zip(candidates, scores, strict=True)]
-    ranked.sort(key=lambda entry: (entry[3].account.demo, entry[0], entry[2]))
-    return [(candidate, points) for _, points, _, candidate in ranked]
+    dice = {candidate.account.id: rng.random() for candidate in candidates}
+    ranked = [(*rank(one, points, view), one) for one, points in zip(candidates, scores, strict=True)]
+    ranked.sort(key=lambda entry: (entry[2].account.demo, entry[0], dice[entry[2].account.id]))
+    return [(candidate, points) for _, points, candidate in ranked]
 
 
 def _unknown_price(_: Candidate) -> Decimal | None:

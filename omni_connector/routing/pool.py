@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from omni_connector.routing.health import ACCOUNT_SCOPE, FORGET_MS, describe, extend, half_open, holds, model_scope, span
+from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, FORGET_MS, describe, extend, half_open, holds, model_scope, span
 from omni_connector.routing.resolve import Family
 from omni_connector.snapshot import Account, Cooldown, Snapshot
 
@@ -43,11 +43,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Why an account cannot take a request now. `until_at` None: no time is known. `guess` True: nobody but us says so."""
+    """Why an account cannot take a request now. `until_at` None: no time is known. `guess` True: nobody but us says so. `busy` True:
+    it is well, and waits for a request to end."""
 
     reason: str
     until_at: int | None = None
     guess: bool = False
+    busy: bool = False
 
 
 @dataclass(slots=True)
@@ -234,7 +236,7 @@ class Pool:
     def check(self, account: Account, model: str, now: int) -> Hold | None:
         """The weightiest reason against a request to this account now; a reason that is not a guess comes before one that is."""
         if not account.enabled:
-            return Hold("disabled")
+            return Hold(account.switched_off or "disabled")
         if account.state != "ok":
             words = STATE_WORDS[account.state]
             return Hold(f"{words}: {account.state_reason}" if account.state_reason else words)
@@ -243,7 +245,7 @@ class Pool:
             return held
         flying = self.live(account.id).in_flight
         if account.max_in_flight is not None and flying >= account.max_in_flight:
-            return Hold(f"{flying} of {account.max_in_flight} in flight")
+            return Hold(f"{flying} of {account.max_in_flight} in flight", busy=flying > 0)
         return held
 
     def _held(self, account_id: str, model: str, now: int) -> Hold | None:
@@ -253,14 +255,12 @@ class Pool:
         matching = [scopes[s] for s in (ACCOUNT_SCOPE, model_scope(self.family(model))) if s in scopes]
         if holding := [cooldown for cooldown in matching if holds(cooldown, now)]:
             worst = max(holding, key=lambda c: (c.source != "guessed", c.until_at))
-            return Hold(
-                f"cooling, {worst.reason}: {describe(worst, now)}",
-                max(cooldown.until_at for cooldown in holding),
-                worst.source == "guessed",
-            )
+            until_at = max(cooldown.until_at for cooldown in holding)
+            reason = f"cooling, {worst.reason}: {describe(worst, now)}"
+            return Hold(reason, until_at if until_at < FOREVER else None, worst.source == "guessed")
         testing = self.live(account_id).testing
         if any(cooldown.scope in testing for cooldown in matching if half_open(cooldown, now)):
-            return Hold("recovering: one test request is in flight", guess=True)
+            return Hold("recovering: one test request is in flight", guess=True, busy=True)
         return None
 
     # ------------------------------------------------------------ Requests

@@ -18,9 +18,13 @@ Precedence, first hit wins:
 10. label or prefix alone: that account's best model
 11. model id in another spelling
 12. `opus`, `sonnet`, `haiku`: the newest Claude model of that word that anybody lists, then what the others list
-13. a name that nobody knows: the default provider, if an account of it takes any name
+13. a word of ours in another letter case (`AUTO`, `Work/gpt-5`), so that no model can be hidden by it
+14. a name that nobody knows: the default provider, if an account of it takes any name
 
-Spelling: `models/` is ignored; a left name of `account.model_map` is a model id of that account. The exact id is the first
+A provider that path or header pin comes before all of it: of an alias, a chain or a name with a head its accounts stay, any
+other name is one of its own, and `auto` or nothing is its best.
+
+Spelling: `models/` in front is ignored; a left name of `account.model_map` is a model id of that account. The exact id is the first
 tier, the same model in another spelling (4.5 ↔ 4-5, dated ↔ undated, letter case, vendor prefix) the next; two different
 dates or variants (`:free`, `:70b`) are never the same model. A head pins: what it does not serve is a 404 with near names,
 never another provider's model; `head/auto`, `head/cost-priority` and `head/opus` choose among what it serves. A level that no
@@ -40,6 +44,7 @@ from omni_connector.routing.candidates import Candidate, Resolution, ResolutionK
 from omni_connector.routing.choosing import CLAUDE_WORDS, PriceOf, Rank, price_unknown, unranked
 from omni_connector.routing.levels import Levels
 from omni_connector.routing.names import AUTO, PRIORITIES, Asking, Names, names_of
+from omni_connector.routing.serving import elsewhere, nobody, serving, trade_of
 from omni_connector.routing.spelling import Family
 from omni_connector.snapshot import EMPTY, Account, ClientKey, Snapshot
 
@@ -94,8 +99,10 @@ def resolve(
     levels: Levels = naming.unknown,
     price: PriceOf = price_unknown,
     rank: Rank = unranked,
+    provider: str = "",
 ) -> Resolution:
     """Name → candidates. `provider_aliases`: other word → provider id; ids mapped to themselves get a better 404.
+    `provider`: the one that path or header pin, "" for none; then nobody else is a candidate, whatever the name is.
     `levels`: what thinking levels a model takes. `price` and `rank` order `cost-priority` and `intelligence-priority`; they are
     asked of every connected model, only for these names.
 
@@ -108,27 +115,36 @@ def resolve(
         raise GatewayError(
             Kind.NO_ACCOUNT, "No account is connected yet. Open the dashboard and connect one, or run `omni-connector backend add`."
         )
+    whole, snapshot = snapshot, serving(snapshot, wire)
+    if not snapshot.accounts:
+        raise nobody(wire)
     asked = (name or "").strip()
-    wanted = asked or default_model.strip() or AUTO
+    wanted = asked or ("" if trade_of(wire) else default_model.strip()) or AUTO
     names = names_of(snapshot, family, provider_aliases, levels)
     marks = PURPOSES.get(wire, ())
     asking = Asking(key, default_provider, price, rank, marks)
-    found = names.find(wanted, asking) if len(wanted) <= LONGEST_NAME else None
-    if marks and found is not None and names.leaves_the_choice(wanted):
+    if provider:
+        wanted = provider if asked.lower() in ("", AUTO) else f"{provider}/{asked}"
+    found = None
+    if len(wanted) <= LONGEST_NAME:
+        found = names.at(provider, asked, asking) if provider else names.find(wanted, asking)
+    if marks and found is not None and names.leaves_the_choice(found.requested):
         found = _made_for(marks, found)
     if marks and found is not None and found.kind in PRIORITIES and not found.tiers:
         raise _nothing_made_for(marks, wanted)
     if found is None or not found.tiers:
         if found is None and len(wanted) <= LONGEST_NAME:
             names.refuse_odd_level(wanted)
-        raise _unknown(names, wanted, key, found.note if found else "", is_default=not asked)
+            if snapshot is not whole and names_of(whole, family, provider_aliases, levels).find(wanted, asking):
+                raise elsewhere(wire, wanted)
+        raise _unknown(names, wanted, key, found.note if found else "", is_default=not (asked or provider))
     fitting = names.fitting(found.tiers)
     found = replace(found, tiers=fitting) if fitting else found
     if all(key_refuses(key, wanted, candidate) for candidate in found.candidates):
         raise _forbidden(key, found)
     if not fitting:
         raise names.wrong_level(found.candidates)
-    if asked:
+    if asked or provider:
         return found
     return Resolution("default", wanted, found.tiers, f"no model named: the default is {wanted}")
 

@@ -16,6 +16,7 @@ from decimal import Decimal
 from statistics import median
 from typing import Any, NamedTuple
 
+from omni_connector.routing import quota
 from omni_connector.routing.affinity import Home
 from omni_connector.routing.health import span
 from omni_connector.routing.pool import Pool, Track
@@ -49,15 +50,28 @@ PARTS: Mapping[str, Part] = {
     "quota": Part(60, -1, 0.5, "What is plenty and runs out soon is used first, what is scarce is spared."),
     "balance": Part(60, -1, 0, "Accounts whose money will not last are spared."),
     "load": Part(60, -1, 0, "Requests in flight for the account's weight, against the least loaded."),
-    "affinity": Part(45, 0, 1, "A conversation stays where its beginning is cached, the more the larger and dearer that is."),
+    "affinity": Part(45, 0, 1, "What the cached beginning of the conversation saves there, by price."),
+    "staying": Part(
+        40,
+        0,
+        1,
+        "A conversation keeps its home: as much as affinity falls short of 32 points, of 40 the longer it is. Fewer where the "
+        "home is much slower than the others, is dearer, or failed lately.",
+    ),
     "latency": Part(30, -1, 1, "Time to the first token against the median; who was not measured lately counts as the median."),
     "price": Part(30, -1, 0, "This request's price against the cheapest; unknown is worse than every known price."),
 }
 """What `auto` weighs, weightiest first."""
+OF_HOME = ("affinity", "staying")
+"""The parts that only the home of a conversation has."""
 
 ERRORS_FADE_MS = 5 * 60_000
 SPEED_FADES_MS = 30 * 60_000
 """Half-lives: what was measured long ago must not keep an account from being tried for good."""
+LITTLE_MS = 200
+"""Nobody notices a difference well below it, however many times one is the other."""
+FRESH = 0.5
+"""The median is of what still counts this much: whoever had one slow answer long ago must not make all others fast for ever."""
 SCARCE = 0.2
 """Share of a quota window below which it is spared."""
 RESETS_SOON_MS = 5 * 3_600_000
@@ -72,10 +86,14 @@ UNKNOWN_PRICE = -0.5
 LOW_BALANCE = 1.0
 REQUESTS_LEFT = 20
 """A balance is low below 1 of its currency, or below this many requests of this price."""
-STAYING = 0.25
-"""What a home is worth however short its conversation is; the rest comes with the cached tokens."""
-CACHE_DOLLARS, CACHE_TOKENS = 0.005, 8000
-"""A cache that saves this much is worth half of that rest; tokens where the prices are unknown."""
+CACHE_DOLLARS = 0.005
+"""A cache that saves this much has half of the points for affinity."""
+STAYING, LONG_TOKENS = 0.8, 8000
+"""The floor of a home: its share however short the conversation is. A prompt of so many tokens has half of the rest.
+32 points are more than any quota elsewhere that is only plenty (30), and than chance makes of equal latencies (SLOWER)."""
+SLOWER = 4
+"""Time to the first token of one account, over a few requests, differs by this factor by chance. The floor of a home melts beyond
+it: it is half at twice of that."""
 MOST_NAMED = 4
 
 
@@ -100,6 +118,9 @@ class _Judged(NamedTuple):
     unknown: bool = False
 
 
+_NOT_CACHED, _NOT_HOME = _Judged(0.0, "nothing cached"), _Judged(0.0, "not where the conversation was")
+
+
 @dataclass(frozen=True, slots=True)
 class _Ground:
     """What the candidates of one tier are measured against."""
@@ -107,6 +128,8 @@ class _Ground:
     now: int
     steps: Mapping[tuple[bool, int], int]
     median_ms: float
+    others_ms: float
+    """The median of those that are not the home; as `median_ms`, 0 when nobody was measured lately."""
     least_load: float
     priced: bool
     cheapest: float
@@ -123,6 +146,10 @@ class _Seen(NamedTuple):
     track: Track
     failing: bool
     price: Decimal | None
+    windows: Sequence[Mapping[str, Any]]
+    """Of its quota, those that count for its model."""
+    trust: float
+    """Share of its measured latency that still counts."""
 
 
 def score(
@@ -147,6 +174,12 @@ def score(
     return [Score(sum(p.values()), p, _in_words(one, named)) for one, p in zip(judged, points, strict=True)]
 
 
+def stays_home(scores: Sequence[Score]) -> bool:
+    """Of one tier's scores, in the order to be tried: is the first one first because the conversation is at home there?"""
+    rest = [one.total - sum(one.parts.get(name, 0.0) for name in OF_HOME) for one in scores]
+    return len(scores) > 1 and rest[0] < scores[0].total and rest[0] <= max(rest[1:])
+
+
 def _in_words(judged: Mapping[str, _Judged], named: Sequence[str]) -> str:
     """The parts that made the difference, the greatest first, in the same order for all; then what is unknown."""
     unknown = [name for name, part in judged.items() if part.unknown and name not in named]
@@ -158,18 +191,28 @@ def _look(candidate: Candidate, pool: Pool, now: int, price: Price | None) -> _S
     track = pool.track(account_id, candidate.model)
     asked = None if price is None else price(candidate)
     known = asked is not None and asked.is_finite() and asked >= 0
-    return _Seen(candidate, pool.live(account_id).in_flight, track, track.failing(now), asked if known else None)
+    windows = quota.windows(candidate, pool.family)
+    return _Seen(
+        candidate, pool.live(account_id).in_flight, track, track.failing(now), asked if known else None, windows, _trust(track, now)
+    )
+
+
+def _trust(track: Track, now: int) -> float:
+    measured_at = next((outcome.at for outcome in reversed(track.recent) if outcome.ok and outcome.ms is not None), None)
+    return 0.0 if measured_at is None else _fade(now - measured_at, SPEED_FADES_MS)
 
 
 def _ground(seen: Sequence[_Seen], now: int, priced: bool, home: Home | None, saving: Saving | None) -> _Ground:
     standings = sorted({_standing(one.candidate.account) for one in seen}, reverse=True)
-    measured = [one.track.latency_ms for one in seen if one.track.latency_ms is not None]
+    measured = [(one.candidate.account.id, one.track.latency_ms) for one in seen if one.trust >= FRESH and one.track.latency_ms is not None]
+    elsewhere = [ms for account_id, ms in measured if home is not None and account_id != home.account_id]
     prices = [float(one.price) for one in seen if one.price is not None]
     cheapest = min(prices, default=0.0)
     return _Ground(
         now,
         {standing: step for step, standing in enumerate(standings)},
-        median(measured) if measured else 0.0,
+        median(ms for _, ms in measured) if measured else 0.0,
+        median(elsewhere) if elsewhere else 0.0,
         min(_load(one) for one in seen),
         priced,
         cheapest,
@@ -193,39 +236,36 @@ def _standing(account: Account) -> tuple[bool, int]:
 
 
 def _errors(one: _Seen, ground: _Ground) -> _Judged:
-    newest = one.track.recent[-1].at if one.track.recent else ground.now
-    rate = one.track.error_rate * _fade(ground.now - newest, ERRORS_FADE_MS)
+    rate = _error_rate(one, ground)
     if one.failing:
         return _Judged(-(1 + rate) / 2, "failed lately")
     return _Judged(-rate / 2, f"{rate:.0%} of its requests failed lately" if rate >= 0.005 else "no failures")
 
 
+def _error_rate(one: _Seen, ground: _Ground) -> float:
+    newest = one.track.recent[-1].at if one.track.recent else ground.now
+    return one.track.error_rate * _fade(ground.now - newest, ERRORS_FADE_MS)
+
+
 def _quota(one: _Seen, ground: _Ground) -> _Judged:
-    windows = [(left, row) for row in one.candidate.account.quota if (left := _left(row, ground.now)) is not None]
-    if not windows:
+    known = [(share, row) for row in one.windows if (share := quota.left(row, ground.now)) is not None]
+    if not known:
         return _Judged(0.0, "quota unknown", unknown=True)
-    left, row = min(windows, key=lambda window: window[0])
-    resets_at = _number(row.get("resets_at"))
+    left, row = min(known, key=lambda window: window[0])
+    resets_at = quota.number(row.get("resets_at"))
     soon = 0.0 if resets_at is None else 1 / (1 + (resets_at - ground.now) / RESETS_SOON_MS)
     plenty = left * (LEAST_PLENTY + (1 - LEAST_PLENTY) * soon) * PARTS["quota"].high
     words = f"{left:.0%} of {row.get('name') or 'its quota'} left"
+    words += f" for {row.get('model')}" if row.get("model") else ""
     words += "" if resets_at is None else f", which resets in {span(round(resets_at) - ground.now)}"
     state = row.get("state") or "live"
     return _Judged(plenty - max(0.0, 1 - left / SCARCE), words if state == "live" else f"{words} ({state})")
 
 
-def _left(row: Mapping[str, Any], now: int) -> float | None:
-    """Share of a quota window that is left. A window that has ended since it was read says nothing about the next one."""
-    used, limit, resets_at = _number(row.get("used")), _number(row.get("limit")), _number(row.get("resets_at"))
-    if row.get("state") == "unknown" or used is None or limit is None or limit <= 0 or (resets_at is not None and resets_at <= now):
-        return None
-    return min(1.0, max(0.0, 1 - used / limit))
-
-
 def _balance(one: _Seen, _: _Ground) -> _Judged:
     """Neutral when unknown, and not said: most providers tell none. A request that costs nothing needs none."""
     told = one.candidate.account.balance
-    amount = _number(told.get("amount")) if told else None
+    amount = quota.number(told.get("amount")) if told else None
     if told is None or (amount is None and told.get("usable") is not False):
         return _Judged(0.0, "balance unknown")
     words = "balance not usable" if amount is None else f"balance {amount:.2f} {told.get('currency') or ''}".rstrip()
@@ -249,24 +289,41 @@ def _load(one: _Seen) -> float:
 
 def _affinity(one: _Seen, ground: _Ground) -> _Judged:
     home = ground.home
+    if home is None or home.account_id != one.candidate.account.id or ground.saving is None:
+        return _NOT_CACHED
+    saved = ground.saving(one.candidate, home.prompt_tokens)
+    if saved is None or not saved.is_finite() or saved <= 0:
+        return _Judged(0.0, "what its cache saves has no price")
+    return _Judged(float(saved) / (float(saved) + CACHE_DOLLARS), f"its cache saves ${saved:.6f}")
+
+
+def _staying(one: _Seen, ground: _Ground) -> _Judged:
+    """The floor below affinity: a move is never free. What is cached is answered sooner and takes less of a quota where it has no
+    price, too, and an account that was good enough for a conversation is not left for the luck of a few milliseconds."""
+    home = ground.home
     if home is None or home.account_id != one.candidate.account.id:
-        return _Judged(0.0, "not where the conversation was")
-    saved = None if ground.saving is None else ground.saving(one.candidate, home.prompt_tokens)
-    if saved is not None and saved.is_finite() and saved > 0:
-        worth = float(saved) / (float(saved) + CACHE_DOLLARS)
-    else:  # cached tokens that cost nothing less are still answered sooner, and take less of a quota
-        worth = home.prompt_tokens / (home.prompt_tokens + CACHE_TOKENS)
-    return _Judged(STAYING + (1 - STAYING) * worth, f"has this conversation ({home.prompt_tokens} tokens)")
+        return _NOT_HOME
+    floor = STAYING + (1 - STAYING) * home.prompt_tokens / (home.prompt_tokens + LONG_TOKENS)
+    dearer = 0.0 if one.price is None else _dearer(float(one.price), ground.cheapest)
+    floor *= _not_slower(one, ground) * (1 + dearer) * (1 - _error_rate(one, ground))
+    has = _affinity(one, ground).value * PARTS["affinity"].weight / PARTS["staying"].weight
+    return _Judged(max(0.0, floor - has), f"has this conversation ({home.prompt_tokens} tokens)")
+
+
+def _not_slower(one: _Seen, ground: _Ground) -> float:
+    """1 up to SLOWER times the others' time, then ever less."""
+    latency_ms = one.track.latency_ms
+    if latency_ms is None or not ground.others_ms:
+        return 1.0
+    return 1 - one.trust * (1 - min(1.0, SLOWER * (ground.others_ms + LITTLE_MS) / (latency_ms + LITTLE_MS)))
 
 
 def _latency(one: _Seen, ground: _Ground) -> _Judged:
     latency_ms = one.track.latency_ms
     if latency_ms is None:
         return _Judged(0.0, "speed unknown", unknown=True)
-    measured_at = next((o.at for o in reversed(one.track.recent) if o.ok and o.ms is not None), None)
-    trust = 0.0 if measured_at is None else _fade(ground.now - measured_at, SPEED_FADES_MS)
-    both = ground.median_ms + latency_ms
-    return _Judged(trust * (ground.median_ms - latency_ms) / both if both > 0 else 0.0, speed(latency_ms))
+    faster = (ground.median_ms - latency_ms) / (ground.median_ms + latency_ms + LITTLE_MS) if ground.median_ms else 0.0
+    return _Judged(one.trust * faster, speed(latency_ms))
 
 
 def _price(one: _Seen, ground: _Ground) -> _Judged:
@@ -288,6 +345,7 @@ JUDGES: Mapping[str, Callable[[_Seen, _Ground], _Judged]] = {
     "balance": _balance,
     "load": _in_flight,
     "affinity": _affinity,
+    "staying": _staying,
     "latency": _latency,
     "price": _price,
 }
@@ -306,14 +364,3 @@ def cost(price: Decimal | None) -> str:
 
 def _fade(age_ms: int, half_life_ms: int) -> float:
     return float(0.5 ** (max(0, age_ms) / half_life_ms))
-
-
-def _number(value: Any) -> float | None:
-    """A finite number as providers write them, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

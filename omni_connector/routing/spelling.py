@@ -13,6 +13,8 @@ Family = Callable[[str], str]
 EXACT, SPELLED, OPEN = 0, 1, 2
 """How well a name fits: the id itself, the same model in another spelling, a name the account has not listed but may take."""
 
+MODELS = "models"
+"""What Gemini's programs write before a slash and a model."""
 _DATE = re.compile(r"(?<!\d)20\d\d-?[01]\d-?[0-3]\d(?!\d)|(?<=-)\d{4}(?=$|:)")
 
 
@@ -55,7 +57,7 @@ def stands_for(name: str, listed: str) -> bool:
 
 
 def bare(name: str) -> str:
-    return name.removeprefix("models/")
+    return name.removeprefix(f"{MODELS}/")
 
 
 def _vendor(name: str) -> str:

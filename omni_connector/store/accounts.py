@@ -5,7 +5,8 @@ Every function that changes something moves `config_version` in the same transac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from omni_connector.store.tables import accounts as t
 from omni_connector.store.tables import cooldowns as c
 from omni_connector.store.tables import decode, encode, upsert
 
+Json = dict[str, Any]
 _COLUMNS = tuple(column.name for column in t.columns)
 _SECRET = ("secret", "headers", "proxy_url")
 _JSON = frozenset({"models", "discovered", "model_map", "budget", "options", "quota", "balance"})
@@ -77,6 +79,21 @@ def insert(conn: sa.Connection, vault: Vault, account: Account) -> None:
     bump_config(conn)
 
 
+def insert_all(conn: sa.Connection, vault: Vault, accounts: Sequence[Account]) -> set[str]:
+    """Many at once; returns the ids of those that were left out, because their label is taken. Raises GatewayError(CONFLICT) when another
+    process took one meanwhile: nothing is stored then."""
+    taken = set(conn.execute(sa.select(t.c.label).where(t.c.label.in_([account.label for account in accounts]))).scalars())
+    free = [account for account in accounts if account.label not in taken]
+    rows = [_values(vault, account.id, {name: getattr(account, name) for name in _COLUMNS}) for account in free]
+    if rows:
+        try:
+            conn.execute(sa.insert(t), rows)
+        except sa.exc.IntegrityError as error:
+            raise GatewayError(Kind.CONFLICT, "A label was taken by another process meanwhile.", param="label") from error
+        bump_config(conn)
+    return {account.id for account in accounts if account.label in taken}
+
+
 def update(conn: sa.Connection, vault: Vault, account_id: str, changes: Mapping[str, Any]) -> Account:
     """Changes the named fields of Account and returns it. Raises GatewayError NOT_FOUND or CONFLICT (label taken);
     KeyError for a field that cannot be changed."""
@@ -111,8 +128,49 @@ def set_state(conn: sa.Connection, account_id: str, state: str, reason: str) -> 
 
 def set_discovered(conn: sa.Connection, account_id: str, models: tuple[str, ...]) -> bool:
     """What the provider's model list says now; True when that is new."""
-    text = encode(list(models))
-    changed = conn.execute(sa.update(t).where(t.c.id == account_id, t.c.discovered != text).values(discovered=text)).rowcount > 0
+    return _told(conn, account_id, t.c.discovered, list(models))
+
+
+def set_balance(conn: sa.Connection, account_id: str, balance: Mapping[str, Any]) -> bool:
+    """What the provider says is left on the account (`providers.parse_balance`); True when that is new."""
+    return _told(conn, account_id, t.c.balance, dict(balance))
+
+
+def set_left(
+    conn: sa.Connection,
+    account_id: str,
+    *,
+    quota: Callable[[Sequence[Json]], Sequence[Json]] | None = None,
+    is_news: Callable[[Sequence[Json], Sequence[Json]], bool] = operator.ne,
+    plan: str = "",
+    balance: Mapping[str, Any] | None = None,
+) -> bool:
+    """What is left on the account, as far as it is told; True when that is new. `quota`: the windows stored so far → those that hold
+    now, written when `is_news(stored, those)`. `plan` stands in the account's identity (options)."""
+    row = conn.execute(sa.select(t.c.quota, t.c.options, t.c.balance).where(t.c.id == account_id).with_for_update()).first()
+    if row is None:
+        return False
+    news: dict[str, Any] = {}
+    if quota is not None:
+        stored = decode(row.quota)
+        fresh = list(quota(stored))
+        if is_news(stored, fresh):
+            news["quota"] = encode(fresh)
+    options = decode(row.options)
+    identity = options.get("identity") if isinstance(options.get("identity"), dict) else {}
+    if plan and identity.get("plan") != plan:
+        news["options"] = encode({**options, "identity": {**identity, "plan": plan}})
+    if balance is not None and decode(row.balance) != dict(balance):
+        news["balance"] = encode(dict(balance))
+    if news:
+        _apply(conn, account_id, news)
+    return bool(news)
+
+
+def _told(conn: sa.Connection, account_id: str, column: sa.Column[Any], value: Any) -> bool:
+    text = encode(value)
+    new = sa.and_(t.c.id == account_id, column.is_distinct_from(text))
+    changed = conn.execute(sa.update(t).where(new).values({column: text})).rowcount > 0
     if changed:
         bump_config(conn)
     return changed
@@ -167,7 +225,8 @@ def list_cooldowns(conn: sa.Connection) -> tuple[Cooldown, ...]:
 def extend_cooldown(conn: sa.Connection, cooldown: Cooldown) -> Cooldown | None:
     """Puts an account, or one of its model families, out; returns what holds now (None: the account is gone).
 
-    Extend-only: of two the later end stays, with its reason; a terminal one gives way to nothing but `clear_cooldowns`.
+    Extend-only while one holds: of two the later end stays, with its reason; a terminal one gives way to a later terminal one, or to
+    `clear_cooldowns`. One that has run out gives way to any.
     """
     if conn.execute(sa.select(t.c.id).where(t.c.id == cooldown.account_id).with_for_update()).first() is None:
         return None
@@ -184,14 +243,22 @@ def extend_cooldown(conn: sa.Connection, cooldown: Cooldown) -> Cooldown | None:
 
 
 def _outlasts(new: Cooldown, held: Cooldown) -> bool:
-    if "terminal" in (new.source, held.source):
+    if held.until_at <= new.created_at:
+        return True
+    if "terminal" in (new.source, held.source) and new.source != held.source:
         return held.source != "terminal"
     return new.until_at > held.until_at
 
 
-def clear_cooldowns(conn: sa.Connection, account_id: str, scope: str | None = None) -> int:
-    """Ends the cooldown of one scope, or all of the account's; returns how many."""
+def clear_cooldowns(conn: sa.Connection, account_id: str, scope: str | None = None, *, asked_at: int | None = None) -> int:
+    """Ends the cooldown of one scope, or all of the account's; returns how many.
+
+    `asked_at`: when the question was sent whose answer shows that the account is back (ms). What failed after it is newer than the
+    answer and stays. None: the user says so, whatever there is.
+    """
     query = sa.delete(c).where(c.c.account_id == account_id)
+    if asked_at is not None:
+        query = query.where(c.c.created_at <= asked_at)
     if scope is not None:
         query = query.where(c.c.scope == scope)
     gone = conn.execute(query).rowcount

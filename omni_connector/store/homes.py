@@ -17,7 +17,8 @@ MOST = 20_000
 
 def store(conn: sa.Connection, homes: Sequence[Home]) -> None:
     """Stores them over what was known; what is older than the newest MOST goes when it is loaded next."""
-    rows = [{"id": name, "account_id": account, "at": at, "prompt_tokens": tokens} for name, account, at, tokens in homes]
+    # In the order of their names: processes that store the same ones must not wait for each other crosswise.
+    rows = [{"id": name, "account_id": account, "at": at, "prompt_tokens": tokens} for name, account, at, tokens in sorted(homes)]
     if rows:
         upsert(conn, t, rows, ("id",), ("account_id", "at", "prompt_tokens"))
 

@@ -161,6 +161,16 @@ def claim(conn: sa.Connection, owner: str, now: int, ttl_ms: int, limit: int = 1
     return claimed
 
 
+def take(conn: sa.Connection, job_id: str, owner: str, now: int, ttl_ms: int) -> JobRow | None:
+    """Leases this one job, due or not, whatever became of it before; None: it is running already, or gone."""
+    row = conn.execute(sa.select(t).where(t.c.id == job_id)).mappings().first()
+    if row is None or (row["state"] == "running" and (row["lease_until"] or 0) >= now):
+        return None
+    lease = {"state": "running", "lease_owner": owner, "lease_until": now + ttl_ms, "fence": row["fence"] + 1, "last_run_at": now}
+    taken = conn.execute(sa.update(t).where(t.c.id == job_id, t.c.fence == row["fence"]).values(**lease)).rowcount == 1
+    return _job({**row, **lease}) if taken else None
+
+
 def _held(job_id: str, fence: int) -> sa.ColumnElement[bool]:
     return sa.and_(t.c.id == job_id, t.c.fence == fence, t.c.state == "running")
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from omni_connector.secrets import id_floor
 from omni_connector.store import tables
 from omni_connector.store.tables import decode, encode, processes
 from omni_connector.store.tables import requests as t
@@ -274,6 +275,26 @@ def account_activity(conn: sa.Connection, since_ms: int, per_account: int = 40) 
     for row in usage(conn, "account", since_ms, 1 << 62):
         if row["id"] in found:
             found[row["id"]] |= {key: row[key] for key in ("requests", "failed", "cost_nano", "unpriced")}
+    return found
+
+
+def spent(conn: sa.Connection, whom: Literal["account", "key"], ids: Sequence[str], from_ms: int, to_ms: int, but_not: str) -> Row:
+    """Account or key id → nano-dollars of its requests that began in [from_ms, to_ms), without those of the process `but_not`."""
+    by = t.c.account_id if whom == "account" else t.c.key_id
+    query = (
+        sa.select(by, sa.func.sum(t.c.cost_nano))
+        # Ids sort by time: so the index on (account or key, id) leads to these rows and no others.
+        .where(by.in_(ids), t.c.id >= id_floor("req", from_ms), t.c.started_at >= from_ms, t.c.started_at < to_ms)
+        .where(t.c.process_id != but_not, t.c.cost_nano.is_not(None))
+        .group_by(by)
+    )
+    return {name: int(total) for name, total in conn.execute(query)}
+
+
+def oldest_open(conn: sa.Connection) -> int | None:
+    """When the oldest request in flight, of any process, began (ms)."""
+    # By id, which is by time: for a minimum SQLite would walk the index of all rows instead of the small one of open rows.
+    found: int | None = conn.execute(sa.select(t.c.started_at).where(IS_OPEN).order_by(t.c.id).limit(1)).scalar()
     return found
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import sqlalchemy as sa
 
 from omni_connector.secrets import Vault
-from omni_connector.snapshot import Account, Snapshot
-from omni_connector.store import accounts, keys, settings
+from omni_connector.snapshot import Account, ProviderSettings, Snapshot
+from omni_connector.store import accounts, keys, providers, settings
+
+Complete = Callable[[Account, Mapping[str, ProviderSettings]], Account]
 
 
-def load_snapshot(conn: sa.Connection, vault: Vault, complete: Callable[[Account], Account] | None = None) -> Snapshot:
-    """`complete` adds the facts of the provider's row to an account; storage does not know providers.
+def load_snapshot(conn: sa.Connection, vault: Vault, complete: Complete | None = None) -> Snapshot:
+    """`complete` adds the facts of the provider's row, and what was set for the provider, to an account; storage does not know providers.
 
     Raises SecretsError when a stored secret does not decrypt.
     """
     found = accounts.list_accounts(conn, vault)
+    shared = MappingProxyType(providers.list_providers(conn))
     return Snapshot(
         version=settings.config_version(conn),
-        accounts=found if complete is None else tuple(complete(account) for account in found),
+        accounts=found if complete is None else tuple(complete(account, shared) for account in found),
         keys=MappingProxyType({key.hash: key for key in keys.list_keys(conn)}),
         cooldowns=accounts.list_cooldowns(conn),
         settings=MappingProxyType(settings.all_settings(conn)),
+        providers=shared,
         aliases=MappingProxyType(settings.get_aliases(conn)),
         chains=MappingProxyType(settings.get_chains(conn)),
     )

@@ -110,6 +110,16 @@ client_keys = sa.Table(
 )
 
 settings = sa.Table("settings", metadata, _column("name", Name, primary_key=True), _column("value", sa.Text(), ""))
+providers = sa.Table(
+    "providers",
+    metadata,
+    _column("id", Name, primary_key=True),
+    _column("enabled", sa.Boolean(), True),
+    _column("base_url", sa.Text(), ""),
+    _column("model_map", Json, "{}"),
+    _column("name", Name, ""),
+    _column("updated_at", Big, 0),
+)
 aliases = sa.Table("aliases", metadata, _column("name", Name, primary_key=True), _column("targets", Json, "[]"))
 chains = sa.Table("chains", metadata, _column("name", Name, primary_key=True), _column("tiers", Json, "[]"))
 
@@ -208,6 +218,71 @@ jobs = sa.Table(
     _column("last_error", sa.Text()),
     sa.UniqueConstraint("kind", "key"),
     sa.Index("ix_jobs_state_due_at", "state", "due_at"),
+)
+
+flows = sa.Table(
+    "oauth_flows",
+    metadata,
+    _column("id", Id, primary_key=True),
+    sa.Column("provider", Name, nullable=False),
+    _column("state", Word, "waiting"),
+    _column("state_hash", sa.String(64)),
+    _column("created_at", Big, 0),
+    _column("expires_at", Big, 0),
+    _column("account_id", Id),
+    _column("error", sa.Text()),
+    _column("shown", Json, "{}"),
+    sa.Column("secret", sa.LargeBinary(), nullable=False),
+    sa.UniqueConstraint("state_hash"),
+    sa.Index("ix_oauth_flows_expires_at", "expires_at"),
+)
+
+refreshes = sa.Table(
+    "token_refreshes",
+    metadata,
+    _column("account_id", Id, primary_key=True),
+    _column("fence", Big, 0),
+    _column("owner", Id),
+    _column("lease_until", Big),
+    _column("begun_at", Big),
+    _column("spent", sa.String(64)),
+    _column("ended_at", Big),
+    _column("error", sa.Text()),
+    _column("tries", sa.Integer(), 0),
+    _column("failures", sa.Integer(), 0),
+    _column("retry_at", Big),
+)
+
+notices = sa.Table("notices", metadata, _column("provider", Name, primary_key=True), _column("text", sa.Text(), ""), _column("at", Big, 0))
+
+channels = sa.Table(
+    "alert_channels",
+    metadata,
+    _column("id", Id, primary_key=True),
+    sa.Column("kind", Word, nullable=False),
+    sa.Column("name", Name, nullable=False),
+    sa.Column("target", sa.LargeBinary(), nullable=False),
+    _column("options", Json, "{}"),
+    _column("enabled", sa.Boolean(), True),
+    _column("created_at", Big, 0),
+    _column("last_ok_at", Big),
+    _column("last_error", sa.Text()),
+    sa.UniqueConstraint("name"),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    _column("id", Id, primary_key=True),
+    sa.Column("kind", Word, nullable=False),
+    _column("subject", Name, ""),
+    _column("message", sa.Text(), ""),
+    _column("state", Word, "open"),
+    _column("at", Big, 0),
+    _column("ended_at", Big),
+    _column("told_at", Big),
+    _column("told", Json, "{}"),
+    sa.Index("ix_alerts_state_kind_subject", "state", "kind", "subject"),
 )
 
 processes = sa.Table(

@@ -1,39 +1,43 @@
 """Wire formats: JSON and bytes ↔ chat.py. Pure, push-style, synchronous; the only place that knows field names.
 
-Every format module gives the same names (DESIGN.md, law 1), checked by `tests/wire/test_all_formats.py`:
+Every format module gives the same names (DESIGN.md, law 1), checked by `tests/wire/test_all_formats.py`; those of providers
+that no client speaks (in `FORMATS`, not in `TWO_WAY`) only the half that faces the provider, marked *:
 
-    NAME, PATH                     "openai-chat"; the upstream path below a provider's base URL ("/chat/completions")
-    KEEPALIVE                      what may be sent between the events of a quiet stream; b"" where nothing may
+    NAME, PATH *                   "openai-chat"; the upstream path below a provider's base URL ("/chat/completions")
+    KEEPALIVE *                    what may be sent between the events of a quiet stream; b"" where nothing may
     parse_request(body)            Json -> ChatRequest; raises GatewayError (BAD_REQUEST with `param`)
-    render_request(request, model, target)   -> Rendered; raises GatewayError where dropping would change the meaning
-    parse_error(status, headers, body)       an upstream's error answer -> GatewayError, classified, status first
+    render_request(request, model, target) * -> Rendered; raises GatewayError where dropping would change the meaning
+    parse_error(status, headers, body) *     an upstream's error answer -> GatewayError, classified, status first
     render_error(error)            GatewayError -> the format's own error body
-    ResponseParser(origin)         .feed(bytes), .close(), .whole(body) -> list[Event]
+    ResponseParser(origin) *       .feed(bytes), .close(), .whole(body) -> list[Event]
     ResponseRenderer(model, request, origin=…)  .feed(event) -> bytes, .fail(error) -> bytes; `model` is the requested name
     render_response(response, model, request, origin=…)  ChatResponse -> Json
-    Listener()                     the pass-through lane's ear: .feed(bytes), .close() and .whole(body) keep usage, finish,
+    Listener() *                   the pass-through lane's ear: .feed(bytes), .close() and .whole(body) keep usage, finish,
                                    error, ended, output_chars and first_output up to date without building events
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from types import ModuleType
 from typing import Any
 
 import omni_connector.wire.anthropic_messages as anthropic_messages
+import omni_connector.wire.code_assist as code_assist
 import omni_connector.wire.gemini_embeddings as gemini_embeddings
 import omni_connector.wire.gemini_generate as gemini_generate
+import omni_connector.wire.kiro as kiro
 import omni_connector.wire.openai_chat as openai_chat
 import omni_connector.wire.openai_completions as openai_completions
 import omni_connector.wire.openai_embeddings as openai_embeddings
 import omni_connector.wire.openai_responses as openai_responses
 from omni_connector.chat import ChatRequest, Json
 
-FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (openai_chat, openai_responses, anthropic_messages, gemini_generate)}
-
-"""The conversation formats: any of them towards clients, any of them towards providers."""
-CLIENT_FORMATS: dict[str, ModuleType] = {**FORMATS, openai_completions.NAME: openai_completions}
+TWO_WAY: dict[str, ModuleType] = {module.NAME: module for module in (openai_chat, openai_responses, anthropic_messages, gemini_generate)}
+"""The conversation formats that clients and providers speak."""
+FORMATS: dict[str, ModuleType] = {**TWO_WAY, code_assist.NAME: code_assist, kiro.NAME: kiro}
+"""All conversation formats of providers."""
+CLIENT_FORMATS: dict[str, ModuleType] = {**TWO_WAY, openai_completions.NAME: openai_completions}
 """What a translated answer can be rendered in."""
 EMBEDDINGS: dict[str, ModuleType] = {module.NAME: module for module in (openai_embeddings, gemini_embeddings)}
 LISTENERS: dict[str, Callable[[], Any]] = {name: module.Listener for name, module in (CLIENT_FORMATS | EMBEDDINGS).items()}
@@ -49,6 +53,11 @@ def dialect_of(wire: str) -> str:
 
 def dialect(wire: str) -> ModuleType:
     return FORMATS[dialect_of(wire)]
+
+
+def always_streams(wire: str, features: Set[str]) -> bool:
+    """Whether a provider knows no whole answers."""
+    return wire == kiro.NAME or "codex_backend" in features
 
 
 def upstream_path(wire: str, model: str, stream: bool) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from omni_connector.chat import Json
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire.anthropic_words import loads_object
-from omni_connector.wire.retry_after import in_words, stated_wait
+from omni_connector.wire.retry_after import in_words, stated_wait, until_date
 
 ERROR_TYPE: Mapping[Kind, str] = {
     Kind.BAD_REQUEST: "invalid_request_error",
@@ -250,7 +250,10 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     if moment is None:
         resets = [_rfc3339(headers.get(f"anthropic-ratelimit-{limit}-reset", "")) for limit in _LIMITS if _used_up(headers, limit)]
         moment = max((reset for reset in resets if reset is not None), default=None)
-    return in_words(message) if moment is None else max(0.0, moment - _now(headers))
+    if moment is not None:
+        return max(0.0, moment - _now(headers))
+    words = in_words(message)
+    return words if words is not None else until_date(message, _now(headers))
 
 
 def _used_up(headers: Mapping[str, str], limit: str) -> bool:

@@ -33,7 +33,7 @@ from omni_connector.wire.gemini_media import render_media
 from omni_connector.wire.gemini_signatures import NO_OPAQUE, SIGNATURE, SKIP
 from omni_connector.wire.gemini_words import NAME, is_third
 
-_OPENING = "(The conversation begins with the assistant's words.)"
+OPENING = "(The conversation begins with the assistant's words.)"
 """Put before an assistant's opening turn, which this API does not allow."""
 
 
@@ -76,7 +76,7 @@ class Turns:
             self._message(message, f"messages[{number}]")
         self._close_results()
         if self.contents and self.contents[0]["role"] == "model" and not self._own:
-            self.contents.insert(0, {"role": "user", "parts": [{"text": _OPENING}]})
+            self.contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
             self._drop("messages[0].role=assistant (a user turn was put before it)")
 
     # ------------------------------------------------------------ Turns

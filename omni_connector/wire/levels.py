@@ -17,8 +17,12 @@ from omni_connector.errors import bad_request
 from omni_connector.wire import (
     anthropic_thinking,
     anthropic_words,
+    code_assist_claude,
+    code_assist_request,
+    code_assist_words,
     gemini_thinking,
     gemini_words,
+    kiro_words,
     openai_chat_thinking,
     openai_chat_words,
     openai_responses_words,
@@ -186,6 +190,29 @@ def _gemini(fields: Fields, thinking: Thinking, target: Target, dropped: dict[st
     fields[outer] = generation
 
 
+# ---------------------------------------------------------------- Code Assist
+
+
+def _code_assist(fields: Fields, thinking: Thinking, target: Target, dropped: dict[str, None]) -> None:
+    """Gemini's words inside the envelope; Claude behind it has rules of its own for them."""
+    model, inner = target.origin.model, _object(fields, "request")
+    _gemini(inner, thinking, code_assist_request.aimed(model, target), dropped)
+    if code_assist_words.is_claude(model):
+        config = msgspec.json.decode(views.encode(inner[_GENERATION[0]]))
+        code_assist_claude.fit_thinking(config, dropped)
+        inner[_GENERATION[0]] = config
+    fields["request"] = inner
+
+
+# ---------------------------------------------------------------- Kiro
+
+
+def _kiro(fields: Fields, thinking: Thinking, target: Target, dropped: dict[str, None]) -> None:
+    """It is said in the words of the conversation, when that is rendered (`kiro_request`)."""
+    if "thinking_tags" not in target.features:
+        dropped[f"thinking level {thinking.effort}"] = None
+
+
 Say = Callable[[Fields, Thinking, Target, dict[str, None]], None]
 
 _SAY: Mapping[str, Say] = {
@@ -193,5 +220,7 @@ _SAY: Mapping[str, Say] = {
     openai_responses_words.NAME: _openai_responses,
     anthropic_words.NAME: _anthropic,
     gemini_words.NAME: _gemini,
+    code_assist_words.NAME: _code_assist,
+    kiro_words.NAME: _kiro,
 }
 """Formats that can ask for thinking; in all others a level has no place."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 from omni_connector.chat import ChatRequest, MediaPart, Message, Part, ToolResultPart
+from omni_connector.wire.code_assist_words import NAME as CODE_ASSIST
 from omni_connector.wire.gemini_media import reads_itself
 from omni_connector.wire.gemini_words import NAME as GEMINI
 
@@ -21,6 +22,7 @@ FETCHED_THERE: Mapping[str, frozenset[str]] = {
     "openai-responses": frozenset({"image", "document"}),
     "anthropic-messages": frozenset({"image", "document"}),
     "gemini-generate": frozenset(),
+    "code-assist": frozenset(),
 }
 """Wire format → kinds of media that its providers fetch themselves, unless their features say "bytes_only"."""
 _WORDS: Mapping[str, str] = {"image": "url_images", "document": "document_urls"}
@@ -73,7 +75,7 @@ def _read_there(part: MediaPart, wire: str, features: Set[str], own: bool) -> bo
     if "bytes_only" in features:
         return False
     url = part.url or ""
-    if own or (wire == GEMINI and reads_itself(url)):
+    if own or (wire in (GEMINI, CODE_ASSIST) and reads_itself(url)):
         return True
     if wire in _HTTPS_ONLY and url[:8].lower() != "https://":
         return False

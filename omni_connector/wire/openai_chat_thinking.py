@@ -16,6 +16,8 @@ OBJECTS: Mapping[str, frozenset[str]] = {
 """Fields of these dialects that are objects → the keys that say how much; they may hold others (`exclude`, `clear_thinking`)."""
 FIELDS = ("reasoning_effort", *OBJECTS, "enable_thinking", "thinking_budget")
 
+_INSIDE: Mapping[str, str] = {"minimal": "low", "medium": "high", "xhigh": "max"}
+"""Efforts that `thinking.effort` does not have → the nearest that it has, upwards (upstreams.md §10b: low, high, max)."""
 _NOT_WHILE_THINKING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"})
 
 
@@ -49,7 +51,7 @@ def _toggle(thinking: Thinking, off: bool, features: Set[str], rest: Json, dropp
     body: Json = {"thinking": toggle}
     effort = None if off else thinking.effort
     if effort is not None and "thinking_effort" in features:
-        toggle["effort"] = effort
+        toggle["effort"] = _INSIDE.get(effort, effort)
     elif effort is not None and "reasoning_effort" in features:
         body["reasoning_effort"] = effort
     elif effort is not None:

@@ -41,8 +41,28 @@ _KINDS: Mapping[str, Kind] = {
     "empty_image_file": Kind.BAD_REQUEST,
     "failed_to_download_image": Kind.BAD_REQUEST,
     "image_file_not_found": Kind.BAD_REQUEST,
+    "invalid_encrypted_content": Kind.BAD_REQUEST,
+    # Sign in with ChatGPT (§6B)
+    "subscription_sharing_user_not_eligible": Kind.ACCOUNT_FORBIDDEN,
+    "subscription_sharing_usage_limit_exceeded": Kind.ACCOUNT_RATE_LIMITED,
+    "subscription_sharing_usage_unavailable": Kind.UPSTREAM_OVERLOADED,
+    "subscription_sharing_user_unavailable": Kind.UPSTREAM_OVERLOADED,
+    "subscription_sharing_unsupported_capability": Kind.BAD_REQUEST,
+    "subscription_sharing_route_not_supported": Kind.ACCOUNT_FORBIDDEN,
+    "subscription_sharing_invalid_user": Kind.ACCOUNT_REJECTED,
+    "chatpass_v2_scope_not_authorized": Kind.ACCOUNT_REJECTED,
+    "chatpass_v2_invalid_authorization_context": Kind.ACCOUNT_REJECTED,
 }
 """Codes of this API (`response.error.code`, `error.type` at the Codex backend) that the chat format does not have."""
+_WHOLE_ACCOUNT = frozenset({"usage_limit_reached", "subscription_sharing_usage_limit_exceeded", "subscription_sharing_user_not_eligible"})
+"""What is said of the plan, so of all its models."""
+_FIXES: Mapping[str, str] = {
+    "subscription_sharing_usage_limit_exceeded": "See https://chatgpt.com/settings/usage for what is left of the plan and your cap.",
+    "subscription_sharing_user_not_eligible": "It takes a ChatGPT Plus or Pro plan.",
+    "chatpass_v2_scope_not_authorized": "Sign in again and allow the use of the plan.",
+    "usage_not_included": "The plan of this account does not include it.",
+}
+"""Code → what its owner can do, said behind the provider's words."""
 _CALLERS = frozenset({400, 404, 413, 415, 422})
 """Statuses that say that the request is wrong."""
 _FLAGGED = re.compile(r"flagged|usage policy|policies", re.IGNORECASE)
@@ -63,10 +83,11 @@ _CODES: Mapping[Kind, str] = {
 
 def parse_error(status: int, headers: Mapping[str, str], body: Any, now: float | None = None) -> GatewayError:
     """An upstream's error answer, classified. `body`: bytes, text or decoded JSON of any shape. `now`: Unix seconds."""
-    error = openai_chat_errors.parse_error(status, headers, body, now)
-    if isinstance(body, bytes | bytearray | str):
-        body = loads(body if isinstance(body, str) else bytes(body))
-    return _refined(error, _inner(body), now)
+    value = loads(body if isinstance(body, str) else bytes(body)) if isinstance(body, bytes | bytearray | str) else body
+    inner = _inner(value)
+    detailed = bool(inner) and "error" not in value
+    error = openai_chat_errors.parse_error(status, headers, {"error": inner} if detailed else body, now)
+    return _refined(error, inner, now)
 
 
 def answer_error(data: Any, now: float | None = None) -> GatewayError:
@@ -84,7 +105,8 @@ def answer_error(data: Any, now: float | None = None) -> GatewayError:
 
 
 def _inner(body: Any) -> Json:
-    inner = body.get("error") if isinstance(body, dict) else None
+    """What the error says of itself; the ChatGPT backends also write `detail` (§6A)."""
+    inner = (body.get("error") or body.get("detail")) if isinstance(body, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
@@ -99,6 +121,10 @@ def _refined(error: GatewayError, said: Json, now: float | None) -> GatewayError
             error.kind = Kind.CONTENT_FILTERED
     elif _AT_CAPACITY.search(error.message):
         error.kind, error.scope = Kind.UPSTREAM_OVERLOADED, "model"
+    if named in _WHOLE_ACCOUNT:
+        error.scope = "account"
+    if named is not None and named in _FIXES:
+        error.message = f"{error.message.rstrip('. ')}. {_FIXES[named]}"
     if named == "usage_limit_reached":
         _until_reset(error, said, now)
     if not KINDS[error.kind].retry:
@@ -107,8 +133,7 @@ def _refined(error: GatewayError, said: Json, now: float | None) -> GatewayError
 
 
 def _until_reset(error: GatewayError, said: Json, now: float | None) -> None:
-    """A window of the plan is used up: for all models, until the time that the body states."""
-    error.scope = "account"
+    """A window of the plan is used up until the time that the body states."""
     seconds, moment = _number(said.get("resets_in_seconds")), _number(said.get("resets_at"))
     if seconds is None and moment is not None:
         seconds = moment - (time.time() if now is None else now)

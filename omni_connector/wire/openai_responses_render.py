@@ -8,7 +8,7 @@ items with their `type`, contents are lists of parts, a tool output of one plain
 
 Feature words of the target that only this format knows: "encrypted_reasoning" (gives and takes `encrypted_content`),
 "cache_breakpoints" (takes `prompt_cache_breakpoint`), "flat_tools" (knows no namespaces and no `additional_tools`),
-"no_custom_tools" (free-text tools become functions), "codex_backend" (the ChatGPT backend's rules, upstreams.md §6A).
+"no_custom_tools" (free-text tools become functions), "codex_backend" and "namespaced_tools" (openai_responses_codex.py).
 """
 
 from __future__ import annotations
@@ -17,29 +17,23 @@ from typing import Any
 
 from omni_connector.chat import ChatRequest, Json, OutputFormat, Rendered, Target, Thinking, Tool
 from omni_connector.errors import bad_request
+from omni_connector.wire import openai_responses_codex as codex
 from omni_connector.wire.openai_chat_words import OWN_VENDOR, common_effort
 from omni_connector.wire.openai_responses_history import History
 from omni_connector.wire.openai_responses_request import LOGPROBS
 from omni_connector.wire.openai_responses_tools import choice_body, declared, stand_in, tool_body
 from omni_connector.wire.openai_responses_words import NAME
 
-ENCRYPTED_CONTENT = "reasoning.encrypted_content"
 MIN_OUTPUT = 16
 """Least `max_output_tokens` the API accepts."""
 
 _NO_FIELD = ("top_k", "min_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias")
-_CODEX_REFUSES = frozenset(
-    {
-        *("max_output_tokens", "temperature", "top_p", "top_logprobs", "truncation", "user", "metadata", "safety_identifier"),
-        *("previous_response_id", "context_management", "prompt_cache_retention", "prompt_cache_options", "stream_options"),
-        *("background", "conversation", "max_tool_calls"),
-    }
-)
-"""Fields that the ChatGPT backend answers with "Unsupported parameter"."""
 
 
 def render_request(request: ChatRequest, model: str, target: Target) -> Rendered:
     """Raises GatewayError (BAD_REQUEST) for content that this format cannot hold, and for more than one answer."""
+    if "codex_backend" in target.features:
+        request = codex.with_short_names(request)
     renderer = _Renderer(request, target)
     return Rendered(renderer.body(model), tuple(renderer.dropped))
 
@@ -81,7 +75,7 @@ class _Renderer:
         if not self._own:
             self._drop(*request.extra)
         if self._can("codex_backend"):
-            self._for_codex()
+            codex.fit(body, self._target.features, self.dropped)
         return body
 
     def _drop(self, *names: str) -> None:
@@ -237,29 +231,11 @@ class _Renderer:
         if self._own:
             return
         self._body["store"] = False
-        include = [ENCRYPTED_CONTENT] if self._can("encrypted_reasoning") else []
+        include = [codex.ENCRYPTED_CONTENT] if self._can("encrypted_reasoning") else []
         if self._request.sampling.logprobs and not self._can("no_logprobs"):
             include.append(LOGPROBS)
         if include:
             self._body["include"] = include
-
-    def _for_codex(self) -> None:
-        body = self._body
-        for name in sorted(_CODEX_REFUSES & body.keys()):
-            del body[name]
-            self._drop(name)
-        body.setdefault("instructions", "")
-        if body.get("service_tier", "priority") != "priority":
-            del body["service_tier"]
-            self._drop("service_tier")
-        if "tools" not in body:
-            body.pop("parallel_tool_calls", None)
-        include = body.get("include")
-        if not isinstance(include, list):
-            body["include"] = [ENCRYPTED_CONTENT]
-        elif ENCRYPTED_CONTENT not in include:
-            body["include"] = [*include, ENCRYPTED_CONTENT]
-        body["store"], body["stream"] = False, True
 
 
 def _format(output: OutputFormat, own: bool) -> Json:

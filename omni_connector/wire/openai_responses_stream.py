@@ -28,6 +28,7 @@ from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_words import loads
+from omni_connector.wire.openai_responses_codex import real_names
 from omni_connector.wire.openai_responses_errors import answer_error
 from omni_connector.wire.openai_responses_pieces import Item, Pieces
 from omni_connector.wire.openai_responses_tools import names_of
@@ -56,7 +57,7 @@ class ResponseParser:
             origin,
             self._events.append,
             custom=frozenset(tool.name for tool in tools if tool.kind == "custom"),
-            flat={said: flat for flat, said in names_of(tools).items()},
+            flat={**real_names(tools), **{said: flat for flat, said in names_of(tools).items()}},
         )
         self._items: dict[int, Item] = {}
         self._started = False

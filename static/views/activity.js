@@ -1,12 +1,12 @@
 // The request log: rows that answer why. Filters live in the address, older rows come by keyset, new ones never move what is under the pointer.
 import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
+import { providerName } from "../actions.js";
 import { get, query } from "../api.js";
 import { clock, exact, num, plural } from "../format.js";
 import { accounts, arrivals, keys, mergeRows, providers, requests, resync, tidyRows } from "../live.js";
 import { PROTOCOLS, protocolKind, protocolName } from "../protocols.js";
 import { Ago, Button, Cost, Empty, html, Icon, Ms, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { replaceParams, route as current } from "../route.js";
-import { providerName } from "./accounts.js";
 
 const PAGE = 50;
 const SETTLE_MS = 180;

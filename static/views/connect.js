@@ -1,14 +1,18 @@
 // The dialog that connects an account or edits one: choose a provider, fill in what it needs, test, save.
 import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
+import { saveAccount, signInAgain } from "../actions.js";
 import { ApiError, post } from "../api.js";
 import { ms, plural } from "../format.js";
 import { accounts, providers, providersById } from "../live.js";
-import { Button, closeDialog, Dialog, Dot, html, Icon, Select, TextField, toast } from "../ui.js";
-import { saveAccount } from "./accounts.js";
+import { Button, closeDialog, Dialog, Dot, html, Icon, Monogram, Prose, Select, TextField, toast } from "../ui.js";
+import { OwnBalance } from "../quota.js";
+import { SignIn, signedInAs } from "./signin.js";
+import { CommandForm } from "./connect_command.js";
+import { Found } from "./connect_found.js";
 
 const GROUPS = [
-  ["Providers", (provider) => !provider.local && !provider.custom && !provider.demo],
-  ["On this machine or network", (provider) => provider.local],
+  ["Providers", (provider) => !provider.local && !provider.custom && !provider.demo && !provider.command],
+  ["On this machine or network", (provider) => provider.local || provider.command],
   ["Your own address", (provider) => provider.custom],
   ["To look around", (provider) => provider.demo],
 ];
@@ -28,7 +32,7 @@ function Picker({ onPick }) {
   const [text, setText] = useState("");
   const wanted = text.trim().toLowerCase();
   const match = (provider) => !wanted || `${provider.label} ${provider.id}`.toLowerCase().includes(wanted);
-  const list = providers.value.filter(match);
+  const list = providers.value.filter((provider) => match(provider) && !provider.retired);
   const connected = (provider) => accounts.value.filter((account) => account.provider === provider.id).length;
   const first = (event) => {
     if (event.key === "Enter" && list.length) {
@@ -38,6 +42,7 @@ function Picker({ onPick }) {
   };
   return html`<div class="picker">
     <label class="search"><${Icon} name="search" /><span class="sr">Search providers</span><input class="input" type="search" autofocus placeholder="Search providers" value=${text} onInput=${(event) => setText(event.currentTarget.value)} onKeyDown=${first} /></label>
+    ${wanted ? null : html`<${Found} />`}
     ${GROUPS.map(([title, belongs]) => {
       const members = list.filter(belongs);
       if (!members.length) return null;
@@ -48,19 +53,11 @@ function Picker({ onPick }) {
   </div>`;
 }
 
-/** Two letters on a hue of the name: no vendor logos are shipped. */
-export function Monogram({ provider, size = 26 }) {
-  let hue = 0;
-  for (const char of provider.id) hue = (hue * 31 + char.charCodeAt(0)) % 360;
-  const letters = provider.label.replace(/[^\p{L}\p{N}]/gu, "").slice(0, 2);
-  return html`<span class="mono-mark" aria-hidden="true" style=${{ "--h": String(hue), width: size + "px", height: size + "px" }}>${provider.demo ? html`<${Icon} name="flask-conical" />` : provider.local ? html`<${Icon} name="server" />` : letters}</span>`;
-}
-
 // ------------------------------------------------------------------ step 2: its fields
 function blank(provider) {
   const regions = Object.entries(provider.regions || {});
   return {
-    api_key: "", label: proposeLabel(provider), region: regions.length ? (regions.find(([, url]) => url === provider.base_url) || regions[0])[0] : "", base_url: "", models: "", prefix: "",
+    api_key: "", label: proposeLabel(provider), region: regions.length ? (regions.find(([, url]) => url === provider.default_base_url) || regions[0])[0] : "", base_url: "", models: "", prefix: "",
     priority: "0", weight: "1", max_in_flight: "", proxy_url: "", headers: "", drop_proxy: false, drop_headers: false,
   };
 }
@@ -84,7 +81,7 @@ function check(form, provider, account) {
   if (/\s/.test(form.api_key.trim())) wrong.api_key = "A key has no spaces in it. Was more copied than the key?";
   else if (!account && provider.auth !== "none" && !provider.custom && !form.api_key.trim()) wrong.api_key = "The provider needs a key.";
   if (form.base_url.trim() && !/^(https?|demo):\/\/[^\s]+$/.test(form.base_url.trim())) wrong.base_url = "An address begins with http:// or https://.";
-  else if (provider.custom && !form.base_url.trim()) wrong.base_url = "Where does the server listen?";
+  else if (provider.custom && !provider.base_url && !form.base_url.trim()) wrong.base_url = "Where does the server listen?";
   if (whole(form.priority, -1000) === null) wrong.priority = "A whole number.";
   if (whole(form.weight, 1) === null) wrong.weight = "A whole number from 1.";
   if (form.max_in_flight.trim() && whole(form.max_in_flight, 1) === null) wrong.max_in_flight = "A whole number from 1, or empty for no limit.";
@@ -95,7 +92,7 @@ function check(form, provider, account) {
 /** The account body of the admin API. Secrets that were left empty are left out: they stay as they are. */
 function body(form, provider, account) {
   const regions = provider.regions || {};
-  const regionUrl = form.region && regions[form.region] !== provider.base_url ? regions[form.region] : "";
+  const regionUrl = form.region && regions[form.region] !== provider.default_base_url ? regions[form.region] : "";
   const out = {
     label: form.label.trim(), base_url: form.base_url.trim() || regionUrl || "", models: words(form.models), prefix: form.prefix.trim(),
     priority: whole(form.priority, -1000), weight: whole(form.weight, 1), max_in_flight: form.max_in_flight.trim() ? whole(form.max_in_flight, 1) : null,
@@ -160,7 +157,8 @@ function Form({ provider, account, focus, onBack }) {
     else setWrong({ form: error.message });
   };
   // An edited account whose key stays hidden can only be tested as it is saved; with a new key the form itself is tested.
-  const storedTest = account && !form.api_key.trim() && provider.auth !== "none";
+  const signed = account && account.auth === "oauth";
+  const storedTest = account && !form.api_key.trim() && (signed || provider.auth !== "none");
   const runTest = async () => {
     if (!valid()) return;
     setBusy("test");
@@ -204,11 +202,12 @@ function Form({ provider, account, focus, onBack }) {
       ${provider.demo ? html`<div class="callout"><${Icon} name="flask-conical" /><p>The demo provider is built in and never leaves this machine. Its answers say that they are a demo. <span class="mono">auto</span> stops using it as soon as a real account is connected.</p></div>` : null}
       ${regions.length > 1 ? html`<${Select} label="Region" name="region" value=${form.region} onChange=${set("region")} options=${[...regions.map(([name, url]) => [name, `${name} · ${new URL(url).host}`]), ...(account && !form.region ? [["", "own address (below)"]] : [])]} />` : null}
       ${needsAddress(provider) ? text("base_url", "Address", { placeholder: provider.base_url || "https://example.net/v1", hint: provider.local ? `Leave empty for ${provider.base_url}.` : "With the version part of the path, for example /v1.", optional: provider.local, inputmode: "url" }) : null}
-      ${provider.auth === "none" && !provider.local ? null : text("api_key", "API key", {
+      ${signed ? html`<div class="callout"><${Icon} name="shield-check" /><div class="stack grow"><span class="wrap">Signed in${signedInAs(account) ? html` as <b>${signedInAs(account)}</b>` : ""}.</span></div>${provider.sign_in ? html`<${Button} small onClick=${() => signInAgain(account)}>Sign in again<//>` : null}</div>` : null}
+      ${signed || (provider.auth === "none" && !provider.local) ? null : text("api_key", "API key", {
         secret: true, optional: keyOptional && !account, placeholder: account ? (account.key_hint ? `${account.key_hint} (kept when left empty)` : "kept when left empty") : provider.key_hint || "",
         hint: provider.key_url ? html`Made at <a class="link" href=${safeUrl(provider.key_url)} target="_blank" rel="noreferrer noopener">${host(provider.key_url)}</a>. Stored encrypted on this machine, never shown again.` : "Stored encrypted on this machine, never shown again." })}
       ${text("label", "Name", { hint: html`Unique. Requests can ask for it: <span class="mono">${form.label.trim() || provider.id}/model</span>`, maxlength: 64 })}
-      ${provider.terms ? html`<p class="terms sm t3"><${Icon} name="shield-check" size=${14} /><span>${provider.terms}</span></p>` : null}
+      ${provider.terms ? html`<p class="terms sm t3"><${Icon} name="shield-check" size=${14} /><span><${Prose} text=${provider.terms} /></span></p>` : null}
       <details class="more"><summary><${Icon} name="chevron-right" size=${14} />Advanced</summary><div class="form two">
         ${needsAddress(provider) ? null : text("base_url", "Address", { placeholder: provider.base_url, hint: "Only to replace the provider's own.", optional: true })}
         ${text("models", "Models", { area: true, rows: 2, hint: "Best first. Empty: whatever the provider lists.", placeholder: (provider.default_models || []).slice(0, 2).join(", ") })}
@@ -216,6 +215,7 @@ function Form({ provider, account, focus, onBack }) {
         ${text("priority", "Priority", { hint: "Higher is tried first.", inputmode: "numeric" })}
         ${text("weight", "Weight", { hint: "Its share among equals.", inputmode: "numeric" })}
         ${text("max_in_flight", "Most in flight", { hint: "Requests at the same time. Empty: no limit.", inputmode: "numeric" })}
+        ${account ? html`<${OwnBalance} account=${account} />` : null}
         ${text("proxy_url", "Proxy", { placeholder: account && account.proxy ? "set (kept when left empty)" : "http://host:port", optional: true, hint: account && account.proxy ? html`<label class="inline"><input type="checkbox" checked=${form.drop_proxy} onChange=${(event) => set("drop_proxy")(event.currentTarget.checked)} /> remove the proxy</label>` : null })}
         ${text("headers", "Extra headers", { area: true, rows: 2, placeholder: "Name: value", hint: account ? html`Kept when left empty. <label class="inline"><input type="checkbox" checked=${form.drop_headers} onChange=${(event) => set("drop_headers")(event.currentTarget.checked)} /> remove all</label>` : "One per line." })}
       </div></details>
@@ -233,12 +233,20 @@ function host(url) {
 
 export function Connect({ provider: wanted }) {
   const [picked, setPicked] = useState(() => (wanted && providersById.value.get(wanted)) || null);
-  if (picked) return html`<${Form} key=${picked.id} provider=${picked} onBack=${() => setPicked(null)} />`;
+  const [byKey, setByKey] = useState(false);
+  const back = () => {
+    setByKey(false);
+    setPicked(null);
+  };
+  if (picked && picked.command) return html`<${CommandForm} key=${picked.id} provider=${picked} onBack=${back} />`;
+  if (picked && picked.sign_in && !byKey) return html`<${SignIn} key=${picked.id} provider=${picked.id} onBack=${back} onKey=${picked.key_url || picked.key_hint ? () => setByKey(true) : null} />`;
+  if (picked) return html`<${Form} key=${picked.id} provider=${picked} onBack=${picked.sign_in ? () => setByKey(false) : back} />`;
   return html`<${Dialog} title="Connect an account" sub="One credential at one provider. You can connect several at the same provider." width=${640} onClose=${closeDialog}><${Picker} onPick=${setPicked} /><//>`;
 }
 
 export function Edit({ id, focus }) {
   const [account] = useState(() => accounts.value.find((other) => other.id === id)); // A live update must not touch unsaved edits.
   const provider = account && (providersById.value.get(account.provider) || { id: account.provider, label: account.provider_label || account.provider, auth: account.auth === "none" ? "none" : "api_key", regions: {} });
+  if (account && provider.command) return html`<${CommandForm} provider=${provider} account=${account} />`;
   return account ? html`<${Form} provider=${provider} account=${account} focus=${focus} />` : null;
 }

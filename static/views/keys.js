@@ -1,20 +1,18 @@
 // Client keys: made once, shown once, limited, rotated, revoked.
 import { useState } from "../vendor/hooks.mjs";
 import { signal } from "../vendor/signals.mjs";
-import { del, post, session } from "../api.js";
-import { plural } from "../format.js";
+import { createKey, providerName } from "../actions.js";
+import { baseUrl, del, post } from "../api.js";
+import { plural, spending } from "../format.js";
 import { accounts, keys, putKey, ready } from "../live.js";
 import { Ago, Button, closeDialog, confirm, Copy, Dialog, Empty, html, Icon, In, keyWords, oops, openDialog, Select, Skeleton, Snippets, Status, TextField, toast } from "../ui.js";
 import { snippets } from "../snippets.js";
-import { providerName } from "./accounts.js";
 
 const DAY = 86400000;
 const EXPIRIES = [["", "Never"], ["1", "1 day"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"], ["365", "1 year"]];
 
 /** The key just made, in memory only and gone with the page: {id, name, key}. */
 export const fresh = signal(null);
-
-export const createKey = () => openDialog("create-key");
 
 export function CreateKey() {
   const [form, setForm] = useState({ name: "", expires: "", models: "", providers: [], rpm: "" });
@@ -81,8 +79,6 @@ export function RevealKey() {
       <h3>Use it</h3><${Snippets} label="Ready to paste" items=${snippets(baseUrl(), made.key)} /></div><//>`;
 }
 
-export const baseUrl = () => (session.value && session.value.base_url) || location.origin;
-
 // ------------------------------------------------------------------ the list
 function revoke(key) {
   confirm({
@@ -117,7 +113,7 @@ function limits(key) {
   if (key.models) out.push(key.models.length > 2 ? plural(key.models.length, "model") : key.models.join(", "));
   if (key.rpm) out.push(`${key.rpm} / min`);
   if (key.max_in_flight) out.push(`${key.max_in_flight} in flight`);
-  if (key.budget && key.budget.amount) out.push(`$${key.budget.amount}${key.budget.period ? " per " + key.budget.period : ""}`);
+  if (key.budget) out.push(spending(key.budget));
   return out.join(" · ");
 }
 

@@ -1,11 +1,11 @@
 // Every model the connected accounts serve, with its thinking levels: search it, copy its name.
 import { useEffect, useState } from "../vendor/hooks.mjs";
+import { connect, providerName } from "../actions.js";
 import { get } from "../api.js";
 import { exact, num, plural } from "../format.js";
-import { accounts } from "../live.js";
+import { accounts, providers } from "../live.js";
 import { Button, copy, Empty, html, Icon, oops, Skeleton } from "../ui.js";
 import { replaceParams } from "../route.js";
-import { connect, providerName } from "./accounts.js";
 
 const SHOWN = 300;
 const VARIANT = /^([^/:]+)\/(none|minimal|low|medium|high|xhigh|max)\/(.+)$/;
@@ -43,7 +43,8 @@ export function Models({ route }) {
   const [models, setModels] = useState(null);
   const [all, setAll] = useState(false);
   const text = route.params.text || "";
-  const served = accounts.value.map((account) => `${account.id}${account.enabled}${(account.models || []).length}/${(account.discovered || []).length}`).join();
+  const shared = providers.value.map((provider) => `${provider.enabled}${JSON.stringify(provider.model_map)}`).join();
+  const served = shared + accounts.value.map((account) => `${account.id}${account.enabled}${(account.models || []).length}/${(account.discovered || []).length}`).join();
   useEffect(() => {
     get("/api/provider-models").then((data) => setModels(grouped(data.models))).catch((error) => { oops(error); setModels((list) => list || []); });
   }, [served]);

@@ -1,40 +1,20 @@
 // The front page: what is wrong (only then), what is happening, the pool, the newest requests; and the first run for newcomers.
 import { useEffect, useState } from "../vendor/hooks.mjs";
-import { computed, signal } from "../vendor/signals.mjs";
-import { get, query } from "../api.js";
+import { signal } from "../vendor/signals.mjs";
+import { connect, createKey, saveAccount } from "../actions.js";
+import { baseUrl, get, query } from "../api.js";
 import { midnight, ms, num, plural, span, usd } from "../format.js";
-import { arrivals, keys, link, now, open, ready, requests, resync, shownAccounts } from "../live.js";
+import { arrivals, keys, now, ready, requests, resync, shownAccounts } from "../live.js";
+import { Offline, problems } from "../problems.js";
 import { Button, Copy, Dot, html, Icon, Ms, oops, Skeleton, Snippets, toast } from "../ui.js";
 import { snippets } from "../snippets.js";
-import { AccountTable, clearCooldown, connect, edit, saveAccount, setEnabled, test } from "./accounts.js";
+import { AccountTable } from "./accounts.js";
 import { RequestTable } from "./activity.js";
-import { baseUrl, createKey, fresh, KeyBox, ShownOnce } from "./keys.js";
+import { Found } from "./connect_found.js";
+import { fresh, KeyBox, ShownOnce } from "./keys.js";
 
 // ------------------------------------------------------------------ problems
 const MOST_STRIPS = 4;
-
-/** What needs the user: [{id, tone, title, text, action, run}]. Empty when all is well; its length is the favicon's number. */
-export const problems = computed(() => {
-  const list = shownAccounts.value;
-  const out = [];
-  for (const account of list) {
-    const why = account.status_reason || (account.cooldown && account.cooldown.reason) || "";
-    const one = (tone, title, action, run) => out.push({ id: account.id, tone, title: `${account.label} ${title}`, text: why, action, run });
-    if (account.status === "needs_login") one("bad", account.auth === "oauth" ? "needs a new sign-in" : "needs a new key", "Reconnect", () => edit(account, "api_key"));
-    else if (account.status === "error") one("bad", "does not work", "Test", () => test(account));
-    else if (account.status === "locked" || (account.status === "cooling" && account.cooldown && account.cooldown.source === "terminal")) one("warn", "is locked", "Clear cooldown", () => clearCooldown(account));
-  }
-  if (!list.length) {
-    if (keys.value.some((key) => key.status === "active") && requests.value.length) out.push({ id: "none", tone: "bad", title: "No account is connected", text: "Every request fails until one is.", action: "Add account", run: () => connect() });
-  } else if (list.every((account) => account.status === "disabled")) {
-    out.push({ id: "off", tone: "bad", title: list.length === 1 ? `${list[0].label} is switched off` : "Every account is switched off", text: "Requests have nowhere to go.", action: "Enable", run: () => list.forEach((account) => setEnabled(account, true)) });
-  } else if (list.filter((account) => account.status !== "disabled").every((account) => account.status === "cooling")) {
-    const soonest = [...list].filter((account) => account.cooldown).sort((a, b) => a.cooldown.until - b.cooldown.until)[0];
-    if (soonest && soonest.cooldown.source !== "terminal") out.push({ id: "cooling", tone: "warn", title: "Every account is cooling", text: soonest, action: "Clear cooldown", run: () => clearCooldown(soonest) });
-  }
-  if (keys.value.length && !keys.value.some((key) => key.status === "active")) out.push({ id: "keys", tone: "warn", title: "No client key is active", text: "Programs are refused until there is one.", action: "Create key", run: createKey });
-  return out;
-});
 
 function Problems() {
   const list = problems.value;
@@ -44,11 +24,6 @@ function Problems() {
       <span class="t2 wrap">${typeof problem.text === "string" ? problem.text : html`Soonest back: ${problem.text.label}, in ${span(problem.text.cooldown.until - now.value)}.`}</span></div>
       <${Button} small onClick=${problem.run}>${problem.action}<//></div>`)}
     ${list.length > MOST_STRIPS ? html`<a class="more-strips t3" href="#/accounts">and ${list.length - MOST_STRIPS} more <${Icon} name="arrow-right" size=${13} /></a>` : null}</section>`;
-}
-
-export function Offline() {
-  if (link.value !== "reconnecting") return null;
-  return html`<div class="strip warn offline" role="status"><${Icon} name="wifi-off" /><div class="strip-text"><span class="strong">Reconnecting to the server</span><span class="t2">What you see may be old. Changes are not possible right now.</span></div><${Button} small onClick=${open}>Try now<//></div>`;
 }
 
 // ------------------------------------------------------------------ today
@@ -152,9 +127,9 @@ function FirstRun({ onHide }) {
     <ol class="steps">
       <${Step} n="1" title="Connect an account" state=${state(hasAccount, true)}>
         ${hasAccount ? html`<p class="t3">${names}${shownAccounts.value.length > 3 ? ` and ${shownAccounts.value.length - 3} more` : ""}${shownAccounts.value.every((account) => account.demo) ? html` <span class="tag demo">demo</span> <button type="button" class="btn link" onClick=${() => connect()}>Add a real one</button>` : null}</p>`
-        : html`<p class="t2">An API key you already have, a server on this machine, or the built-in demo if you only want to look around.</p>
-          <div class="flex wrapping"><${Button} kind="primary" icon="plus" onClick=${() => connect()}>Add an API key<//><${Button} icon="flask-conical" onClick=${tryDemo}>Try the demo provider<//></div>
-          <p class="note">The demo is labelled as one everywhere. Nothing leaves this machine.</p>`}
+        : html`<p class="t2">A plan you sign in to, an API key, a program or a server of this machine. Or the built-in demo, to look around.</p>
+          <div class="flex wrapping"><${Button} kind="primary" icon="plus" onClick=${() => connect()}>Connect account<//><${Button} icon="flask-conical" onClick=${tryDemo}>Try the demo provider<//></div>
+          <p class="note">The demo is labelled as one everywhere. Nothing leaves this machine.</p><${Found} />`}
       <//>
       <${Step} n="2" title="Create a key" state=${state(active.length > 0, hasAccount)}>
         ${made ? html`<${ShownOnce} /><${KeyBox} value=${made.key} />` : active.length ? html`<p class="t3">${active[0].name} <span class="mono">${active[0].hint}</span></p>`

@@ -1,13 +1,12 @@
 // One request: what was asked, who was tried, who was skipped and why, what it cost, and where each number comes from.
 import { useEffect, useState } from "../vendor/hooks.mjs";
-import { get } from "../api.js";
+import { providerName } from "../actions.js";
+import { baseUrl, get } from "../api.js";
 import { absolute, exact, ms, plural } from "../format.js";
 import { arrivals, resync, tidyRows } from "../live.js";
 import { Button, Copy, Cost, Dot, Empty, html, Icon, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { asCurl, protocolName } from "../protocols.js";
 import { go } from "../route.js";
-import { baseUrl } from "./keys.js";
-import { providerName } from "./accounts.js";
 import { counted, silent, unspent } from "./activity.js";
 import { longest, Points } from "./routing.js";
 

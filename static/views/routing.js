@@ -1,11 +1,11 @@
 // Routing: how accounts are chosen, names that stand for several, and what the router would do with a request right now.
 import { useEffect, useState } from "../vendor/hooks.mjs";
+import { connect, providerName } from "../actions.js";
 import { call, del, get, post } from "../api.js";
 import { plural, span } from "../format.js";
 import { accounts, keys, resync } from "../live.js";
 import { Button, closeDialog, confirm, Dialog, Dot, Empty, html, Icon, In, oops, openDialog, Select, Skeleton, TextField, toast } from "../ui.js";
 import { replaceParams } from "../route.js";
-import { connect, providerName } from "./accounts.js";
 
 const STRATEGIES = [
   ["auto", "Auto", "Quota, speed, errors, price, cache and load weighed together."],
@@ -16,7 +16,7 @@ const STRATEGIES = [
   ["lru", "Longest rested", "Whoever was not used for longest."],
 ];
 const WIRES = [["openai-chat", "OpenAI Chat"], ["openai-responses", "OpenAI Responses"], ["anthropic-messages", "Anthropic Messages"], ["gemini-generate", "Gemini"], ["openai-completions", "Completions"], ["openai-embeddings", "OpenAI embeddings"]];
-const KINDS = { model: "a model", provider: "a provider", provider_model: "a model at one provider", label: "an account", prefix: "a prefix", alias: "an alias", chain: "a chain", auto: "any model", default: "the default model" };
+const KINDS = { model: "a model", provider: "a provider", provider_model: "a model at one provider", label: "an account", prefix: "a prefix", alias: "an alias", chain: "a chain", auto: "any model", default: "the default model", claude: "a kind of Claude model", "cost-priority": "every chat model, the cheapest first", "intelligence-priority": "every chat model, the most capable first" };
 
 /** Says the same to every part of the page that shows the configuration. */
 function useConfig() {
@@ -108,7 +108,7 @@ function Names({ what, entries, onChange }) {
     title: `Remove ${words.one} “${name}”?`, body: "Programs that ask for it are told that there is no such model.", action: "Remove", danger: true,
     onYes: () => del(`/api/${what}/${encodeURIComponent(name)}`).then(onChange).catch(oops),
   });
-  return html`<section class="section"><div class="section-head"><h2>${words.title}</h2><span class="grow" /><${Button} small kind="ghost" icon="plus" onClick=${() => edit("", null)}>New ${words.one}<//></div>
+  return html`<section class="section"><div class="section-head"><h2>${words.title}</h2><${Button} small kind="ghost" icon="plus" onClick=${() => edit("", null)}>New ${words.one}<//></div>
     <div class="sheet">${list.length ? html`<ul class="names">${list.map(([name, entry]) => html`<li key=${name}>
       <button type="button" class="row-link mono strong cut" data-row onClick=${() => edit(name, entry)}>${name}</button>
       <span class="tiers">${entry.map((line, i) => html`<span class="flex gap5" key=${i}>${i ? html`<${Icon} name="arrow-right" size=${12} />` : null}<span class="mono sm wrap">${what === "chains" ? line.join(", ") : line}</span></span>`)}</span>
@@ -133,8 +133,9 @@ function Answer({ told }) {
   const most = longest(told.attempts);
   return html`<div class="stack gap12" role="region" aria-label="What would happen">
     <p class="wrap"><b class="mono">${told.requested}</b> is ${KINDS[told.kind] || told.kind}. ${told.attempts.length ? html`The strategy <b>${told.policy}</b> would try ${plural(told.attempts.length, "candidate")}${told.skipped.length ? `, and leave out ${told.skipped.length}` : ""}.` : ""} <span class="t3 sm">${told.route}</span></p>
+    ${told.note ? html`<p class="t2 sm wrap">${told.note[0].toUpperCase() + told.note.slice(1)}.</p>` : null}
     ${told.panic ? html`<div class="verdict caution"><${Dot} shape="half" tone="warn" /><span>Every account is out, on our own guess only: the least bad one is tried all the same.</span></div>` : null}
-    ${told.refusal ? html`<div class="verdict poor"><${Dot} shape="diamond" tone="bad" /><div class="stack tight"><span class="mono sm t2">${told.refusal.status} ${told.refusal.kind}</span><span class="wrap">${told.refusal.message}${told.retry_after ? ` Somebody is back in ${span(told.retry_after * 1000)}.` : ""}</span></div></div>` : null}
+    ${told.refusal ? html`<div class="verdict poor"><${Dot} shape="diamond" tone="bad" /><div class="stack tight"><span class="mono sm t2">${told.refusal.status} ${told.refusal.kind}</span><span class="wrap">${told.refusal.message}${told.retry_after ? ` Somebody is back in ${span(told.retry_after * 1000)}${told.waits_s ? ", and the request waits for it" : ""}.` : ""}</span></div></div>` : null}
     ${told.attempts.length ? html`<ol class="sheet ranks">${told.attempts.map((attempt) => html`<li key=${attempt.rank}><span class="rank num t3">${attempt.rank}</span>
       <div class="t-who"><span class="strong cut">${attempt.account}</span><span class="sm t3 wrap">${providerName(attempt.provider)} · <span class="mono">${attempt.model}</span>${attempt.level ? ` · thinks ${attempt.level}` : ""}</span></div>
       <div class="stack"><span class="t2 sm wrap">${attempt.reason}</span>${attempt.score ? html`<${Points} parts=${attempt.score.parts} most=${most} />` : null}</div>

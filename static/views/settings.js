@@ -12,6 +12,7 @@ const GROUPS = [
   ["Kept answers", /^(responses_store|kept_days)$/],
   ["Media by URL", /^fetch_/],
   ["Time limits and retries", /(_timeout_s|^max_attempts|^attempts_|^retry_)/],
+  ["Alerts", /^alert_/],
   ["Records", /^(log_|retention|snapshot|group_commit|database)/],
   ["Other", /./],
 ];
@@ -99,17 +100,9 @@ function Config() {
   return html`<form class="config" onSubmit=${save}>${GROUPS.map(([title, belongs]) => {
     const members = config.settings.filter((item) => !used.has(item.name) && belongs.test(item.name));
     members.forEach((item) => used.add(item.name));
-    return members.length ? html`<section class="section" key=${title}><div class="section-head"><h2>${title}</h2></div><div class="sheet settings">${members.map((item) => html`<${Setting} key=${item.name} item=${item} draft=${drafts[item.name]} error=${errors[item.name]} onChange=${change(item)} onReset=${() => reset(item)} />`)}</div></section>` : null;
+    return members.length ? html`<section class="section" key=${title}><div class="section-head"><h2>${title}</h2>${title === "Routing" ? html`<a class="more" href="#/routing">Chains and aliases</a>` : null}</div><div class="sheet settings">${members.map((item) => html`<${Setting} key=${item.name} item=${item} draft=${drafts[item.name]} error=${errors[item.name]} onChange=${change(item)} onReset=${() => reset(item)} />`)}</div></section>` : null;
   })}
-    <${Names} title="Aliases" entries=${config.aliases} /><${Names} title="Chains" entries=${config.chains} />
     ${count ? html`<div class="save-bar" role="group" aria-label="Unsaved settings"><span>${plural(count, "change")} not saved</span><span class="grow" /><${Button} kind="ghost" onClick=${() => { setDrafts({}); setErrors({}); }}>Discard<//><${Button} kind="primary" type="submit" busy=${busy}>Save<//></div>` : null}</form>`;
-}
-
-function Names({ title, entries }) {
-  const list = Object.entries(entries || {});
-  if (!list.length) return null;
-  const tier = (target) => (Array.isArray(target) ? target.join(", ") : typeof target === "string" ? target : JSON.stringify(target));
-  return html`<section class="section"><div class="section-head"><h2>${title}</h2></div><div class="sheet pad"><dl class="facts">${list.map(([name, targets]) => html`<div key=${name}><dt class="mono">${name}</dt><dd class="mono wrap">${Array.isArray(targets) ? targets.map(tier).join(" → ") : tier(targets)}</dd></div>`)}</dl></div></section>`;
 }
 
 function System() {

@@ -108,17 +108,29 @@ async def test_clearing_lets_an_account_back_in(house: House, admin: Admin) -> N
     assert house.pool.cooldowns(account["id"]) == []
 
 
+async def test_clearing_takes_back_a_refusal_that_is_not_shown_yet(house: House, admin: Admin) -> None:  # C-73
+    """The row is written by whoever failed, or by another process; this one's picture follows a moment later."""
+    account = await admin.add_account(OPENAI)
+    await house.db.tx(lambda conn: table.set_state(conn, account["id"], "needs_login", "revoked"))
+    assert house.snapshot.accounts[0].state == "ok"
+    (cleared,) = (await admin.reset_health("openai"))["accounts"]
+    assert (cleared["status"], house.snapshot.accounts[0].state) == ("ready", "ok")
+
+
 async def test_a_probe_is_due_now_where_there_is_something_to_ask(house: House, admin: Admin) -> None:  # R-09, R-10, R-11
     """Also when its time is far away; nobody is asked who is well, switched off, or has a time from the provider."""
     account = await admin.add_account(OPENAI)
 
     async def asked() -> tuple[bool, str]:
+        offered = (await admin.account(account["id"]))["can_probe"]
         told = await admin.probe(account["id"])
-        return told["job"] is not None, told["message"]
+        assert offered is (told["job"] is not None), "it is offered exactly where it does something"
+        return offered, told["message"]
 
     assert await asked() == (False, f"Nothing keeps {account['label']} out that could be asked about.")
     house.pool.cool(Cooldown(account["id"], "", NOW + 600_000, "guessed", "overloaded", created_at=NOW))
     await house.db.tx(lambda conn: jobs.wake(conn, "probe", account["id"], NOW, NOW + 300_000))
+    assert (await asked())[0]
     told = await admin.probe(account["id"])
     assert {name: told["job"][name] for name in ("kind", "key", "state", "due_at")} == {
         "kind": "probe",
@@ -133,6 +145,13 @@ async def test_a_probe_is_due_now_where_there_is_something_to_ask(house: House, 
     assert "said when it is back, in 15 min" in (await asked())[1]
     await admin.disable(account["id"])
     assert (await asked())[1].endswith("is switched off.")
+    await admin.enable(account["id"])
+    await admin.clear_cooldown(account["id"])
+    await admin.set_config({"probe_max_s": 3600})
+    assert not (await asked())[0]
+    await house.db.tx(lambda conn: table.set_state(conn, account["id"], "needs_login", "revoked"))
+    await house.reload()
+    assert (await asked())[0], "a refused credential may be taken again, without a cooldown too"
     with pytest.raises(GatewayError) as caught:
         await admin.probe("acc_none")
     assert caught.value.kind is Kind.NOT_FOUND

@@ -65,7 +65,7 @@ def test_keys_lose_the_white_space_of_pasting() -> None:
         assert refused(bodies.api_key, impossible).param == "api_key"
 
 
-@pytest.mark.parametrize("label", ["", "  ", "a/b", "a\tb", "x" * 65])
+@pytest.mark.parametrize("label", ["", "  ", "a/b", "a\tb", "\u202eb", "x" * 65])
 def test_labels_that_could_not_name_a_model(label: str) -> None:
     assert refused(bodies.label, label).param == "label"
 
@@ -95,5 +95,6 @@ def test_budgets_are_exact() -> None:
     assert bodies.budget({"amount": 0.1, "period": "day"}) == {"amount": "0.1", "period": "day"}
     assert bodies.budget({"amount": "25"}) == {"amount": "25", "period": "month"}
     assert bodies.budget(None) is None
+    assert bodies.budget({"amount": "5", "period": "week", "spent_usd": "1.000000", "resets_at": 1}) == {"amount": "5", "period": "week"}
     for bad in ({}, {"amount": -1}, {"amount": True}, {"amount": "NaN"}, {"amount": 1, "period": "hour"}, {"amount": 1, "pariod": "day"}):
         assert refused(bodies.budget, bad).param in ("budget", "budget.amount", "budget.period")

@@ -33,3 +33,13 @@ async def test_models_of_accounts_that_are_on_with_known_prices_only(house: Hous
     assert models["gpt-4o"]["input_usd_per_mtok"] == models["quick"]["input_usd_per_mtok"] == "2.5"
     assert models["never-heard-of"]["input_usd_per_mtok"] is None
     assert (await admin.provider_models("demo"))["models"] == []
+
+
+async def test_how_a_provider_is_signed_in_to(house: House, admin: Admin) -> None:  # O-03
+    told = (await admin.provider("gemini-cli"))["sign_in"]
+    assert (told["ways"], told["own_client"], told["on"]) == (["browser"], True, False)
+    assert ["ONEAPI_GEMINI_OAUTH_CLIENT_ID", "ONEAPI_GEMINI_OAUTH_CLIENT_SECRET"] in told["client_env"]
+    assert "suspend" in told["notice"]
+    await admin.set_config({"connectors": ["gemini-cli"]})
+    assert (await admin.provider("gemini-cli"))["sign_in"]["on"] is True
+    assert (await admin.provider("openai"))["sign_in"] is None

@@ -55,6 +55,10 @@ def test_a_full_body_becomes_an_account() -> None:
         ({"provider": "openai", "api_key": KEY, "options": {"wire": "telex"}}, "options.wire"),
         ({"provider": "openai", "api_key": KEY, "options": {"endpoints": {"models": "file:///etc"}}}, "options.endpoints.models"),
         ({"provider": "openai", "api_key": KEY, "model_map": {"": "x"}}, "model_map"),
+        (
+            {"provider": "custom-oauth", "api_key": KEY, "options": {"oauth": {"client_id": "c", "token": "http://x.test"}}},
+            "options.oauth.token",
+        ),
     ],
 )
 def test_a_mistake_names_its_field(fields: dict[str, object], param: str) -> None:

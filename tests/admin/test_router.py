@@ -37,7 +37,7 @@ async def connect(gateway: Gateway, label: str, **more: Any) -> Account:
     return next(account for account in gateway.snapshot.accounts if account.id == account_id)
 
 
-async def test_the_plan_is_told_with_every_exclusion_and_its_reason(gateway: Gateway) -> None:  # P-04, P-35
+async def test_the_plan_is_told_with_every_exclusion_and_its_reason(gateway: Gateway) -> None:  # O-19
     first = await connect(gateway, "first", priority=5)
     await connect(gateway, "second")
     cooling = await connect(gateway, "cooling")
@@ -61,6 +61,15 @@ async def test_the_plan_is_told_with_every_exclusion_and_its_reason(gateway: Gat
     assert (await gateway.admin.requests())["requests"] == [], "and nothing was booked"
 
 
+async def test_members_that_are_gone_are_told(gateway: Gateway) -> None:
+    await connect(gateway, "first")
+    await gateway.admin.set_chain("careful", {"tiers": [["gone", "first"], ["lost::m"]]})
+    told = await gateway.admin.explain({"model": "careful"})
+    assert told["note"] == "chain careful names nothing that is connected with: gone, lost::m"
+    assert (await gateway.admin.explain({}))["note"] == "no model named: the default is auto"
+    assert (await gateway.admin.explain({"model": "first"}))["note"] == ""
+
+
 async def test_when_nobody_can_be_tried_the_client_s_answer_is_told(gateway: Gateway) -> None:
     only = await connect(gateway, "only")
     gateway.pool.cool(Cooldown(only.id, "", now_ms() + 30_000, "stated", "rate limited"))
@@ -68,6 +77,11 @@ async def test_when_nobody_can_be_tried_the_client_s_answer_is_told(gateway: Gat
     assert told["attempts"] == []
     assert 25 <= told["retry_after"] <= 30
     assert (told["refusal"]["status"], told["refusal"]["kind"]) == (503, "no_account")
+    assert told["waits_s"] is None, "nobody waits that long"
+    patient = await gateway.admin.explain({"model": "test-model", "headers": {"x-omni-wait": "40"}})
+    assert 25 <= patient["waits_s"] <= 30, "the request itself would wait and then go on"
+    with pytest.raises(GatewayError, match="x-omni-wait"):
+        await gateway.admin.explain({"model": "test-model", "headers": {"x-omni-wait": "soon"}})
 
 
 async def test_body_key_and_headers_count_as_in_a_request(gateway: Gateway) -> None:
@@ -152,6 +166,20 @@ async def test_status_tells_how_the_whole_is(house: House, admin: Admin) -> None
     assert health["providers"].keys() == {"demo", "groq"}
 
 
+async def test_status_and_health_count_errors(house: House, admin: Admin) -> None:  # C-99
+    one = await admin.add_account({"provider": "demo", "label": "one", "discover": False})
+    fresh = {"recent": 0, "errors": 0, "success_rate": None, "last_error_at": None, "last_error": None}
+    for ago, flag in ((5, ""), (4, "TIMEOUT"), (3, "UPSTREAM"), (2, "")):
+        (backend,) = (await admin.router_status())["backends"]
+        assert ago != 5 or {name: backend[name] for name in fresh} == fresh
+        house.pool.record(one["id"], not flag, 100 if not flag else None, flag, NOW - ago * 1000)
+    counted = {"recent": 4, "errors": 2, "success_rate": 0.5, "last_error_at": NOW - 3000, "last_error": "UPSTREAM"}
+    (backend,) = (await admin.router_status())["backends"]
+    (account,) = (await admin.provider_health())["providers"]["demo"]["accounts"]
+    for told in (backend, account):
+        assert {name: told[name] for name in counted} == counted
+
+
 async def test_usage_by_account_and_model_over_one_span(admin: Admin) -> None:
     told = await admin.router_usage({"from": "7d"})
     assert told["to"] - told["from"] == 7 * 86_400_000 + 1
@@ -177,7 +205,9 @@ async def test_changes_by_part(admin: Admin) -> None:  # R-51, R-45
     assert await admin.put_router("strategy", "cost", {}) == {"strategy": "cost"}
     assert await admin.put_router("alias", "", {"name": "fast", "targets": ["one"]}) == {"name": "fast", "targets": ["one"]}
     assert await admin.put_router("chain", "c", {"tiers": [["one"]]}) == {"name": "c", "tiers": [["one"]]}
-    assert await admin.drop_router("strategy", "") == {"strategy": "auto"}
+    with pytest.raises(GatewayError, match="'cost'"):
+        await admin.drop_router("strategy", "lru")
+    assert await admin.drop_router("strategy", "cost") == await admin.drop_router("strategy", "") == {"strategy": "auto"}
     for part, name in (("alias", "fast"), ("chain", "c"), ("backend", "one")):
         assert (await admin.drop_router(part, name))["removed"] is True
         with pytest.raises(GatewayError) as caught:
@@ -192,6 +222,9 @@ async def test_changes_by_part(admin: Admin) -> None:  # R-51, R-45
         ("strategy", "", []),
         ("strategy", "luck", {}),
         ("strategy", "cost", {"mode": "lru"}),
+        ("strategy", "cost", {"strategy": "lru"}),
+        ("alias", "", []),
+        ("chain", "", "x"),
         ("alias", "", {"targets": ["x"]}),
         ("alias", "a", {"name": "a", "targets": ["x"]}),
         ("chain", "", {"name": 5, "tiers": [["x"]]}),

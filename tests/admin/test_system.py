@@ -72,6 +72,19 @@ async def test_aliases(admin: Admin) -> None:
     assert caught.value.kind is Kind.NOT_FOUND
 
 
+async def test_an_alias_may_shadow_a_name_and_still_lead_to_it(admin: Admin) -> None:
+    await admin.set_alias("gpt-5", {"targets": ["gpt-5", "groq/llama"]})
+    assert (await admin.alias("gpt-5"))["targets"] == ["gpt-5", "groq/llama"]
+
+
+@pytest.mark.parametrize("tiers", [[], "a", [[]], [["a"], "b"], [["a"], [1]], [["a"], [""]], [["a"]] * 51, None])
+async def test_a_chain_that_is_none_is_refused_in_its_own_words(admin: Admin, tiers: Any) -> None:
+    with pytest.raises(GatewayError, match="tier") as caught:
+        await admin.set_chain("main", {"tiers": tiers})
+    assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, "tiers")
+    assert "model names" not in caught.value.message
+
+
 async def test_chains(admin: Admin) -> None:
     tiers = [["a", "b"], ["c"]]
     assert (await admin.set_chain("main", {"tiers": tiers}))["tiers"] == tiers

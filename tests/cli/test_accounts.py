@@ -1,3 +1,4 @@
+import asyncio
 import os
 from typing import Any
 
@@ -5,7 +6,8 @@ import click
 import pytest
 
 from omni_connector.cli import accounts, prompts
-from omni_connector.cli.accounts import body_of, wizard
+from omni_connector.cli.accounts import body_of, probe_one, wizard
+from tests.cli.conftest import Cli
 
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(("label", "base_url", "prefix", "proxy_url", "priority", "weight", "models", "max_in_flight")),
@@ -41,6 +43,28 @@ def test_only_what_was_said_is_in_the_body() -> None:
         "discover": False,
     }
     assert body_of({**NOTHING, "models": "none", "budget": "none"}) == {"models": [], "budget": None}
+
+
+def test_what_a_command_runs_is_said_in_one_line() -> None:
+    assert accounts._command("claude-code", {}) == "preset claude-code"
+    assert accounts._command("command", {"preset": "codex-exec", "program": "/opt/codex"}) == "preset codex-exec (/opt/codex)"
+    assert (
+        accounts._command("command", {"argv": ["llm", ["-m", "{model}"], "a b"], "timeout_s": 5})
+        == "llm -m '{model}' 'a b', {\"timeout_s\": 5}"
+    )
+
+
+def test_a_sign_in_is_shown_by_whose_it_is(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    added = cli("backend", "add", "claude-code", "--no-discover", "--json").json
+    assert "opus, sonnet, haiku" in cli("backend", "list").out.replace("+1", ", haiku")
+    assert "preset claude-code" in cli("backend", "show", "claude-code").out
+    options = {"identity": {"subject": "u-1", "email": "me@example.com"}, "signed_in": "x"}
+    accounts.show_account({**added, "auth": "oauth", "options": options, "access_until": 1_795_000_000_000})
+    shown = capsys.readouterr().out
+    assert "signed in as" in shown
+    assert "me@example.com" in shown
+    assert "renewed by itself" in shown
+    assert "identity" not in shown
 
 
 @pytest.mark.parametrize(
@@ -120,3 +144,17 @@ def test_when_nothing_is_missing_nothing_is_asked(monkeypatch: pytest.MonkeyPatc
     assert wizard({"provider": "demo"}, ask_for_missing=True) == {"provider": "demo"}
     assert wizard({"provider": "openai", "api_key": "sk-1"}, ask_for_missing=True)["provider"] == "openai"
     assert (person.asked, person.operations) == ([], [])
+
+
+def test_a_running_server_asks_at_once() -> None:
+    class Server:
+        place = "server"
+
+        async def call(self, operation: str, *args: Any) -> dict[str, Any]:
+            if operation == "accounts":
+                return {"accounts": [{"id": "acc_1", "label": "work"}]}
+            assert (operation, args) == ("probe", ("acc_1",))
+            return {"job": {"id": "job_1"}, "message": "work is asked now whether it is back."}
+
+    told = asyncio.run(probe_one(Server(), "work"))
+    assert told == {"job": {"id": "job_1"}, "message": "work is asked now whether it is back.", "label": "work"}

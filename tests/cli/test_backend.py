@@ -1,5 +1,9 @@
 import io
+import json
+import sqlite3
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +83,23 @@ def test_a_failed_test_is_exit_1(cli: Cli) -> None:
     one, every = cli("backend", "test", "down", "--json"), cli("backend", "test", "--all")
     assert (one.code, one.json["ok"], every.code) == (1, False, 1)
     assert "FAILED" in every.out
+
+
+def test_an_account_that_is_out_is_asked_when_the_server_runs(cli: Cli, omni_home: Path) -> None:
+    added = cli("backend", "add", "demo", "--label", "my play", "--json").json
+    well = cli("account", "probe", "my play", "--json")
+    assert (well.code, well.json["job"]) == (0, None)
+    assert cli("backend", "probe", "my play").out == "Nothing keeps my play out that could be asked about.\n"
+    money = {"amount": "0.00", "currency": "CNY", "usable": False, "items": [{"amount": "0.00", "currency": "CNY"}]}
+    with closing(sqlite3.connect(omni_home / "omni.db")) as db, db:
+        db.execute("UPDATE accounts SET state = 'needs_login', balance = ?", [json.dumps(money)])
+    told = cli("backend", "probe", "my play")
+    assert told.out == "my play is asked as soon as the server runs. Start it: omni-connector\n"
+    assert told.err == "What came of it: omni-connector backend show 'my play'\n"
+    again = cli("backend", "probe", "my play", "--json")
+    assert (again.json["job"]["kind"], again.json["job"]["key"], again.err) == ("probe", added["id"], "")
+    assert "0.00 CNY (not usable)" in cli("backend", "show", "my play").out
+    assert "did you mean 'my play'" in cli("backend", "probe", "my-play").err
 
 
 def test_removing_asks_on_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

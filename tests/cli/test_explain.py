@@ -14,7 +14,7 @@ def connect(cli: Cli, label: str, *more: str) -> None:
     assert cli("backend", "add", "groq", "--label", label, "--api-key", "gsk_x", "--models", "llama-x", "--no-discover", *more).code == 0
 
 
-def test_ranks_and_exclusions_with_their_reasons(cli: Cli) -> None:  # P-04, R-17
+def test_ranks_and_exclusions_with_their_reasons(cli: Cli) -> None:  # O-19, R-17
     connect(cli, "first", "--priority", "5")
     connect(cli, "second")
     connect(cli, "off")
@@ -29,6 +29,13 @@ def test_ranks_and_exclusions_with_their_reasons(cli: Cli) -> None:  # P-04, R-1
     assert next(line for line in lines if line.startswith("off ")).endswith("disabled")
     told = cli("explain", "groq/llama-x", "--json").json
     assert [attempt["account"] for attempt in told["attempts"]] == ["first", "second"]
+
+
+def test_what_the_name_itself_has_to_say(cli: Cli) -> None:
+    connect(cli, "first")
+    cli("chain", "set", "careful", "gone", "first")
+    result = cli("explain", "careful")
+    assert (result.code, result.err.strip()) == (0, "chain careful names nothing that is connected with: gone.")
 
 
 def test_a_body_a_key_and_headers_are_asked_about(cli: Cli, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ def test_a_key_from_creation_to_revocation(cli: Cli) -> None:  # O-05, J-16
     assert key_checksum_ok(key), "standard output is the key alone, for $(…)"
     assert "only now" in created.err
     shown = cli("key", "show", "laptop", "--json")
-    assert (shown.json["rpm"], shown.json["budget"]) == (60, {"amount": "5", "period": "week"})
+    budget = shown.json["budget"]
+    assert (shown.json["rpm"], budget) == (60, {"amount": "5", "period": "week", "spent_usd": "0.000000", "resets_at": budget["resets_at"]})
+    assert "$5 a week, $0.000000 spent, renewed 20" in cli("key", "show", "laptop").out
     rotated = cli("key", "rotate", "laptop", "--json").json
     assert rotated["key"] != key
     assert cli("key", "revoke", shown.json["id"], "--json").json["status"] == "revoked"

@@ -1,7 +1,7 @@
 """A stand-in for the admin side, to work on the dashboard alone: static/ under the product's policy, /api from memory, live events.
 
 Run it by itself to look at the pages: `python tests/dashboard/mock_admin.py --port 8700 --scenario busy`.
-Scenarios: empty, busy, hostile, login. `POST /mock/scenario|request|drop|refuse` steer it from a test.
+Scenarios: empty, busy, mixed, hostile, login. `POST /mock/scenario|request|drop|refuse` steer it from a test.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from mock_world import HOUR, LEVELS, MINUTE, SETTINGS, Json, State, account, key, now, settled
+from mock_world import CHOICES, HOUR, LEVELS, MINUTE, SETTINGS, Json, State, account, key, now, settled
 from quart import Quart, Response, jsonify, request, send_from_directory
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -114,6 +114,41 @@ async def events() -> Response:
     return response
 
 
+@app.get("/api/accounts/discover")
+async def discover() -> Any:
+    return {"found": state.found}
+
+
+@app.post("/api/accounts/import")
+async def import_accounts() -> Any:
+    import mock_mixed
+
+    return mock_mixed.report()
+
+
+@app.post("/api/oauth/<provider>/start")
+async def start_sign_in(provider: str) -> Any:
+    import mock_mixed
+
+    row = next(row for row in state.catalogue if row["id"] == provider)
+    return mock_mixed.flow((await request.get_json()).get("way") or row["sign_in"]["ways"][0])
+
+
+@app.get("/api/oauth/flows/<id>")
+async def sign_in(id: str) -> Any:
+    return {"flow_id": id, "status": "waiting"}
+
+
+@app.post("/api/oauth/flows/<id>/cancel")
+async def cancel_sign_in(id: str) -> Any:
+    return {"flow_id": id, "status": "cancelled"}
+
+
+@app.get("/api/alerts")
+async def alerts() -> Any:
+    return state.alerts
+
+
 @app.get("/api/providers")
 async def get_providers() -> Any:
     return {"providers": state.providers()}
@@ -124,7 +159,7 @@ async def get_accounts() -> Any:
     return {"accounts": list(state.accounts.values())}
 
 
-PLAIN = ("label", "base_url", "models", "prefix", "enabled", "priority", "weight", "max_in_flight", "options")
+PLAIN = ("label", "base_url", "models", "prefix", "enabled", "priority", "weight", "max_in_flight", "options", "balance")
 
 
 @app.post("/api/accounts")
@@ -183,6 +218,10 @@ async def act(id: str, action: str) -> Any:
     if action == "test":
         return {"ok": True, "status": 200, "message": "", "models": ["a", "b"], "latency_ms": 240}
     changes: Json = {"enable": {"enabled": True, "status": "ready"}, "disable": {"enabled": False, "status": "disabled"}}.get(action, {})
+    if action == "refresh":
+        changes = {"balance": {"amount": "4.20", "currency": "USD", "usable": True}}
+        state.accounts[id] = state.accounts[id] | changes
+        return state.accounts[id] | {"message": f"{state.accounts[id]['label']} was asked what is left."}
     if action == "clear-cooldown":
         changes = {"status": "ready", "cooldown": None, "cooldowns": []}
     state.accounts[id] = state.accounts[id] | changes
@@ -325,7 +364,8 @@ async def config() -> Any:
             state.settings[name][2:4] = [value, "database"]
     names = ("name", "env", "value", "source", "help", "kind")
     defaults = {row[0]: row[2] for row in SETTINGS}
-    rows = [dict(zip(names, row, strict=True)) | {"default": defaults[row[0]]} for row in state.settings.values()]
+    more = {name: {"default": value, "choices": CHOICES.get(name, [])} for name, value in defaults.items()}
+    rows = [dict(zip(names, row, strict=True)) | more.get(row[0], {"default": [], "choices": []}) for row in state.settings.values()]
     return {
         "settings": rows,
         **state.names,
@@ -374,7 +414,7 @@ async def explain() -> Any:
         for row in state.accounts.values()
         if row not in ready
     ]
-    told = {"requested": asked, "kind": "auto", "policy": "auto", "route": f"auto: {len(attempts)} candidates", "panic": False}
+    told = {"requested": asked, "kind": "auto", "policy": "auto", "route": f"auto: {len(attempts)} candidates", "panic": False, "note": ""}
     return told | {"attempts": attempts, "skipped": skipped, "retry_after": None, "refusal": None}
 
 

@@ -22,7 +22,12 @@ def provider(id: str, label: str, url: str = "", **more: Any) -> Json:
         "id": id,
         "label": label,
         "wire": "openai-chat",
+        "default_label": label,
+        "name": "",
+        "enabled": True,
         "base_url": url,
+        "default_base_url": url,
+        "model_map": {},
         "regions": {},
         "auth": "api_key",
         "key_url": "",
@@ -99,6 +104,7 @@ SETTINGS = [
     ("retention_days", "OMNI_RETENTION_DAYS", 90, "default", "Days a request row is kept.", "int"),
     ("prompt_log_mode", "PROMPT_LOG_MODE", "none", "default", "Whether prompts are written to a file.", "str"),
 ]
+CHOICES = {"strategy": ["auto", "performance", "cost", "round-robin", "fill-first", "lru"]}
 
 LEVELS = {
     "gpt-5.1": {"openai": ["none", "low", "medium", "high"]},
@@ -132,7 +138,7 @@ def account(id: str, provider_id: str, label: str, **more: Any) -> Json:
     row = {
         "id": id,
         "provider": provider_id,
-        "provider_label": next(p["label"] for p in PROVIDERS if p["id"] == provider_id),
+        "provider_label": next((p["label"] for p in PROVIDERS if p["id"] == provider_id), provider_id),
         "demo": provider_id == "demo",
         "label": label,
         "auth": "api_key",
@@ -161,6 +167,12 @@ def account(id: str, provider_id: str, label: str, **more: Any) -> Json:
         "heartbeat": [],
         "requests_today": 0,
         "cost_today": None,
+        "can_probe": False,
+        "plan": None,
+        "forecast": None,
+        "polled_at": None,
+        "quota_error": None,
+        "can_refresh": False,
     }
     return row | more
 
@@ -246,6 +258,9 @@ class State:
         self.calls: list[Json] = []
         self.signed_in, self.serial, self.refuse = name != "login", 0, False
         self.settings = {row[0]: list(row) for row in SETTINGS}
+        self.catalogue = PROVIDERS
+        self.found: list[Json] = []
+        self.alerts: Json = {"alerts": [], "channels": [], "kinds": {}, "channel_kinds": [], "next": None}
         self.names: dict[str, Json] = {
             "aliases": {"fast": ["groq/llama-3.3-70b-versatile"]},
             "chains": {"careful": [["claude-work", "openai"], ["groq-free"]]},
@@ -254,6 +269,10 @@ class State:
             self._busy()
         if name == "hostile":
             self._hostile()
+        if name == "mixed":
+            import mock_mixed  # It needs the product's package: only where it is asked for.
+
+            mock_mixed.fill(self)
 
     def _busy(self) -> None:
         t = now()
@@ -311,6 +330,8 @@ class State:
                 "kimi",
                 status="needs_login",
                 status_reason="The provider refuses the key: Invalid Authentication.",
+                can_probe=True,
+                balance={"amount": "49.58894", "currency": "USD", "usable": True, "items": []},
                 heartbeat=beats(18, {16, 17}, 900),
                 requests_today=12,
                 cost_today=None,
@@ -487,7 +508,7 @@ class State:
         return f"http://127.0.0.1:{self.port}"
 
     def providers(self) -> list[Json]:
-        return [p | {"accounts": [a["id"] for a in self.accounts.values() if a["provider"] == p["id"]]} for p in PROVIDERS]
+        return [p | {"accounts": [a["id"] for a in self.accounts.values() if a["provider"] == p["id"]]} for p in self.catalogue]
 
     def snapshot(self) -> Json:
         return {

@@ -27,6 +27,8 @@ HOMES = ("home-1", "home-2", "home-3")
 TALKS = 8
 WITHIN_S = 0.5
 ROUNDS = 3
+HOME_WITHIN_S = 1.0
+"""A home is on disk this long after the answer, however the server ends."""
 
 
 class World:
@@ -155,7 +157,31 @@ async def test_what_was_learned_outlives_a_kill(omni_home: Path, world: World) -
 
 
 @pytest.mark.slow
-async def test_two_processes_respect_each_others_cooldowns(omni_home: Path, world: World, tmp_path: Path) -> None:  # R-10, P-32
+async def test_a_kill_right_after_the_answers_scatters_no_conversation(omni_home: Path, world: World) -> None:  # O-19
+    server = Server(omni_home, OMNI_PROBE_MAX_S="0")
+    server.spawn()
+    try:
+        await server.ready()
+        await world.connect(server)
+        for turn in range(2):
+            await world.talk(server, settle=not turn)
+            ended = time.monotonic()
+            while len(rows(omni_home, "SELECT * FROM homes")) < TALKS:
+                assert time.monotonic() - ended < HOME_WITHIN_S
+                await asyncio.sleep(0.01)
+            print(f"homes on disk {(time.monotonic() - ended) * 1000:.0f} ms after the last answer")
+            server.kill()
+            server.spawn()
+            await server.ready()
+        await world.talk(server)
+        assert [len(set(accounts)) for accounts in world.told.values()] == [1] * TALKS, world.told
+        assert {accounts[0] for accounts in world.told.values()} == set(HOMES)
+    finally:
+        server.kill()
+
+
+@pytest.mark.slow
+async def test_two_processes_respect_each_others_cooldowns(omni_home: Path, world: World, tmp_path: Path) -> None:  # R-18
     async with running(omni_home, OMNI_PROBE_MAX_S="0") as first:
         other = tmp_path / "other"
         other.mkdir(mode=0o700)

@@ -195,7 +195,7 @@ async def _down_slowly(seen: Seen) -> Answer:
     ("env", "behaviour", "tries"),
     [
         pytest.param({"OMNI_MAX_ATTEMPTS": "3"}, DOWN, {3}, id="count"),
-        pytest.param({"OMNI_ATTEMPTS_WINDOW_S": "0.2"}, _down_slowly, {2}, id="window"),
+        pytest.param({"OMNI_ATTEMPTS_WINDOW_S": "0.2"}, _down_slowly, {3}, id="window"),
         pytest.param({"OMNI_RETRY_BUDGET": "0", "OMNI_RETRY_BUDGET_MIN": "0"}, DOWN, {1}, id="budget"),
     ],
 )

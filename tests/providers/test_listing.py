@@ -41,6 +41,14 @@ def test_models_request(provider: str, fields: dict[str, object], url: str) -> N
         {"object": "list", "data": [{"id": "a", "object": "model"}, {"id": "b"}, {"id": "text-embedding-3-small"}]},
         {"data": [{"type": "model", "id": "a", "display_name": "A"}, {"id": "b"}, {"id": "text-embedding-3-small"}], "has_more": False},
         {"models": [{"name": "a"}, {"name": "models/b"}, {"name": "text-embedding-3-small"}]},
+        {
+            "models": [
+                {"slug": "a", "visibility": "list"},
+                {"slug": "x", "visibility": "hide"},
+                {"slug": "b"},
+                {"slug": "text-embedding-3-small"},
+            ]
+        },
         [{"id": "a", "type": "chat"}, {"id": "b"}, {"id": "text-embedding-3-small", "type": "embedding"}],
         ["a", "b", "a", "text-embedding-3-small", 7, None, {}],
     ],
@@ -48,6 +56,20 @@ def test_models_request(provider: str, fields: dict[str, object], url: str) -> N
 def test_every_form_of_model_list(body: Any) -> None:
     assert listing.list_models(OPENAI, 200, body) == listing.ModelList(("a", "b"), ("text-embedding-3-small",))
     assert listing.parse_models(OPENAI, 200, body) == ("a", "b", "text-embedding-3-small")
+
+
+def test_lists_that_are_asked_by_post() -> None:  # R-37, C-01
+    google, antigravity = get("gemini-cli"), get("antigravity")
+    mine = account("gemini-cli", options={"project": "p-1"})
+    url, headers = listing.models_request(google, mine)
+    assert (url, headers["content-type"]) == ("https://cloudcode-pa.googleapis.com/v1internal:retrieveUserQuota", "application/json")
+    assert listing.models_body(google, mine) == b'{"project": "p-1"}' and listing.models_body(antigravity, account("antigravity")) == b"{}"
+    assert listing.models_body(OPENAI, mine) == b""
+    found = listing.list_models(google, 200, {"buckets": [{"modelId": "gemini-9-pro"}, {"modelId": "gemini-2.5-pro"}, {}]})
+    assert found.chat[:2] == ("gemini-9-pro", "gemini-2.5-pro") and set(google.default_models) < set(found.chat)
+    assert listing.parse_models(google, 200, {}) == google.default_models
+    live = {"models": {"gemini-3-flash": {}, "tab_flash": {}, "chat_12": {}, "gemini-3.1-flash-image": {}}}
+    assert listing.list_models(antigravity, 200, live) == listing.ModelList(("gemini-3-flash",), ("gemini-3.1-flash-image",))
 
 
 def test_what_does_not_chat_is_kept_apart() -> None:

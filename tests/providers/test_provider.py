@@ -19,9 +19,9 @@ def test_custom_and_local_providers_take_any_model() -> None:
 
 
 def test_wires_are_the_formats_there_are() -> None:
-    from omni_connector.wire import FORMATS
+    from omni_connector.wire import TWO_WAY
 
-    assert set(WIRES) == set(FORMATS)
+    assert set(WIRES) == set(TWO_WAY)
 
 
 def test_the_wire_formats_read_no_word_that_is_not_explained() -> None:

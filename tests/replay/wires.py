@@ -49,8 +49,8 @@ WIRES: Mapping[str, Passed | Listed | str] = {
     "openai-responses-compact": "`/v1/responses/compact` is not part of the client API",
     "gemini-cached-contents": "`cachedContents` is not part of the client API",
     "gemini-interactions": "the Interactions API is not part of the client API",
-    "codeassist-stream": "a provider's dialect; it comes with the connector of the Gemini CLI",
-    "codeassist-quota": "a provider's dialect; it comes with the connector of the Gemini CLI",
+    "codeassist-stream": "a format that no client speaks; the tests of its own modules play it",
+    "codeassist-quota": "a format that no client speaks; the tests of its own modules play it",
     "ollama-chat": "Ollama's own dialect; its OpenAI-compatible endpoint is used instead",
 }
 """Wire → its replay, or why there is none."""

@@ -132,3 +132,11 @@ def test_no_header_of_ours_reaches_a_provider() -> None:
         account = Account(id="a", provider=provider.id, label="a", base_url="http://localhost:9")
         assert not [name for name in request_headers(provider, account, sent) if name in HEADERS]
     assert parse({"accept": "*/*"}) is NONE
+
+
+def test_a_label_beyond_ascii_is_read_however_it_is_sent() -> None:
+    """Percent-encoded, or as the UTF-8 bytes that HTTP libraries send, which a server reads as Latin-1; or as text, in `explain`."""
+    umlaut = Candidate(Account(id="acc_3", provider="groq", label="Büro ☕"), "m")
+    for sent in ("B%C3%BCro ☕", "Büro ☕", "Büro ☕".encode().decode("latin-1"), "B%C3%BCro%20%E2%98%95"):
+        assert read(ignore=sent).refuses(umlaut, None) is not None, sent
+        assert read(only=sent).refuses(umlaut, None) is None, sent

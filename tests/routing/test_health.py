@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -178,6 +179,15 @@ def test_no_failure_shortens_a_cooldown_and_no_guess_exceeds_ten_minutes(
 def test_extend_keeps_the_later_end(previous: Cooldown, new: Cooldown) -> None:
     if new.until_at > new.created_at:
         assert extend(previous, new).until_at == max(previous.until_at, new.until_at)
+
+
+def test_what_lengthens_a_cooldown_is_newer_than_a_question_asked_before() -> None:
+    unpaid = fail(Kind.ACCOUNT_UNPAID)
+    week = replace(unpaid, source="stated", until_at=NOW + 7 * 86_400_000, created_at=NOW + 2000)
+    longer = extend(unpaid, week)
+    assert (longer.source, longer.until_at) == ("terminal", week.until_at)
+    assert not recover(longer, NOW + 1000, NOW + 3000)
+    assert extend(longer, replace(unpaid, created_at=NOW + 5000)) == longer, "what changes nothing is no news"
 
 
 def test_what_a_success_proves() -> None:  # J-06

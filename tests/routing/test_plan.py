@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omni_connector.errors import Kind
 from omni_connector.routing.affinity import Home
 from omni_connector.routing.health import FOREVER
-from omni_connector.routing.plan import Plan, earliest_recovery, failures, going_on, make_plan, refusal
+from omni_connector.routing.plan import Overspent, Plan, earliest_recovery, failures, going_on, make_plan, refusal
 from omni_connector.routing.policies import POLICIES
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, Resolution
@@ -78,6 +78,25 @@ def test_a_plan_carries_the_score_of_each_attempt() -> None:  # O-19
     assert (tried(moved), moved.scores[0].parts["price"]) == (["a", "b", "z"], -14)
     assert moved.reasons == ("gave the answer that this goes on from", plan.reasons[0], plan.reasons[2])
     assert going_on(plan, "acc_z").tiers == (1, 0, 0)
+    assert moved.route == "auto: groq/b first of 3, quota unknown; groq/a goes on with its answer"
+    assert going_on(plan, "acc_b").route == plan.route == "auto: groq/b first of 3, quota unknown"
+
+
+def test_the_route_says_when_a_conversation_stays_home() -> None:  # O-19
+    tiers = (account("a"), account("b")), (account("z"),)
+    home = Home("acc_b", NOW, 5000)
+    assert plan_for(*tiers, policy="auto", home=home).route == "auto: groq/b first of 3, stays home, quota unknown"
+    assert "stays home" not in plan_for(*tiers, policy="auto", home=Home("acc_z", NOW, 5000)).route, "its tier is not the first"
+    assert "stays home" not in plan_for(*tiers, policy="lru", home=home).route
+    assert "stays home" not in plan_for((account("a"), account("b", priority=1)), policy="auto", home=home).route, "it is first anyway"
+    assert "stays home" not in plan_for((account("b"),), policy="auto", home=home).route, "there is no choice"
+
+
+def test_a_quota_of_another_model_is_no_known_quota() -> None:
+    row = {"name": "week", "used": 1, "limit": 2}
+    assert "quota unknown" not in plan_for((account("a", quota=(row,)),)).route
+    assert "quota unknown" not in plan_for((account("a", quota=({**row, "model": "M"},)),)).route
+    assert "quota unknown" in plan_for((account("a", quota=({**row, "model": "n"},)),)).route
 
 
 def test_a_plan_says_what_ordered_it_and_is_kept_small() -> None:  # O-19
@@ -110,6 +129,17 @@ def test_a_conversation_goes_home_unless_the_home_is_out() -> None:
         assert plan.attempts
     full = (account("a"), account("b", max_in_flight=0))
     assert tried(plan_for(full, policy="auto", home=home)) == ["a"]
+
+
+def test_who_is_only_busy_may_be_asked_again_in_a_moment() -> None:  # O-21
+    full, cooling = account("full", max_in_flight=1), account("cold")
+    pool = Pool(str.lower)
+    pool.sync(Snapshot(1, (full, cooling), cooldowns=(cold("cold", "stated", 600),)), NOW)
+    assert earliest_recovery(plan_for((full,), (cooling,), pool=pool), NOW) == 600
+    pool.acquire(full, "m", NOW)
+    plan = plan_for((full,), (cooling,), pool=pool)
+    assert (tried(plan), refusal(plan, NOW).retry_after) == ([], 1)
+    assert earliest_recovery(plan_for((account("shut", max_in_flight=0),)), NOW) is None, "a limit of 0 is no queue"
 
 
 def test_every_skipped_candidate_says_why() -> None:  # O-19, O-21
@@ -260,3 +290,36 @@ def test_a_plan_never_tries_what_has_a_reason_against_it_and_forgets_nobody(
         assert not any(entry.guess for entry in plan.skipped)
     in_first = [c.account in tiers[0] for c in plan.attempts]
     assert in_first == sorted(in_first, reverse=True)
+
+
+# ---------------------------------------------------------------- Budgets
+
+MONTH = NOW + 86_400_000
+OF_KEY, OF_ACCOUNT = (Overspent("the budget of … is spent ($5.000000 of $5 this month)", MONTH, of_key) for of_key in (True, False))
+
+
+def test_who_has_no_room_is_skipped_until_the_budget_is_renewed() -> None:
+    plan = plan_for((account("a"), account("b")), over=lambda one: OF_ACCOUNT if one.account.label == "a" else None)
+    (skipped,) = plan.skipped
+    assert tried(plan) == ["b"] and (skipped.reason, skipped.until_at) == (OF_ACCOUNT.reason, MONTH)
+    assert refusal(plan_for((account("a"),), over=lambda _: OF_ACCOUNT), NOW).kind is Kind.NO_ACCOUNT
+
+
+def test_panic_brings_nobody_back_who_cannot_be_paid() -> None:
+    plan = plan_for((account("a"),), cooldowns=(cold("a", "guessed", 30),), over=lambda _: OF_ACCOUNT)
+    assert tried(plan) == [] and reasons(plan) == {"a": OF_ACCOUNT.reason}
+    off = plan_for((account("a", enabled=False),), over=lambda _: OF_ACCOUNT)
+    assert reasons(off) == {"a": "disabled"}, "money is not what keeps it out"
+
+
+def test_the_caller_is_told_of_his_budget_unless_something_free_is_back_soon() -> None:
+    def over(one: Candidate) -> Overspent | None:
+        return None if one.account.label == "free" else OF_KEY
+
+    alone = refusal(plan_for((account("a"), account("b", enabled=False)), over=over), NOW)
+    assert alone.kind is Kind.BUDGET_SPENT and alone.retry_after is None and "2027-01-16 08:00 UTC" in alone.message
+    assert [line.account for line in alone.failures] == ["a", "b"]
+    waiting = refusal(plan_for((account("a"), account("free")), cooldowns=(cold("free", "stated", 30),), over=over), NOW)
+    assert (waiting.kind, waiting.retry_after) == (Kind.NO_ACCOUNT, 30)
+    never = refusal(plan_for((account("a"),), over=lambda _: Overspent("the budget of x is spent", None, True)), NOW)
+    assert "not renewed by itself" in never.message

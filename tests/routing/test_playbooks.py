@@ -154,7 +154,7 @@ def test_a_success_from_before_the_failure_proves_nothing() -> None:
     assert gateway.next() == ["b"]
 
 
-def test_a_refused_credential_stays_out_until_the_user_acts() -> None:
+def test_a_refused_credential_stays_out_until_the_user_acts() -> None:
     gateway = Gateway(account("a"), account("b"))
     gateway.request("a", Kind.ACCOUNT_REJECTED)
     assert needs_login(Kind.ACCOUNT_REJECTED)
@@ -188,7 +188,7 @@ def test_all_out_by_the_provider_s_word_the_soonest_return_is_told() -> None:  #
     assert (gateway.next(), earliest_recovery(gateway.plan(), gateway.now)) == ([], 25)
 
 
-def test_a_chain_falls_through_its_tiers_and_comes_back() -> None:
+def test_a_chain_falls_through_its_tiers_and_comes_back() -> None:  # R-07, C-104
     gateway = Gateway(account("a"), account("b"), account("c", "openai"), chains={"night": (("a", "b::n"), ("c",))})
     assert gateway.next("night") == ["a", "b", "c"]
     gateway.request("a", Kind.ACCOUNT_RATE_LIMITED, retry_after=30, stated=True)

@@ -194,3 +194,16 @@ def test_equal_prices_are_decided_by_the_score() -> None:
     pool.acquire(pair[0].account, "m", NOW)
     assert ranked("cost", pool, pair, price=lambda _: Decimal("0.02")) == "ba"
     assert ranked("cost", pool, pair, price=lambda _: Decimal("0.02"), home=Home("acc_a", NOW, 20_000)) == "ab"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_dice_choose_among_accounts_and_never_among_the_models_of_one(policy: str) -> None:
+    pool, pair = house(account("a"), account("b"))
+    every = [Candidate(one.account, model) for one in pair for model in ("best", "second", "third")]
+    first = set()
+    for seed in range(20):
+        placed = [candidate for candidate, _ in order(policy, every, pool, NOW, Random(seed))]
+        first.add(placed[0].account.label)
+        for label in "ab":
+            assert [one.model for one in placed if one.account.label == label] == ["best", "second", "third"]
+    assert first == ({"a", "b"} if policy in ("auto", "performance", "cost") else {"a"})

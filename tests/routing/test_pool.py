@@ -55,6 +55,13 @@ def test_a_cooldown_holds_for_its_scope_and_says_who_said_so() -> None:
     assert (hold.until_at, hold.guess) == (NOW + 90_000, False)  # both must end; one of them is no guess
 
 
+def test_what_has_no_end_of_its_own_has_no_time() -> None:  # O-21
+    pool = pool_of(MAIN, cooldowns=(Cooldown(MAIN.id, "", FOREVER, "terminal", "the credential is refused", 0, NOW),))
+    hold = pool.check(MAIN, MODEL, NOW)
+    assert hold is not None and (hold.until_at, hold.busy) == (None, False)
+    assert "until you act" in hold.reason
+
+
 def test_in_flight_is_counted_once_in_and_once_out() -> None:  # P-07
     main = account(max_in_flight=2)
     pool = pool_of(main)

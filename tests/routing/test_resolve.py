@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.routing.names import Asking, names_of
 from omni_connector.routing.resolve import Candidate, Resolution, key_refuses, resolve, visible_models
 from omni_connector.snapshot import Account, ClientKey, Snapshot
 
@@ -94,6 +95,30 @@ def test_every_kind_of_name(name: str, kind: str, tiers: list[list[str]]) -> Non
     assert ask(name).requested == name
 
 
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("AUTO", "auto"), (" Auto ", "auto"), ("models/auto", "auto"), ("Cost-Priority", "cost-priority"), ("SMART", "smart"),
+        ("Night", "night"), ("FAST", "fast"), ("Fast/meta-llama/Llama-3", "fast/meta-llama/Llama-3"),
+        ("Home/Box/llama3:8b", "home/box/llama3:8b"), ("BOX:brand-new:1b", "box/brand-new:1b"), ("models/openai/gpt-5", "openai/gpt-5"),
+        ("models/smart", "smart"), ("WORK/AUTO", "work/auto"), ("work/Auto", "work/auto"), ("OpenAI/Cost-Priority", "openai/cost-priority"),
+    ],
+)  # fmt: skip
+def test_letter_case_and_models_in_front_do_not_matter(name: str, same: str) -> None:  # O-15, P-47
+    assert served(name) == served(same)
+    assert (ask(name).kind, ask(name).requested) == (ask(same).kind, name.strip())
+    for_embeddings = resolve("AUTO", TRIO, "openai-embeddings", None, family=family)
+    assert [candidate.model for candidate in for_embeddings.candidates] == ["nomic-embed-text"]
+
+
+def test_a_model_of_that_very_name_comes_before_our_word_in_another_case() -> None:
+    house = Snapshot(accounts=(account("a", models=("Auto", "x")), account("b", "groq", models=("Fast",))), aliases={"fast": ("a",)})
+    assert served("Auto", house) == [["a=Auto"]]
+    assert (served("Fast", house), served("FAST", house)) == ([["b=Fast"]], [["b=Fast"]])
+    assert served("auto", house, default_provider="ollama") == served("auto", house)
+    assert served("AUTO", Snapshot(accounts=(LOCAL,)), default_provider="ollama") == [["home/box=llama3:8b"]], "not sent on as a model"
+
+
 def test_nothing_named_takes_the_default_model() -> None:  # J-17
     assert served(None, default_model="gpt-5") == served("  ", default_model="gpt-5") == served("gpt-5")
     assert (ask("", default_model="gpt-5").kind, ask("", default_model="gpt-5").requested) == ("default", "gpt-5")
@@ -141,6 +166,32 @@ def test_a_listed_id_with_a_slash_gives_way_only_to_an_exact_pin() -> None:
     assert served("openai/gpt-5", Snapshot(accounts=(router, off))) == [["or=openai/gpt-5"]]
     assert served("openai/o9", Snapshot(accounts=(router, OPENAI))) == [["or=openai/o9"]]
     assert served("openrouter/auto", Snapshot(accounts=(router,))) == [["or=openrouter/auto"]]
+
+
+def test_a_pin_by_path_or_header_is_kept_whoever_lists_the_name(monkeypatch: pytest.MonkeyPatch) -> None:  # C-29, C-31
+    router = account("or", "openrouter", discovered=("openai/gpt-4o", "openrouter/auto"))
+    dated = account("work", models=("gpt-4o-2024-08-06",))
+    both = Snapshot(accounts=(router, dated, LOCAL), aliases={"openai": ("or",), "mix": ("or", "work")})
+    assert served("openai/gpt-4o", both) == [["or=openai/gpt-4o"]]
+    assert served("gpt-4o", both, provider="openai") == served("mix", both, provider="openai") == [["work=gpt-4o-2024-08-06"]]
+    assert served("openai/gpt-4o", both, provider="openrouter") == [["or=openai/gpt-4o"]]
+    assert served("openrouter/auto", both, provider="openrouter") == [["or=openrouter/auto"]]
+    for name in (None, "", "auto", "AUTO"):
+        assert (ask(name, both, provider="openai").kind, served(name, both, provider="openai")) == (
+            "provider",
+            [["work=gpt-4o-2024-08-06"]],
+        )
+    monkeypatch.setattr("difflib.get_close_matches", lambda *_, **__: pytest.fail("near names are dear: only for an answer"))
+    assert served("brand-new", both, provider="ollama") == [["home/box=brand-new"]]
+    monkeypatch.undo()
+    for provider, said in (
+        ("openai", "No connected account serves a model named 'openai/x'"),
+        ("mistral", "No account of provider mistral"),
+    ):
+        with pytest.raises(GatewayError, match=said):
+            ask("x", both, provider=provider)
+    with pytest.raises(GatewayError, match="may not use provider openai"):
+        ask("auto", both, client_key(providers=("groq",)), provider="openai")
 
 
 def test_demo_answers_auto_only_while_nothing_real_is_enabled() -> None:  # J-14
@@ -324,6 +375,13 @@ def test_a_vendor_s_name_is_not_taken_for_a_level() -> None:
     assert caught.value.kind is Kind.MODEL_NOT_FOUND
 
 
+@pytest.mark.parametrize("name", ["low/auto", "high/cost-priority"])
+def test_a_level_needs_somebody_to_think(name: str) -> None:
+    """Without a default provider nobody is named; found by the histories of names."""
+    assert names_of(HOUSE, family, ALIASES, takes).find(name, Asking()) is None
+    assert leveled(name.replace("cost-priority", "auto"), default_provider="openai")
+
+
 def test_without_a_catalogue_every_level_goes() -> None:
     assert [c.level for c in ask("openai/max/gpt-5").candidates] == ["max"]
     assert Candidate(OPENAI, "gpt-5", "max").key != Candidate(OPENAI, "gpt-5").key
@@ -421,6 +479,9 @@ def test_cost_priority_takes_every_chat_model_cheapest_first() -> None:  # R-06
     unpriced = Snapshot(accounts=(*TRIO.accounts, account("odd", "groq", models=("mystery",)), account("void", "groq")))
     assert served("cost-priority", unpriced, price=price) == [*tiers, ["odd=mystery", "void="]], "an unknown price is not a low one"
     assert served("cost-priority", Snapshot(accounts=(DEMO,))) == [["demo=demo-chat"]]
+    chat = ("demo-chat", "demo-tool")
+    faulty = account("demo", "demo", demo=True, discovered=(*chat, "demo-silent"), default_models=chat)
+    assert served("cost-priority", Snapshot(accounts=(faulty,))) == [["demo=demo-chat", "demo=demo-tool"]], "faults are asked for by name"
 
 
 def test_intelligence_priority_goes_by_our_ranking_and_unranked_models_come_last() -> None:
@@ -464,6 +525,9 @@ def test_without_claude_code_they_are_the_newest_claude_that_is_listed() -> None
         [["api=claude-opus-4-5-20251101"], ["old=anthropic/claude-opus-4.1"]],
     )
     assert served("openrouter/opus", Snapshot(accounts=(OLD, NEW))) == [["old=anthropic/claude-opus-4.1"]]
+    any_name = account("gate", "custom-openai", open_models=True, discovered=("claude-opus-4-1", "claude-opus-4-5"))
+    assert served("gate/opus", Snapshot(accounts=(any_name,))) == [["gate=claude-opus-4-5"]], "what it lists comes before what it may take"
+    assert served("gate/haiku", Snapshot(accounts=(any_name,))) == [["gate=haiku"]]
     assert served("opus", Snapshot(accounts=(OLD, NEW)), key=client_key(models=("*claude-opus-4",)))[0] == ["old=anthropic/claude-opus-4"]
     mapped = account("own", "custom-openai", models=("dep",), model_map={"opus": "dep"})
     assert served("opus", Snapshot(accounts=(NEW, off, mapped))) == [["plan=opus", "own=dep"]], "what an account calls so comes first"
@@ -479,6 +543,26 @@ def test_an_alias_may_lead_to_a_chain_and_a_change_counts_at_once() -> None:  # 
         ["work=gpt-5"],
         ["max=claude-sonnet-4-5-20250929"],
     ]
+
+
+def test_aliases_that_all_lead_to_each_other_are_followed_once() -> None:
+    """Each way through them would be millions; what an alias adds, it adds where it comes first."""
+    names = [f"n{number}" for number in range(12)]
+    aliases = {name: (*(other for other in names if other != name), f"groq/{name}") for name in names}
+    house = Snapshot(accounts=(account("work", models=("gpt-5",)), account("fast", "groq", open_models=True)), aliases=aliases)
+    started = time.perf_counter()
+    tiers = served("n0", house)
+    assert time.perf_counter() - started < 1
+    assert sorted(tiers) == sorted([f"fast={name}"] for name in names)
+    shared = replace(house, aliases={"top": ("left", "right"), "left": ("base", "work"), "right": ("base", "groq/x"), "base": ("groq/y",)})
+    assert served("top", shared) == [["fast=y"], ["work=gpt-5"], ["fast=x"]]
+    endless = replace(house, aliases={f"n{number}": (f"n{number + 1}", "work") for number in range(2000)})
+    assert served("n0", endless) == [["work=gpt-5"]]
+
+
+def test_a_label_that_looks_like_a_member_with_a_model_is_that_account() -> None:
+    house = Snapshot(accounts=(account("a", models=("x",)), account("a::b", models=("y",))), chains={"c": (("a::b", "a::z"),)})
+    assert served("c", house) == [["a::b=y", "a=z"]]
 
 
 # ---------------------------------------------------------------- The default provider
@@ -500,3 +584,16 @@ def test_names_that_are_not_bare_do_not_ask_the_default_provider() -> None:
     for name in ("smart", "night", "fast", "openai", "openai/gpt-5", "box/brand-new:1b", "cost-priority"):
         assert served(name, default_provider="ollama") == served(name)
     assert served("auto", default_provider="openai", key=client_key(providers=("groq",))) == served("auto"), "closed to this key"
+
+
+# ---------------------------------------------------------------- Stand-ins
+
+
+def test_a_sign_in_stands_in_for_the_provider_that_is_not_connected() -> None:  # P-48
+    signed_in = account("plan", "chatgpt", models=("gpt-5.5",), stands_in_for=("openai", "codex"))
+    alone = Snapshot(1, (signed_in, GROQ))
+    assert served("openai/gpt-5.5", alone) == served("codex:gpt-5.5", alone) == served("openai", alone) == [["plan=gpt-5.5"]]
+    assert served("gpt-5.5", alone, provider="openai") == [["plan=gpt-5.5"]]
+    both = Snapshot(1, (signed_in, OPENAI))
+    assert served("openai", both) == [["work=gpt-5"]], "whom the name belongs to"
+    assert served("codex/gpt-5.5", both) == [["plan=gpt-5.5"]]

@@ -13,7 +13,7 @@ from omni_connector.routing.affinity import Home
 from omni_connector.routing.policies import order
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
-from omni_connector.routing.score import JUDGES, PARTS, Score, score
+from omni_connector.routing.score import JUDGES, PARTS, Score, score, stays_home
 from omni_connector.snapshot import Account, Snapshot
 
 NOW = 1_800_000_000_000
@@ -62,6 +62,7 @@ def test_a_failing_or_spent_home_is_left() -> None:
     assert PARTS["errors"].weight / 2 > PARTS["affinity"].weight
     assert PARTS["quota"].weight > PARTS["affinity"].weight
     assert PARTS["load"].weight > PARTS["affinity"].weight
+    assert PARTS["affinity"].weight > PARTS["staying"].weight, "of both, a home has no more than the greater"
 
 
 # ---------------------------------------------------------------- Each part
@@ -99,6 +100,14 @@ def test_the_tightest_window_counts_and_one_that_ended_says_nothing() -> None:
     assert part("quota", account("a", quota=(window(0.02, -MINUTE),))) == [0]
     stale = account("a", quota=(window(0.5, HOUR, state="stale"),))
     assert "(stale)" in scores(stale, account("b"))[0].words
+
+
+def test_a_window_of_another_model_says_nothing() -> None:  # O-19
+    mine, other = window(0.9, 20 * MINUTE, "week"), window(0.0, 3 * DAY, "week", model="other-*")
+    assert part("quota", account("a", quota=(mine, other))) == part("quota", account("a", quota=(mine,)))
+    assert part("quota", account("a", quota=(other,))) == [0]
+    assert "quota unknown" in scores(account("a", quota=(other,)))[0].words
+    assert scores(account("a", quota=(mine, {**other, "model": "M"})))[0].words.startswith("0% of week left for M, which resets in 3 d")
 
 
 @pytest.mark.parametrize(
@@ -173,17 +182,46 @@ def test_price_is_relative_and_small_sums_hardly_matter() -> None:
     assert part("price", account("cheap"), price=lambda _: Decimal("NaN")) == [-15]
 
 
+def of_home(tokens: int, *accounts: Account, **more: Any) -> list[tuple[float, float]]:
+    """Points for affinity and for staying, of each; the conversation is at home at acc_a."""
+    pair = accounts or (account("a"), account("b"))
+    found = scores(*pair, home=Home("acc_a", NOW, tokens), **more)
+    return [(each.parts["affinity"], each.parts["staying"]) for each in found]
+
+
 def test_a_home_is_worth_what_its_cache_saves() -> None:
+    dear = of_home(50_000, saving=lambda _, tokens: tokens * Decimal("0.000003"))
+    assert dear == [(44, 0), (0, 0)]
+    assert of_home(50_000, account("b"), account("c")) == [(0, 0), (0, 0)]
     pair = account("a"), account("b")
-    short, long = (part("affinity", *pair, home=Home("acc_a", NOW, tokens)) for tokens in (0, 50_000))
-    assert (short, long) == ([11, 0], [40, 0])
-    dear = part("affinity", *pair, home=Home("acc_a", NOW, 50_000), saving=lambda _, tokens: tokens * Decimal("0.000003"))
-    cheap = part("affinity", *pair, home=Home("acc_a", NOW, 50_000), saving=lambda _, tokens: tokens * Decimal("0.00000001"))
-    free = part("affinity", *pair, home=Home("acc_a", NOW, 50_000), saving=lambda *_: Decimal(0))
-    unknown = part("affinity", *pair, home=Home("acc_a", NOW, 50_000), saving=lambda *_: None)
-    assert (dear[0], cheap[0], free, unknown) == (44, 14, long, long)
-    assert "has this conversation (50000 tokens)" in scores(*pair, home=Home("acc_a", NOW, 50_000))[0].words
-    assert part("affinity", *pair, home=Home("acc_gone", NOW, 50_000)) == [0, 0]
+    words = scores(*pair, home=Home("acc_a", NOW, 50_000), saving=lambda *_: Decimal("0.15"))[0].words
+    assert "its cache saves $0.150000" in words
+
+
+def test_a_home_has_its_floor_where_the_cache_has_no_price() -> None:
+    """None may be given, unknown, nothing at all, or next to nothing: the sum of both parts is that of the prompt's size."""
+    unpriced: list[Any] = [None, lambda *_: None, lambda *_: Decimal(0), lambda *_: Decimal("NaN"), lambda *_: Decimal("-1")]
+    for saving in unpriced:
+        assert [of_home(tokens, saving=saving)[0] for tokens in (0, 8_000, 10**7)] == [(0, 32), (0, 36), (0, 40)]
+        assert of_home(8_000, saving=saving)[1] == (0, 0)
+    assert of_home(8_000, saving=lambda *_: Decimal("0.0001"))[0] == (1, 35)
+    assert "has this conversation (50000 tokens)" in scores(account("a"), account("b"), home=Home("acc_a", NOW, 50_000))[0].words
+
+
+def test_the_floor_melts_where_the_home_is_dearer_or_much_slower() -> None:
+    prices = {"a": Decimal("0.02"), "b": Decimal("0.01")}
+    assert of_home(0, price=lambda c: prices[c.account.label])[0] == (0, 17)
+    assert of_home(0, price=lambda c: None if c.account.label == "a" else Decimal(0))[0] == (0, 32), "unknown is not dear"
+
+    def floor(ms: int, now: int = NOW) -> float:
+        pool, three = house(account("a"), account("b"), account("c"))
+        pool.record("acc_a", True, ms, "", NOW)
+        for other in ("acc_b", "acc_c"):
+            pool.record(other, True, 500, "", now)
+        return score(three, pool, now, home=Home("acc_a", NOW, 0))[0].parts["staying"]
+
+    assert [floor(ms) for ms in (1, 500, 2600, 5400, 11_000)] == [32, 32, 32, 16, 8]
+    assert floor(8000, NOW + DAY) == 32, "who was slow a day ago may be as fast as any"
 
 
 # ---------------------------------------------------------------- What comes of it
@@ -222,6 +260,24 @@ def test_a_failing_home_loses_and_is_home_again_when_the_failure_is_old() -> Non
     pool.record("acc_home", False, None, "UPSTREAM", NOW)
     assert first(pool, two, home=home) == "other"
     assert first(pool, two, NOW + 2 * MINUTE, home=home) == "home"
+
+
+def test_the_home_decided_when_it_would_not_be_first_without() -> None:
+    pool, two = house(account("home"), account("other"))
+    home = Home("acc_home", NOW, 20_000)
+
+    def decided(**more: Any) -> bool:
+        return stays_home([points for _, points in order(more.pop("policy", "auto"), two, pool, NOW, Random(1), **more)])
+
+    assert decided(home=home) and not decided()
+    pool.record("acc_home", True, 600, "", NOW)
+    pool.record("acc_other", True, 400, "", NOW)
+    assert decided(home=home) and not decided(policy="performance", home=home)
+    pool.record("acc_other", True, 4000, "", NOW)
+    assert not decided(home=home), "it is the fastest anyway"
+    pool.record("acc_home", False, None, "UPSTREAM", NOW)
+    assert not decided(home=home), "it is left"
+    assert not stays_home([]) and not stays_home(score(two[:1], pool, NOW, home=home))
 
 
 def test_many_conversations_with_one_home_do_not_starve_the_others() -> None:
@@ -283,9 +339,10 @@ def test_points_are_finite_in_range_and_repeatable(
             pool.acquire(accounts[which], "m", NOW)
             pool.record(accounts[which].id, ok, ms, "", NOW - ago)
     price = lambda c: prices[candidates.index(c)]  # noqa: E731
-    for each in score(candidates, pool, NOW, price, home):
+    for each in score(candidates, pool, NOW, price, home, lambda c, _: prices[candidates.index(c)]):
         assert each.total == sum(each.parts.values())
         assert each.words
+        assert sum(each.parts[name] for name in ("affinity", "staying")) <= PARTS["affinity"].weight + 1
         for name, points in each.parts.items():
             assert math.isfinite(points)
             assert PARTS[name].low * PARTS[name].weight <= points <= PARTS[name].high * PARTS[name].weight

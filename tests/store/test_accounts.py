@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -52,6 +53,20 @@ async def two(db: Database, vault: Vault) -> Database:
 async def test_accounts_come_back_as_they_were(two: Database, vault: Vault) -> None:
     assert await two.run(lambda conn: accounts.list_accounts(conn, vault)) == (ACCOUNT, OTHER)
     assert await two.run(rows.config_version) == 2
+
+
+async def test_many_at_once(two: Database, vault: Vault) -> None:
+    third, taken = dataclasses.replace(OTHER, id="acc_3", label="third"), dataclasses.replace(OTHER, id="acc_4", label="main")
+    assert await two.tx(lambda conn: accounts.insert_all(conn, vault, [third, taken])) == {"acc_4"}
+    assert [account.label for account in await two.run(lambda conn: accounts.list_accounts(conn, vault))] == ["main", "demo", "third"]
+    assert await two.run(rows.config_version) == 3
+    assert await two.tx(lambda conn: accounts.insert_all(conn, vault, [taken])) == {"acc_4"}
+    assert await two.run(rows.config_version) == 3
+    twins = [dataclasses.replace(OTHER, id=f"acc_{n}", label="twin") for n in (5, 6)]
+    with pytest.raises(GatewayError) as error:
+        await two.tx(lambda conn: accounts.insert_all(conn, vault, twins))
+    assert error.value.kind is Kind.CONFLICT
+    assert len(await two.run(lambda conn: accounts.list_accounts(conn, vault))) == 3
 
 
 async def test_nothing_secret_is_readable_in_the_database(two: Database) -> None:
@@ -107,11 +122,15 @@ async def test_state_models_and_use_move_the_version_only_when_they_are_news(two
     assert await two.tx(lambda conn: accounts.set_state(conn, "acc_2", "needs_login", "401")) is False
     assert await two.tx(lambda conn: accounts.set_discovered(conn, "acc_2", ("m",))) is True
     assert await two.tx(lambda conn: accounts.set_discovered(conn, "acc_2", ("m",))) is False
+    money = {"amount": "1.50", "currency": "USD"}
+    assert await two.tx(lambda conn: accounts.set_balance(conn, "acc_2", money)) is True
+    assert await two.tx(lambda conn: accounts.set_balance(conn, "acc_2", money)) is False
     for at in (90, 80):
         await two.tx(lambda conn, at=at: accounts.touch(conn, {"acc_2": at}))
     account = await two.run(lambda conn: accounts.get(conn, vault, "acc_2"))
     assert (account.state, account.state_reason, account.discovered, account.last_used_at) == ("needs_login", "401", ("m",), 90)
-    assert await two.run(rows.config_version) == 4
+    assert account.balance == money
+    assert await two.run(rows.config_version) == 5
 
 
 async def test_rotation_moves_every_secret_to_the_new_master_key(two: Database, vault: Vault) -> None:
@@ -127,7 +146,7 @@ async def test_rotation_moves_every_secret_to_the_new_master_key(two: Database, 
 
 NEAR = Cooldown("acc_1", "", 1000, "guessed", "500", 1, 1)
 FAR = Cooldown("acc_1", "", 5000, "stated", "429", 0, 2)
-TERMINAL = Cooldown("acc_1", "", 0, "terminal", "no credit", 0, 3)
+TERMINAL = Cooldown("acc_1", "", 4000, "terminal", "no credit", 0, 3)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +157,9 @@ TERMINAL = Cooldown("acc_1", "", 0, "terminal", "no credit", 0, 3)
         ((NEAR, dataclasses.replace(NEAR, reason="other")), NEAR),
         ((FAR, TERMINAL), TERMINAL),
         ((TERMINAL, FAR), TERMINAL),
+        ((TERMINAL, dataclasses.replace(TERMINAL, until_at=9000)), dataclasses.replace(TERMINAL, until_at=9000)),
+        # What has run out holds nobody: whatever fails then is new.
+        ((TERMINAL, dataclasses.replace(NEAR, until_at=4500, created_at=4000)), dataclasses.replace(NEAR, until_at=4500, created_at=4000)),
     ],
 )
 async def test_cooldowns_only_get_longer(two: Database, order: tuple[Cooldown, ...], holds: Cooldown) -> None:
@@ -160,5 +182,42 @@ async def test_cooldowns_run_out_or_are_cleared(two: Database) -> None:
     assert await two.run(accounts.list_cooldowns) == ()
 
 
+async def test_good_news_clear_no_cooldown_that_is_newer_than_the_question(two: Database) -> None:
+    family = dataclasses.replace(FAR, scope="model:llama", created_at=9)
+    for cooldown in (NEAR, family):
+        await two.tx(lambda conn, c=cooldown: accounts.extend_cooldown(conn, c))
+    assert await two.tx(lambda conn: accounts.clear_cooldowns(conn, "acc_1", "model:llama", asked_at=8)) == 0
+    # A failure that lengthens one is as new as one that makes one.
+    longer = dataclasses.replace(NEAR, until_at=2000, created_at=9)
+    await two.tx(lambda conn: accounts.extend_cooldown(conn, longer))
+    before = await two.run(rows.config_version)
+    assert await two.tx(lambda conn: accounts.clear_cooldowns(conn, "acc_1", asked_at=8)) == 0
+    assert await two.run(accounts.list_cooldowns) == (longer, family)
+    assert await two.run(rows.config_version) == before
+    assert await two.tx(lambda conn: accounts.clear_cooldowns(conn, "acc_1", "", asked_at=9)) == 1
+    assert await two.tx(lambda conn: accounts.clear_cooldowns(conn, "acc_1")) == 1  # by hand: whatever there is
+
+
 async def test_a_cooldown_of_a_deleted_account_is_dropped(two: Database) -> None:
     assert await two.tx(lambda conn: accounts.extend_cooldown(conn, dataclasses.replace(NEAR, account_id="acc_9"))) is None
+
+
+async def test_what_is_left_is_written_only_where_it_is_new(db: Database, vault: Vault) -> None:  # P-05, J-07
+    identity = {"identity": {"email": "a@b.c"}, "project": "p"}
+    await db.tx(lambda conn: accounts.insert(conn, vault, dataclasses.replace(ACCOUNT, options=identity)))
+    window, balance = {"name": "5h", "used": 3}, {"amount": "5", "currency": "USD"}
+
+    async def told(**left: Any) -> tuple[bool, int]:
+        changed = await db.tx(lambda conn: accounts.set_left(conn, ACCOUNT.id, **left))
+        return changed, await db.run(rows.config_version)
+
+    changed, version = await told(quota=lambda stored: [*stored, window], plan="pro", balance=balance)
+    assert changed
+    after = await db.run(lambda conn: accounts.get(conn, vault, ACCOUNT.id))
+    assert (after.quota, after.balance) == (({"name": "rpm", "used": 3}, window), balance)
+    assert after.options == {"identity": {"email": "a@b.c", "plan": "pro"}, "project": "p"}
+    assert after.secret == ACCOUNT.secret
+    assert await told(quota=list, plan="pro", balance=balance) == (False, version)
+    assert await told(quota=lambda stored: [], is_news=lambda stored, fresh: False) == (False, version)
+    assert await told(plan="") == (False, version)
+    assert not await db.tx(lambda conn: accounts.set_left(conn, "acc_gone", plan="pro"))

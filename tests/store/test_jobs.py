@@ -200,3 +200,19 @@ async def test_who_lost_its_lease_writes_nothing(db: Database) -> None:
     free = await only(db)
     assert (free.state, free.due_at, free.payload, free.lease_owner) == ("ready", NOW, {"n": 1}, None)
     assert [each.fence for each in await claim(db, NOW, "prc_2")] == [3]
+
+
+async def test_one_job_is_taken_now_by_one(db: Database) -> None:
+    made = await ensure(db, interval=None, due_at=NOW + MINUTE)
+
+    async def take(owner: str, now: int = NOW) -> JobRow | None:
+        return await db.tx(lambda conn: jobs.take(conn, made.id, owner, now, TTL))
+
+    job = await take("prc_1")
+    assert job is not None
+    assert (job.state, job.lease_owner, job.fence) == ("running", "prc_1", 1)
+    assert (await take("prc_2"), await claim(db, NOW)) == (None, [])
+    late = await take("prc_2", NOW + TTL + 1)
+    assert late is not None
+    assert (late.lease_owner, await finish(db, job, NOW)) == ("prc_2", False)
+    assert await db.tx(lambda conn: jobs.take(conn, "job_gone", "prc_1", NOW, TTL)) is None

@@ -231,3 +231,28 @@ async def test_the_dashboards_questions_do_not_read_the_whole_table(lite: Databa
     await lite.tx(ask)
     assert any("requests" in plan for plan in plans)
     assert [plan for plan in plans if plan.startswith("SCAN requests") and "ix_requests_open" not in plan] == []
+
+
+async def test_what_was_spent_since_by_whom(db: Database) -> None:
+    mine = {"account_id": "acc_a", "cost_nano": 7}
+    pairs = [(opened(n, key_id="key_1", process_id=f"prc_{n % 2}"), {**mine, "cost_nano": 10**n}) for n in range(5)]
+    await book(db, *pairs, (opened(5, key_id="key_2"), {"account_id": "acc_b"}), (opened(6, account_id="acc_a"), None))
+
+    async def spent(whom: Any, ids: list[str], first: int, last: int, but_not: str = "") -> Row:
+        bounds = START + first * 1000, START + last * 1000
+        return await db.run(lambda conn: requests.spent(conn, whom, ids, *bounds, but_not))
+
+    assert await spent("account", ["acc_a", "acc_b"], 0, 9) == {"acc_a": 11111}
+    assert await spent("account", ["acc_a"], 1, 3) == {"acc_a": 110}
+    assert await spent("key", ["key_1"], 0, 9, "prc_1") == {"key_1": 10101}
+    assert await spent("key", ["key_2"], 0, 9) == {}
+    assert await db.run(requests.oldest_open) == START + 6000
+
+    def plan(conn: sa.Connection) -> str:
+        seen: list[str] = []
+        sa.event.listen(conn, "before_cursor_execute", lambda *call: seen.append(call[2]))
+        requests.oldest_open(conn)
+        return " ".join(str(row) for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {seen[0]}", (1, 0)))
+
+    if db.path is not None:
+        assert "ix_requests_open" in await db.run(plan), "not a walk through all rows"

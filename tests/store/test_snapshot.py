@@ -30,5 +30,5 @@ async def test_one_picture_of_everything(db: Database, vault: Vault) -> None:
     with pytest.raises(TypeError):
         picture.settings["strategy"] = "cost"  # type: ignore[index]
 
-    completed = await db.run(lambda conn: load_snapshot(conn, vault, lambda a: dataclasses.replace(a, wire="openai-chat")))
+    completed = await db.run(lambda conn: load_snapshot(conn, vault, lambda a, _: dataclasses.replace(a, wire="openai-chat")))
     assert completed.accounts[0].wire == "openai-chat"

@@ -9,7 +9,7 @@ import pytest
 
 from omni_connector.chat import ChatRequest, ForeignPart, Json, Origin, Role, Target
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.wire import FORMATS
+from omni_connector.wire import TWO_WAY
 from omni_connector.wire.foreign import left_out
 
 TARGET = Target(Origin("somebody", "model"))
@@ -53,28 +53,28 @@ def request(wire: str, block: Json | None, role: str = "assistant") -> ChatReque
         answers: Json = {"type": "text", "text": "High at noon."}
         talk = [("user", [words, *mine]), ("assistant", [*theirs, answers]), ("user", "Thanks")]
         body = {"model": "m", "max_tokens": 99, "messages": [{"role": said, "content": content} for said, content in talk]}
-    parsed: ChatRequest = FORMATS[wire].parse_request(body)
+    parsed: ChatRequest = TWO_WAY[wire].parse_request(body)
     return parsed
 
 
 def pairs() -> list[Any]:
-    found = [(here, there, block) for here, blocks in FINISHED.items() for there in FORMATS if there != here for block in blocks]
+    found = [(here, there, block) for here, blocks in FINISHED.items() for there in TWO_WAY if there != here for block in blocks]
     return [pytest.param(*one, id=f"{one[0]}-{one[1]}-{next(iter(one[2].values()))!s:.20}") for one in found]
 
 
 @pytest.mark.parametrize(("here", "there", "block"), pairs())
 def test_what_a_provider_ran_itself_is_left_out_and_named(here: str, there: str, block: Json) -> None:
-    rendered = FORMATS[there].render_request(request(here, block), "m", TARGET)
+    rendered = TWO_WAY[there].render_request(request(here, block), "m", TARGET)
     name = block.get("type") or next(iter(block))
     assert rendered.dropped == (name,)
-    assert rendered.body == FORMATS[there].render_request(request(here, None), "m", TARGET).body
+    assert rendered.body == TWO_WAY[there].render_request(request(here, None), "m", TARGET).body
     assert "High at noon." in json.dumps(rendered.body) and "Thanks" in json.dumps(rendered.body)
 
 
 @pytest.mark.parametrize("there", [CHAT, MESSAGES, GEMINI])
 def test_a_turn_of_nothing_but_such_blocks_leaves_no_empty_message(there: str) -> None:
     items = [{"role": "user", "content": "Tide?"}, FINISHED[RESPONSES][0], {"role": "user", "content": "Well?"}]
-    body = FORMATS[there].render_request(FORMATS[RESPONSES].parse_request({"input": items}), "m", TARGET).body
+    body = TWO_WAY[there].render_request(TWO_WAY[RESPONSES].parse_request({"input": items}), "m", TARGET).body
     turns = body.get("messages") or body["contents"]
     assert {turn["role"] for turn in turns} == {"user"}
 
@@ -97,23 +97,23 @@ REFUSED: list[tuple[str, Json, str]] = [
     [
         pytest.param(here, there, block, role, id=f"{here}-{there}-{block.get('type', 'video')}")
         for here, block, role in REFUSED
-        for there in FORMATS
+        for there in TWO_WAY
         if there != here
     ],
 )
 def test_what_changes_the_meaning_is_refused_by_name(here: str, there: str, block: Json, role: str) -> None:
     with pytest.raises(GatewayError) as caught:
-        FORMATS[there].render_request(request(here, block, role), "m", TARGET)
+        TWO_WAY[there].render_request(request(here, block, role), "m", TARGET)
     error = caught.value
     assert error.kind is Kind.BAD_REQUEST
     assert repr(block.get("type", "fileData")) in error.message and here in error.message
     assert (error.param or "").startswith(("messages[", "messages."))
 
 
-@pytest.mark.parametrize("wire", FORMATS)
+@pytest.mark.parametrize("wire", TWO_WAY)
 def test_in_its_own_format_a_block_stays_what_it_is(wire: str) -> None:
     for block in FINISHED[wire]:
-        rendered = FORMATS[wire].render_request(request(wire, block), "m", TARGET)
+        rendered = TWO_WAY[wire].render_request(request(wire, block), "m", TARGET)
         assert json.dumps(block) in json.dumps(rendered.body)
         assert rendered.dropped == ()
 
@@ -142,5 +142,5 @@ def test_the_bookkeeping_of_an_item_is_not_named_as_dropped(there: str) -> None:
         {"type": "function_call", "id": "fc_1", "status": "completed", "call_id": "c", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "id": "fco_1", "call_id": "c", "output": "x"},
     ]
-    dropped = FORMATS[there].render_request(FORMATS[RESPONSES].parse_request({"input": items}), "m", TARGET).dropped
+    dropped = TWO_WAY[there].render_request(TWO_WAY[RESPONSES].parse_request({"input": items}), "m", TARGET).dropped
     assert not [name for name in dropped if name.endswith(".item")]

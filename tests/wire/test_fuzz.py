@@ -19,7 +19,7 @@ from omni_connector.chat import Ended, Event, Failed, Fold, Origin, PartEnd, Par
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.lanes import PassThrough, Translated
 from omni_connector.meter import COUNTS, Meter
-from omni_connector.wire import FORMATS, passing
+from omni_connector.wire import TWO_WAY, passing
 from tests.wire.arbitrary import CHAT, GEMINI, MESSAGES, ORIGIN, PLACES, RESPONSES, asked, cut
 
 MANY = int(os.environ.get("MANY_EXAMPLES") or 0)
@@ -33,7 +33,7 @@ PREFIX = {
     GEMINI: ("gemini", "gemini-"),
 }
 LARGEST = 8_000
-each_wire = pytest.mark.parametrize("wire", FORMATS)
+each_wire = pytest.mark.parametrize("wire", TWO_WAY)
 
 
 @cache
@@ -51,11 +51,11 @@ def streams(wire: str) -> tuple[bytes, ...]:
 def bodies(wire: str) -> tuple[Any, ...]:
     """Whole answers: recorded ones, and one of ours."""
     _, theirs = PREFIX[wire]
-    events = FORMATS[wire].ResponseParser(ORIGIN).feed(streams(wire)[0])
+    events = TWO_WAY[wire].ResponseParser(ORIGIN).feed(streams(wire)[0])
     whole = Fold()
     for event in events:
         whole.feed(event)
-    found = [FORMATS[wire].render_response(whole.response(), "m")]
+    found = [TWO_WAY[wire].render_response(whole.response(), "m")]
     for path in sorted(RECORDINGS.glob(f"{theirs}*.json")) if RECORDINGS.is_dir() else ():
         body = json.loads(path.read_text())["response"].get("body")
         found += [body] if isinstance(body, dict) and len(str(body)) < LARGEST else []
@@ -173,7 +173,7 @@ def check_order(events: list[Event]) -> None:
 
 
 def everything(wire: str, pieces: list[bytes]) -> None:
-    parser, ear = FORMATS[wire].ResponseParser(ORIGIN, asked(wire)), FORMATS[wire].Listener()
+    parser, ear = TWO_WAY[wire].ResponseParser(ORIGIN, asked(wire)), TWO_WAY[wire].Listener()
     events: list[Event] = []
     for piece in pieces:
         events += parser.feed(piece)
@@ -183,8 +183,8 @@ def everything(wire: str, pieces: list[bytes]) -> None:
     assert isinstance(ear.output_chars, int) and not (ear.ended and ear.error)
     _ = ear.usage
     check_order(events)
-    for there in FORMATS:
-        for renderer in (FORMATS[there].ResponseRenderer("m", asked(there), origin=ORIGIN), FORMATS[there].ResponseRenderer("m")):
+    for there in TWO_WAY:
+        for renderer in (TWO_WAY[there].ResponseRenderer("m", asked(there), origin=ORIGIN), TWO_WAY[there].ResponseRenderer("m")):
             told = b"".join(renderer.feed(event) for event in events)
             renderer.fail(GatewayError(Kind.UPSTREAM_FAILED, "x"))
             told.decode()
@@ -222,12 +222,12 @@ def test_a_strange_whole_answer_is_read_or_reported(wire: str, data: st.DataObje
     body = bodies(wire)[data.draw(st.sampled_from(range(len(bodies(wire)))))]
     odd = warped(body, random.Random(seed))
     raw = json.dumps(odd).encode()
-    ear = FORMATS[wire].Listener()
+    ear = TWO_WAY[wire].Listener()
     ear.whole(odd)
-    FORMATS[wire].Listener().whole(mutated(raw, seed))
-    check_order(FORMATS[wire].ResponseParser(ORIGIN).whole(odd))
-    FORMATS[wire].ResponseParser(ORIGIN).whole(mutated(raw, seed))
-    for there in FORMATS:
+    TWO_WAY[wire].Listener().whole(mutated(raw, seed))
+    check_order(TWO_WAY[wire].ResponseParser(ORIGIN).whole(odd))
+    TWO_WAY[wire].ResponseParser(ORIGIN).whole(mutated(raw, seed))
+    for there in TWO_WAY:
         for text in (raw, mutated(raw, seed)):
             way = Translated(wire, there, "m", asked(there), ORIGIN)
             _documented(lambda way=way, text=text: way.whole(text))  # type: ignore[misc]
@@ -247,12 +247,12 @@ def _documented(call: Callable[[], bytes]) -> None:
 @FEW
 @given(status=st.integers(100, 599), seed=st.integers(0, 2**32), raw=st.binary(max_size=60), wait=st.text(max_size=12))
 def test_any_error_answer_is_classified(wire: str, status: int, seed: int, raw: bytes, wait: str) -> None:
-    error = FORMATS[wire].render_error(GatewayError(Kind.RATE_LIMITED, "busy", retry_after=5.0))
+    error = TWO_WAY[wire].render_error(GatewayError(Kind.RATE_LIMITED, "busy", retry_after=5.0))
     odd = json.dumps(warped(error, random.Random(seed))).encode()
     for body in (raw, odd, mutated(odd, seed), b"[" * 3000, b"<html>" + raw):
-        found = FORMATS[wire].parse_error(status, {"retry-after": wait, "content-type": "application/json"}, body)
+        found = TWO_WAY[wire].parse_error(status, {"retry-after": wait, "content-type": "application/json"}, body)
         assert isinstance(found, GatewayError) and isinstance(found.message, str)
-        json.dumps(FORMATS[wire].render_error(found))
+        json.dumps(TWO_WAY[wire].render_error(found))
         assert found.retry_after is None or found.retry_after >= 0
 
 
@@ -264,7 +264,7 @@ def test_any_error_answer_is_classified(wire: str, status: int, seed: int, raw: 
 @given(data=st.data(), seed=st.integers(0, 2**32), places=PLACES)
 def test_the_ear_agrees_with_the_parser_about_strange_streams(wire: str, data: st.DataObject, seed: int, places: list[int]) -> None:
     raw = rearranged(streams(wire)[data.draw(st.sampled_from(range(len(streams(wire)))))], seed)
-    parser, ear, meter = FORMATS[wire].ResponseParser(Origin("p", "m")), FORMATS[wire].Listener(), Meter()
+    parser, ear, meter = TWO_WAY[wire].ResponseParser(Origin("p", "m")), TWO_WAY[wire].Listener(), Meter()
     for piece in cut(raw, places):
         meter.hear(parser.feed(piece))
         ear.feed(piece)
@@ -283,9 +283,9 @@ def test_the_ear_agrees_with_the_parser_about_strange_streams(wire: str, data: s
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_the_ear_agrees_with_the_parser_about_strange_whole_answers(wire: str, data: st.DataObject, seed: int) -> None:
     body = warped(bodies(wire)[data.draw(st.sampled_from(range(len(bodies(wire)))))], random.Random(seed))
-    ear, meter = FORMATS[wire].Listener(), Meter()
+    ear, meter = TWO_WAY[wire].Listener(), Meter()
     ear.whole(body)
-    meter.hear(FORMATS[wire].ResponseParser(Origin("p", "m")).whole(body))
+    meter.hear(TWO_WAY[wire].ResponseParser(Origin("p", "m")).whole(body))
     assert (ear.error is None, ear.ended) == (meter.error is None, meter.ended)
     if meter.ended:
         assert (ear.finish, ear.usage) == (meter.finish, meter.usage)

@@ -186,6 +186,24 @@ def test_chat_hosts_that_refuse_sampling_while_they_think() -> None:
     assert "temperature" in leveled(CHAT, {"temperature": 0.2}, "none", "reasoning_object", "no_sampling_with_thinking")[0]
 
 
+@pytest.mark.parametrize(  # P-50
+    ("model", "config", "level", "told"),
+    [
+        ("gemini-3-flash", {}, "minimal", {"thinkingLevel": "MINIMAL"}),
+        ("gpt-oss-120b-medium", {}, "high", {"thinkingLevel": "HIGH"}),
+        ("claude-sonnet-4-6", {}, "high", {"thinkingBudget": 24576}),
+        ("claude-sonnet-4-6", {"maxOutputTokens": 4000}, "high", {"thinkingBudget": 3999}),
+        ("claude-sonnet-4-6", {"thinkingConfig": {"thinkingBudget": 2000, "includeThoughts": True}}, "minimal", None),
+    ],
+)
+def test_inside_the_envelope_of_code_assist(model: str, config: dict[str, Any], level: str, told: Any) -> None:
+    body = {"model": model, "project": "p", "request": {"contents": [], "generationConfig": config}}
+    at = Target(Origin("antigravity", model), frozenset({"antigravity_envelope"}))
+    after = json.loads(with_level("code-assist", json.dumps(body).encode(), level, at))
+    assert after["request"]["generationConfig"].get("thinkingConfig") == told
+    assert (after["model"], after["project"], after["request"]["contents"]) == (model, "p", [])
+
+
 def test_what_cannot_be_said_is_named() -> None:
     assert leveled("openai-completions", {"prompt": "Hi"}, "high") == ({"prompt": "Hi"}, ["thinking level high"])
     assert leveled(CHAT, {}, "none", "always_thinking") == ({}, ["thinking"])

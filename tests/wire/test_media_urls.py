@@ -10,7 +10,7 @@ import pytest
 from omni_connector.chat import ChatRequest, MediaPart, Message, Origin, Target, TextPart, ToolCallPart, ToolResultPart
 from omni_connector.errors import GatewayError
 from omni_connector.providers import PROVIDERS
-from omni_connector.wire import FORMATS
+from omni_connector.wire import FORMATS, TWO_WAY
 from omni_connector.wire.media_urls import place_of, urls_needed, with_bytes
 
 CHAT, RESPONSES, MESSAGES, GEMINI = "openai-chat", "openai-responses", "anthropic-messages", "gemini-generate"
@@ -105,10 +105,10 @@ BODIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("target", FORMATS)
-@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("source", TWO_WAY)
 @pytest.mark.parametrize("features", [NONE, frozenset({"bytes_only"})])
 def test_a_picture_by_address_reaches_every_format(source: str, target: str, features: frozenset[str]) -> None:
-    request = FORMATS[source].parse_request({"model": "m", **BODIES[source]})
+    request = TWO_WAY[source].parse_request({"model": "m", **BODIES[source]})
     aim = Target(Origin("p", "m"), features)
     needed = urls_needed(request, target, features)
     if needed and source != target and target == GEMINI:
@@ -116,7 +116,7 @@ def test_a_picture_by_address_reaches_every_format(source: str, target: str, fea
             FORMATS[target].render_request(request, "m", aim)
     body = json.dumps(FORMATS[target].render_request(with_bytes(request, dict.fromkeys(needed, PNG)), "m", aim).body)
     assert (PNG[1] in body, PICTURE in body) == (bool(needed), not needed)
-    assert bool(needed) == (bool(features) or (target == GEMINI and source != GEMINI))
+    assert bool(needed) == (bool(features) or target in ("code-assist", "kiro") or (target == GEMINI and source != GEMINI))
 
 
 def test_rows_of_servers_that_take_bytes_only() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.errors import KINDS, GatewayError, Kind, ProviderFailure
+from omni_connector.wire import anthropic_errors
 from omni_connector.wire.openai_chat import parse_error, render_error
 from omni_connector.wire.openai_chat_errors import WORDS, error_in
 
@@ -191,3 +192,34 @@ _json = st.recursive(
 def test_any_body_gives_an_error_with_words(status: int, body: Any) -> None:
     assert parse_error(status, {}, body, now=0).message
     error_in(body)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "1001", Kind.ACCOUNT_REJECTED),
+        (429, "1302", Kind.ACCOUNT_RATE_LIMITED),
+        (429, "1303", Kind.ACCOUNT_RATE_LIMITED),
+        (429, "1304", Kind.ACCOUNT_RATE_LIMITED),
+        (429, "1305", Kind.UPSTREAM_OVERLOADED),
+        (429, "1308", Kind.ACCOUNT_RATE_LIMITED),
+        (429, "1309", Kind.ACCOUNT_UNPAID),
+        (429, "1310", Kind.ACCOUNT_RATE_LIMITED),
+        (429, "1113", Kind.ACCOUNT_UNPAID),
+        (400, "1210", Kind.BAD_REQUEST),
+        (400, "1211", Kind.UPSTREAM_MODEL_MISSING),
+        (400, "1214", Kind.BAD_REQUEST),
+        (400, "1301", Kind.CONTENT_FILTERED),
+    ],
+)
+def test_what_glm_says_in_numbers_means_the_same_in_both_formats(status: int, code: str, kind: Kind) -> None:  # P-24, upstreams.md §11
+    body = {"error": {"code": code, "message": "x"}}
+    assert parse_error(status, {}, body).kind is kind
+    wrapped = {"type": "error", "error": {"type": code, "message": "x"}}
+    assert anthropic_errors.parse_error(status, {}, json.dumps(wrapped).encode()).kind is kind
+
+
+def test_a_plan_of_glm_is_back_when_it_says() -> None:  # P-24
+    words = "Usage limit reached for 5 hour. Your limit will reset at 2025-08-09 00:40:00"
+    error = parse_error(429, {}, {"error": {"code": "1308", "message": words}}, now=1_754_667_600)
+    assert (error.retry_after, error.stated, error.scope) == (3600, True, "account")

@@ -398,6 +398,7 @@ def test_opaque_values_go_only_to_their_minter() -> None:
             (),
         ),
         (Thinking(effort="max"), ["thinking_toggle", "thinking_effort"], {"thinking": {"type": "enabled", "effort": "max"}}, ()),
+        (Thinking(effort="medium"), ["thinking_toggle", "thinking_effort"], {"thinking": {"type": "enabled", "effort": "high"}}, ()),
         (Thinking(effort="low"), ["enable_thinking"], {"enable_thinking": True, "thinking_budget": 1024}, ()),
         (Thinking(False, budget=5), ["enable_thinking"], {"enable_thinking": False}, ()),
     ],

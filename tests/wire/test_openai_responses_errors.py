@@ -108,3 +108,35 @@ _json = st.recursive(
 def test_any_body_is_an_error(status: int, body: Any) -> None:
     assert parse_error(status, {}, body, now=0.0).message
     assert answer_error(body, now=0.0).message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "scope"),
+    [
+        (403, "subscription_sharing_user_not_eligible", Kind.ACCOUNT_FORBIDDEN, "account"),
+        (429, "subscription_sharing_usage_limit_exceeded", Kind.ACCOUNT_RATE_LIMITED, "account"),
+        (503, "subscription_sharing_usage_unavailable", Kind.UPSTREAM_OVERLOADED, None),
+        (503, "subscription_sharing_user_unavailable", Kind.UPSTREAM_OVERLOADED, None),
+        (400, "subscription_sharing_unsupported_capability", Kind.BAD_REQUEST, None),
+        (403, "subscription_sharing_route_not_supported", Kind.ACCOUNT_FORBIDDEN, None),
+        (401, "subscription_sharing_invalid_user", Kind.ACCOUNT_REJECTED, None),
+        (403, "chatpass_v2_scope_not_authorized", Kind.ACCOUNT_REJECTED, None),
+        (400, "invalid_encrypted_content", Kind.BAD_REQUEST, None),
+    ],
+)
+def test_a_shared_plan_says_why_in_every_place(status: int, code: str, kind: Kind, scope: str | None) -> None:  # upstreams.md §6B
+    said = {"code": code, "message": "No.", "type": "invalid_request_error", "param": None}
+    for error in (
+        parse_error(status, {}, {"error": said}),
+        parse_error(status, {}, json.dumps({"detail": said}).encode()),
+        answer_error({"type": "response.failed", "response": {"status": "failed", "error": said}}),
+    ):
+        assert (error.kind, error.code, error.scope) == (kind, code, scope)
+        assert error.retry_after is None and error.message.startswith("No")
+    if code.endswith("usage_limit_exceeded"):
+        assert "https://chatgpt.com/settings/usage" in error.message
+
+
+def test_a_bare_detail_is_read() -> None:  # upstreams.md §6A
+    assert parse_error(403, {}, b'{"detail": "serving region not permitted"}').message == "serving region not permitted"
+    assert parse_error(401, {}, {"detail": [{"loc": ["x"], "msg": "odd"}]}).kind is Kind.ACCOUNT_REJECTED

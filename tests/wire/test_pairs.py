@@ -31,7 +31,7 @@ from omni_connector.chat import (
     unfold,
 )
 from omni_connector.lanes import Gathered, PassThrough, Translated
-from omni_connector.wire import FORMATS, passing, views
+from omni_connector.wire import TWO_WAY, passing, views
 from tests.wire.arbitrary import (
     ASKED,
     CHAT,
@@ -54,7 +54,7 @@ from tests.wire.arbitrary import (
 
 MANY = int(os.environ.get("MANY_EXAMPLES") or 0)
 FEW = settings(deadline=None, derandomize=not MANY, max_examples=MANY or 9, phases=(Phase.generate, Phase.shrink))
-PAIRS = [(here, there) for here in FORMATS for there in FORMATS]
+PAIRS = [(here, there) for here in TWO_WAY for there in TWO_WAY]
 each_pair = pytest.mark.parametrize(("here", "there"), PAIRS, ids=[f"{here}-{there}" for here, there in PAIRS])
 OTHERS = [(here, there) for here, there in PAIRS if here != there]
 other_pair = pytest.mark.parametrize(("here", "there"), OTHERS, ids=[f"{here}-{there}" for here, there in OTHERS])
@@ -69,12 +69,12 @@ TEXTUAL = {CHAT, RESPONSES}
 
 def rendered(request: ChatRequest, there: str) -> tuple[Json, tuple[str, ...]]:
     """The body for an upstream as it arrives there, and the names of what was left out."""
-    made = FORMATS[there].render_request(request, MODEL.get(there, "m"), Target(ORIGIN, FEATURES))
+    made = TWO_WAY[there].render_request(request, MODEL.get(there, "m"), Target(ORIGIN, FEATURES))
     return json.loads(views.encode(made.body)), made.dropped
 
 
 def parsed(body: Json, wire: str) -> ChatRequest:
-    request: ChatRequest = FORMATS[wire].parse_request(body)
+    request: ChatRequest = TWO_WAY[wire].parse_request(body)
     return request
 
 
@@ -160,17 +160,17 @@ def test_every_setting_arrives_or_is_named(here: str, there: str, request: ChatR
 
 def streamed(response: ChatResponse, wire: str) -> bytes:
     """What a provider of this format would have sent."""
-    renderer = FORMATS[wire].ResponseRenderer("asked", asked(wire))
+    renderer = TWO_WAY[wire].ResponseRenderer("asked", asked(wire))
     return b"".join(renderer.feed(event) for event in unfold(response))
 
 
 def read(wire: str, pieces: list[bytes]) -> ChatResponse:
-    parser = FORMATS[wire].ResponseParser(ORIGIN)
+    parser = TWO_WAY[wire].ResponseParser(ORIGIN)
     return fold([event for piece in pieces for event in parser.feed(piece)] + parser.close())
 
 
 def read_whole(wire: str, body: bytes) -> ChatResponse:
-    return fold(FORMATS[wire].ResponseParser(ORIGIN).whole(json.loads(body)))
+    return fold(TWO_WAY[wire].ResponseParser(ORIGIN).whole(json.loads(body)))
 
 
 @each_pair
@@ -185,7 +185,7 @@ def test_an_answer_is_the_same_for_every_client_whole_and_streamed(here: str, th
     way = Translated(here, there, "asked", replace(request, stream=True), ORIGIN)
     sent = b"".join([*(way.feed(piece) for piece in pieces), way.close()])
     assert way.complete and told(read(there, [sent])) == meant
-    body = views.encode(FORMATS[here].render_response(answer, "asked", asked(here)))
+    body = views.encode(TWO_WAY[here].render_response(answer, "asked", asked(here)))
     whole = Translated(here, there, "asked", request, ORIGIN)
     assert told(read_whole(there, whole.whole(body))) == meant
     gathered = Gathered(here, there, "asked", request, ORIGIN)
@@ -200,7 +200,7 @@ def test_an_answer_is_the_same_for_every_client_whole_and_streamed(here: str, th
     )
 
 
-@pytest.mark.parametrize("wire", FORMATS)
+@pytest.mark.parametrize("wire", TWO_WAY)
 @settings(deadline=None, derandomize=not MANY, max_examples=MANY // 20 or 2, phases=(Phase.generate, Phase.shrink))
 @given(data=st.data())
 def test_a_stream_split_at_every_byte(wire: str, data: st.DataObject) -> None:
@@ -216,7 +216,7 @@ def test_a_stream_split_at_every_byte(wire: str, data: st.DataObject) -> None:
 
 def replayed(answer: ChatResponse, here: str) -> ChatRequest:
     """The next turn of a client that keeps its history: what it was told, as it was told, and a result for the call."""
-    body = json.loads(views.encode(FORMATS[here].render_response(answer, "asked", asked(here), origin=ORIGIN)))
+    body = json.loads(views.encode(TWO_WAY[here].render_response(answer, "asked", asked(here), origin=ORIGIN)))
     more: list[Json]
     result: Json
     match here:
@@ -247,14 +247,14 @@ def test_a_proof_returns_to_its_minter_through_every_client_and_goes_to_nobody_e
     answer = ChatResponse("id-1", "asked", 1, (Choice((thought, call), Finish.TOOL_CALLS),))
     request = replayed(answer, here)
     words = FEATURES | {"reasoning_details"}
-    made = FORMATS[there].render_request(request, MODEL.get(there, "m"), Target(ORIGIN, words))
+    made = TWO_WAY[there].render_request(request, MODEL.get(there, "m"), Target(ORIGIN, words))
     body, dropped = json.loads(views.encode(made.body)), made.dropped
     back = parsed(body, there)
     held = [part for message in back.messages for part in message.parts if isinstance(part, ReasoningPart | ToolCallPart) and part.opaque]
     assert [_bare(one) for part in held for one in part.opaque] == [_bare(one) for one in (*proof, *call.opaque)]
     assert there == CHAT or [part.text for part in held if isinstance(part, ReasoningPart)] == [thought.text]
     assert dropped == ()
-    elsewhere = FORMATS[there].render_request(request, MODEL.get(there, "m"), Target(Origin("other", "model-1"), FEATURES))
+    elsewhere = TWO_WAY[there].render_request(request, MODEL.get(there, "m"), Target(Origin("other", "model-1"), FEATURES))
     assert here == there or elsewhere.dropped != ()
     told_there = views.encode(elsewhere.body).decode()
     assert here == there or not any(_bare(one) in told_there for one in (*proof, *call.opaque))
@@ -272,7 +272,7 @@ def _bare(opaque: Opaque) -> str:
 ODD = st.sampled_from(["1.10", "1e40", '{"a" : [ 1.0, null ]}', '"\\u00e9 \\\\"', "[]", "-0", '{"model":"x"}', "12345678901234567890123"])
 
 
-@pytest.mark.parametrize("wire", FORMATS)
+@pytest.mark.parametrize("wire", TWO_WAY)
 @FEW
 @given(odd=st.dictionaries(NAMES.map(lambda name: f"x_{name}"), ODD, max_size=4), ask_usage=st.booleans())
 def test_unknown_fields_pass_untouched_in_a_request(wire: str, odd: dict[str, str], ask_usage: bool) -> None:
@@ -287,7 +287,7 @@ def test_unknown_fields_pass_untouched_in_a_request(wire: str, odd: dict[str, st
     assert wire == GEMINI or found["model"] == '"theirs"'
 
 
-@pytest.mark.parametrize("wire", FORMATS)
+@pytest.mark.parametrize("wire", TWO_WAY)
 @FEW
 @given(data=st.data())
 def test_unknown_fields_and_events_pass_untouched_in_an_answer(wire: str, data: st.DataObject) -> None:

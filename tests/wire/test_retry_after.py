@@ -17,6 +17,10 @@ NOW = 1_754_667_600.0
         ({"retry-after": "Fri, 08 Aug 2025 15:41:00 GMT", "date": "Fri, 08 Aug 2025 15:40:00 GMT"}, "", 60.0),
         ({"retry-after": "Fri, 08 Aug 2025 15:39:00 GMT", "date": "Fri, 08 Aug 2025 15:40:00 GMT"}, "", 0.0),
         ({"retry-after": "soon"}, "", None),
+        # Some write the moment instead of the seconds; nobody means thirty years.
+        ({"retry-after": "1754667690"}, "", 90.0),
+        ({"retry-after": "1754667690000"}, "", 90.0),
+        ({"retry-after": "1600000000"}, "", 0.0),
         (
             {
                 "x-ratelimit-remaining-requests": "0",
@@ -38,6 +42,12 @@ NOW = 1_754_667_600.0
         ({}, "Please retry in 34.07s.", 34.07),
         ({}, '"retryDelay": "34s"', 34.0),
         ({}, "Slow down", None),
+        # Z.ai, plan windows: its own time zone, unless it says another.
+        ({}, "Usage limit reached for 5 hour. Your limit will reset at 2025-08-09 00:40:00", 3600.0),
+        ({}, "Usage limit reached for 5 hour. Your limit will reset at 2025-08-08T16:40:00Z", 3600.0),
+        ({}, "您的限额将在 2025-08-09 00:40:00 重置", 3600.0),
+        ({}, "Your limit will reset at 2025-08-08 10:00:00", None),
+        ({}, "Your limit will reset at 2025-13-08 10:00:00", None),
     ],
 )
 def test_stated_wait(headers: dict[str, str], text: str, seconds: float | None) -> None:
@@ -62,6 +72,7 @@ def test_go_durations(text: str, seconds: float | None) -> None:
         ("Try again in 2 minutes 5 seconds", 125),
         ("retry after 5 seconds", 5),
         ("wait for 1h", 3600),
+        ("Please try again in 2 days 3 hrs.", 183_600),
         ("try again later", None),
         ("used 5s of quota", None),
     ],
