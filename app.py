@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import hmac
 import ipaddress
@@ -1292,6 +1293,36 @@ def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
     @app.get("/favicon.ico")
     async def favicon() -> Response:
         return await app.send_static_file("icons/favicon.svg")
+
+    app.after_request(Packed().pack)
+
+
+class Packed:
+    """The dashboard's texts, compressed once for each of their versions: a phone on the same network waits for a third of the bytes."""
+
+    TEXTS = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
+    WORTH_BYTES = 1000
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[str, bytes]] = {}
+
+    async def pack(self, response: Response) -> Response:
+        is_text = (response.content_type or "").startswith(self.TEXTS)
+        if not (request.path == "/" or request.path.startswith("/static/")) or not is_text or response.status_code != 200:
+            return response
+        response.headers.add("vary", "accept-encoding")
+        version = response.headers.get("etag", "")
+        if "gzip" not in request.headers.get("accept-encoding", "") or not version:
+            return response
+        kept = self._kept.get(request.path)
+        if kept is None or kept[0] != version:
+            body = await response.get_data(as_text=False)
+            kept = self._kept[request.path] = (version, gzip.compress(body) if len(body) > self.WORTH_BYTES else b"")
+        if kept[1]:
+            response.set_data(kept[1])
+            response.headers["content-encoding"] = "gzip"
+            response.headers["etag"] = version if version.startswith("W/") else f"W/{version}"  # the same text in other bytes
+        return response
 
 
 # ================================================================ Jobs

@@ -136,7 +136,8 @@ class Gateway:
             filters_fall_over=lambda: self.settings.filtered_falls_over,
             patience=lambda call: patience_ms(call.headers.get(HEADER), self.settings.wait_for_account_s),
             heard=self.poller.harvest,
-            renew=lambda account, refused: self.refresher.renew(account, refused),
+            renew=self.refresher.renew,
+            hopeless=self.refresher.hopeless,
             reserve=self.planner.reserve,
             failed=self.standing.failed,
             answered=self._answered,
@@ -232,7 +233,7 @@ class Gateway:
             ask=self.test_account,
             recovered=self.standing.store_recovery,
             accepted=self.standing.store_accepted,
-            renew=lambda account, refused: self.refresher.renew(account, refused),
+            renew=self.refresher.renew,
             failed=self.standing.failed,
             learned=self.standing.store_learned,
         )

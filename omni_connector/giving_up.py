@@ -29,7 +29,7 @@ def exhausted(job: Job, plan: Plan, pool: Pool, now: int) -> GatewayError:
     elif not tried:
         words = f"No account can serve {name} any more"
     left_out = sum(failure.skipped for failure in told)
-    words += f"; {left_out} more cannot serve now." if left_out else "."
+    words += f"; {left_out} more cannot serve now." if tried and left_out else "."
     words += f" Last: {job.errors[-1].message}"
     return GatewayError(kind, words, failures=told, retry_after=_recovery(job, plan, pool, now))
 

@@ -56,6 +56,8 @@ class Doors:
     """(account, headers of its answer, model that was asked, body of a 429 or b""): they may tell what is left of its quota."""
     renew: Callable[[Account, str], Awaitable[Account]]
     """(an account with a sign-in, the access token that was refused or "") → the account with one that was not. Raises GatewayError."""
+    hopeless: Callable[[Account], GatewayError | None]
+    """Why an account's token is no good, while it is known that there is no other."""
     reserve: Callable[[Call, Candidate, int], Overspent | None]
     """(call, candidate, estimated tokens of the prompt): the budgets hold the price of this attempt, or say why they cannot."""
     failed: Callable[[Candidate, GatewayError], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import gzip
 import json
 import re
 import time
@@ -337,6 +338,18 @@ async def test_every_answer_is_hardened_and_every_error_is_json(desk: Desk, meth
         assert answer.headers["allow"]
     if path.startswith(("/api", "/v1/models")):
         assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_texts_of_the_dashboard_come_compressed_and_are_not_sent_twice(desk: Desk) -> None:
+    plain = await desk.ask("GET", "/static/app.js")
+    packed = await desk.ask("GET", "/static/app.js", accept_encoding="gzip, br")
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
+    body = await packed.get_data(as_text=False)
+    assert gzip.decompress(body) == await plain.get_data(as_text=False)
+    assert int(packed.headers["content-length"]) == len(body) and packed.headers["x-content-type-options"] == "nosniff"
+    again = await desk.ask("GET", "/static/app.js", accept_encoding="gzip", if_none_match=packed.headers["etag"])
+    assert again.status_code == 304
+    assert "content-encoding" not in (await desk.ask("GET", "/health", accept_encoding="gzip")).headers
 
 
 @pytest.mark.parametrize(

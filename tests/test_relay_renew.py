@@ -37,6 +37,9 @@ class Renewer:
             raise self._error
         return replace(account, access="sk-fresh-token", access_until=None)
 
+    def hopeless(self, account: Account) -> GatewayError | None:
+        return self._error if self.asked and self._error is not None and self._error.retry_after is not None else None
+
 
 @pytest.fixture
 async def house(migrated_home: Path, tmp_path: Path) -> AsyncIterator[House]:
@@ -47,6 +50,12 @@ async def house(migrated_home: Path, tmp_path: Path) -> AsyncIterator[House]:
     await asyncio.gather(*gateway._tasks)
     await gateway.ledger.close()
     await gateway.close()
+
+
+def given(house: House, renewer: Renewer) -> Renewer:
+    relay = house.gateway.relay
+    relay._doors = replace(relay._doors, renew=renewer.renew, hopeless=renewer.hopeless)
+    return renewer
 
 
 async def signed_in(house: House, *says: Any, until: int | None = None) -> None:
@@ -60,7 +69,7 @@ async def signed_in(house: House, *says: Any, until: int | None = None) -> None:
 
 
 async def test_a_refused_token_is_renewed_once_and_the_client_does_not_notice(house: House) -> None:  # C-66, P-02
-    renewer = house.gateway.refresher = Renewer()
+    renewer = given(house, Renewer())
     await signed_in(house, REFUSED)
     house.network.scripts["fresh"] = [chat()]
     client = await house.ask()
@@ -70,7 +79,7 @@ async def test_a_refused_token_is_renewed_once_and_the_client_does_not_notice(ho
 
 
 async def test_a_token_that_ends_now_is_renewed_before_it_is_used(house: House) -> None:  # C-66
-    renewer = house.gateway.refresher = Renewer()
+    renewer = given(house, Renewer())
     await signed_in(house, REFUSED, until=now_ms() + 5_000)
     house.network.scripts["fresh"] = [chat()]
     assert (await house.ask()).status == 200
@@ -78,7 +87,7 @@ async def test_a_token_that_ends_now_is_renewed_before_it_is_used(house: House) 
 
 
 async def test_a_new_token_that_is_refused_too_is_the_accounts_failure(house: House) -> None:
-    renewer = house.gateway.refresher = Renewer()
+    renewer = given(house, Renewer())
     await signed_in(house, REFUSED)
     house.network.scripts["fresh"] = [REFUSED]
     await house.account("b", chat())
@@ -88,7 +97,7 @@ async def test_a_new_token_that_is_refused_too_is_the_accounts_failure(house: Ho
 
 
 async def test_where_none_is_to_be_had_the_next_account_answers(house: House) -> None:
-    house.gateway.refresher = Renewer(GatewayError(Kind.ACCOUNT_REJECTED, "Sign in again."))
+    given(house, Renewer(GatewayError(Kind.ACCOUNT_REJECTED, "Sign in again.")))
     await signed_in(house, REFUSED)
     await house.account("b", chat())
     client = await house.ask()
@@ -96,9 +105,18 @@ async def test_where_none_is_to_be_had_the_next_account_answers(house: House) ->
 
 
 async def test_with_nobody_else_the_answer_names_the_sign_in(house: House) -> None:  # O-21
-    house.gateway.refresher = Renewer(GatewayError(Kind.ACCOUNT_REJECTED, "Sign in again."))
+    given(house, Renewer(GatewayError(Kind.ACCOUNT_REJECTED, "Sign in again.")))
     await signed_in(house, REFUSED)
     client = await house.ask()
     assert client.status == 503
     assert "Sign in again." in client.error["provider_failures"][0]["message"]
     assert "sk-a-token" not in client.body.decode()
+
+
+async def test_a_token_that_is_known_to_be_refused_is_not_sent_again(house: House) -> None:
+    given(house, Renewer(GatewayError(Kind.UPSTREAM_FAILED, "Not now.", retry_after=9.0)))
+    await signed_in(house, REFUSED)
+    for _ in range(3):
+        client = await house.ask()
+        assert (client.status, client.headers["retry-after"]) == (503, "9")
+    assert house.network.asked == ["a"]

@@ -135,7 +135,7 @@ async def test_nobody_there_and_too_slow() -> None:
     await upstream.close()
 
 
-async def test_through_a_proxy_the_same_bytes_arrive(server: str) -> None:
+async def test_through_a_proxy_the_same_bytes_arrive(server: str) -> None:  # P-36
     """A forward proxy of our own on loopback; the general client is used for it."""
 
     async def handle(request: web.Request) -> web.Response:

@@ -27,6 +27,13 @@ from omni_connector.usage import usd
 Json = dict[str, Any]
 LOGIN_STATUSES = (401, 403)
 NOT_TESTABLE = TestResult(False, None, "Not tested: this process cannot ask providers.")
+ELSEWHERE = ("region", "endpoints", "wire", "command")
+"""Options that say who is asked: another one is as good as another address."""
+
+
+def _elsewhere(account: Account, changes: Mapping[str, Any]) -> bool:
+    given = changes.get("options")
+    return given is not None and any(given.get(name) != account.options.get(name) for name in ELSEWHERE)
 
 
 class Accounts(Room):
@@ -64,7 +71,7 @@ class Accounts(Room):
         changes = changed_fields(patch, provider)
         if changes.get("balance"):
             changes["balance"] = {**changes["balance"], "set_at": self._clock()}
-        renewed = bool(changes.keys() & {"secret", "base_url", "proxy_url", "headers"})
+        renewed = bool(changes.keys() & {"secret", "base_url", "proxy_url", "headers"}) or _elsewhere(account, changes)
         if renewed:
             changes |= {"state": "ok", "state_reason": ""}
         # Checked on the whole account, because a provider may need what the patch just took away.

@@ -17,7 +17,7 @@ from omni_connector import tokens as token_values
 from omni_connector.admin import bodies
 from omni_connector.admin.draft import new_account, provider_of
 from omni_connector.errors import GatewayError, bad_request
-from omni_connector.onboarding.signed import same_person
+from omni_connector.onboarding.signed import same_person, same_place
 from omni_connector.providers import sign_ins
 from omni_connector.secrets import redact
 from omni_connector.snapshot import Account
@@ -27,6 +27,9 @@ Json = dict[str, Any]
 OnConflict = Literal["skip", "rename", "update"]
 Outcome = Literal["added", "updated", "skipped", "failed"]
 
+NO_ADDRESS = frozenset({"models", "prefix", "model_map", "enabled", "priority", "weight", "max_in_flight", "budget"})
+"""What an entry without a credential may change of an account that has one."""
+ADDRESS_STAYS = "Its credential, address, proxy, headers and options stay as they are: the file holds no credential for others."
 NO_KEY = "It was imported without its key. Edit it and give one."
 NO_SIGN_IN = "It was imported without its sign-in. Sign in again."
 RUNS = "It runs a program that its file names, so it is switched off. Look at its command, then switch it on."
@@ -75,7 +78,7 @@ def account_of(draft: Draft, now: int) -> tuple[Account, str]:
     given = dict(draft.fields)
     person = _identity(draft)
     given["options"] = {name: value for name, value in (given.get("options") or {}).items() if name not in ("identity", "signed_in")}
-    missing = not draft.has_credential
+    missing = not draft.has_credential and not (provider.command or provider.local or provider.demo)
     # Whatever its kind, its fields are checked as those of an account without a credential; that is put in below.
     plain = {**given, "provider": draft.provider, "auth": "none" if draft.auth in ("oauth", "none") or missing else draft.auth}
     checked = bodies.read(plain | ({"api_key": draft.secret} if draft.secret else {}), bodies.NewAccount)
@@ -137,7 +140,8 @@ class Known:
         if found is not None:
             return found
         others = (other for name in _person_marks(account) for other in self._people.get(name, ()))
-        return next((other for other in others if same_person(_person(other), _person(account))), None)
+        mine = account.options
+        return next((o for o in others if same_person(_person(o), _person(account)) and same_place(o.options, mine)), None)
 
     def free(self, base: str) -> str:
         """`base`, `base-2`, … that nobody has."""
@@ -221,6 +225,12 @@ def _update(draft: Draft, account: Account, other: Account, note: str) -> Ready 
     if other.provider != account.provider:
         why = f"The account labelled {other.label!r} is one of another provider. Import it under another label (rename)."
         return _skipped(draft, account, why)
+    if other.secret and not draft.has_credential:
+        # Its own credential stays, so a file must not say where that is sent.
+        kept = {name: getattr(account, name) for name in draft.fields.keys() & NO_ADDRESS}
+        return Ready(
+            draft, replace(account, id=other.id, label=other.label), kept, ADDRESS_STAYS if draft.fields.keys() - NO_ADDRESS else note
+        )
     changes = {name: getattr(account, name) for name in draft.fields.keys() - {"options"}}
     options = {**(other.own or other).options, **{name: value for name, value in account.options.items() if value != {}}}
     if options != other.options:

@@ -230,7 +230,7 @@ def show_list(answer: Json) -> None:
             a["label"],
             a["provider_label"],
             a["status"],
-            few(a["models"] or a["discovered"] or a["serves"]),
+            few(a["models"] or a["discovered"] or a.get("serves", ())),
             a["priority"],
             a["in_flight"],
             count(a["requests_today"]),
@@ -258,12 +258,12 @@ def show_account(a: Json) -> None:
             ("cooling until", f"{when(cooldown['until'])} ({cooldown['source']}, {cooldown['scope']})" if cooldown else None),
             ("key", a["key_hint"]),
             ("signed in as", next((identity[name] for name in WHO if identity.get(name)), None)),
-            ("access until", f"{when(a['access_until'])}, renewed by itself" if a["access_until"] else None),
+            ("access until", f"{when(a['access_until'])}, renewed by itself" if a.get("access_until") else None),
             ("runs", _command(a["provider"], command) if a["auth"] == "cli" else None),
             ("address", a["base_url"]),
             ("models", a["models"]),
             ("discovered", a["discovered"]),
-            ("serves", a["serves"] if not (a["models"] or a["discovered"]) else None),
+            ("serves", a.get("serves") if not (a["models"] or a["discovered"]) else None),
             ("prefix", a["prefix"]),
             ("names mapped", a["model_map"]),
             ("priority", a["priority"]),
@@ -286,13 +286,14 @@ def show_account(a: Json) -> None:
 
 
 def _command(provider: str, command: Json) -> str:
-    """ "preset codex-exec (/opt/codex)", "llm -m {model}", and what else was set."""
+    """ "preset codex-exec (/opt/codex)", "llm -m {model}", and what else was set. Of its environment only names: values may be secret."""
     from omni_connector.providers.command_presets import PRESETS
 
     line = shlex.join(word for element in command.get("argv", ()) for word in ([element] if isinstance(element, str) else element))
     preset = command.get("preset") or (provider if provider in PRESETS else "")
     named = " ".join(filter(None, (f"preset {preset}" if preset else "", f"({command['program']})" if command.get("program") else "")))
     rest = {name: value for name, value in command.items() if name not in ("argv", "preset", "program")}
+    rest |= {"set": sorted(rest["set"])} if rest.get("set") else {}
     return ", ".join(filter(None, (named, line, json.dumps(rest, ensure_ascii=False) if rest else "")))
 
 

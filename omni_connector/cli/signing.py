@@ -110,7 +110,7 @@ def _decide(error: GatewayError, provider_id: str, *, yes: bool, as_json: bool) 
     """The provider's terms, or a connector that is off: the user's decision, or `--yes`."""
     notice = error.code == "notice"
     if not yes and (as_json or not prompts.terminal()):
-        raise Stop(f"{error.message} {'To acknowledge this' if notice else 'To switch it on and acknowledge its terms'}, add --yes.")
+        raise Stop(f"{error.message}\n{'To acknowledge this' if notice else 'To switch it on and acknowledge its terms'}, add --yes.")
     if notice:
         note(error.message)
     if not yes and not prompts.confirm("Sign in under these terms?" if notice else f"{provider_id} is switched off. Switch it on?"):

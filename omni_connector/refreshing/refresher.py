@@ -76,6 +76,8 @@ class Refresher:
         self._books = Books(db, vault, owner, now, self._lead_s)
         self._genuine = Genuine(now)
         self._flights: dict[str, asyncio.Task[str]] = {}
+        self._hopeless: dict[str, tuple[str, int, GatewayError]] = {}
+        """Account id → (access token that was refused, until when (ms) no other is to be had, why)."""
 
     async def renew(self, account: Account, rejected: str = "") -> Account:
         """The account with another access token than `rejected`; with "", one that does not end soon. At once where there is one.
@@ -91,11 +93,21 @@ class Refresher:
                 fresh = _with(account, await self.fly(account.id, rejected))
                 if not rejected or fresh.access != rejected:
                     return fresh
-        except GatewayError:
+        except GatewayError as error:
+            if rejected and error.retry_after is not None and error.kind is not Kind.ACCOUNT_REJECTED:
+                self._hopeless[account.id] = rejected, self._now() + int(error.retry_after * 1000), error
             if not rejected and account.access_until is not None and account.access_until > self._now():
                 return account
             raise
         raise GatewayError(Kind.ACCOUNT_REJECTED, "There is no newer token than the one that was refused.")
+
+    def hopeless(self, account: Account) -> GatewayError | None:
+        """Why there is no use in asking with this account's token: it was refused, and no other is to be had for a while."""
+        refused, until, error = self._hopeless.get(account.id, ("", 0, None))
+        left = until - self._now()
+        if error is None or refused != account.access or left <= 0:
+            return None
+        return GatewayError(error.kind, error.message, retry_after=left / 1000)
 
     def _newer(self, known: Account, account: Account, rejected: str) -> bool:
         """What the snapshot has is certainly newer than what the asker has, and good for what he asks."""

@@ -35,19 +35,19 @@ function Actions({ account }) {
 
 export function AccountName({ account }) {
   return html`<div class="stack tight"><span class="flex gap5"><button type="button" class="row-link cut strong" data-row onClick=${() => edit(account)} title=${account.label}>${account.label}</button>${account.demo ? html`<span class="tag demo">demo</span>` : null}</span>
-    <span class="sm t3 cut">${providerName(account.provider)}</span></div>`;
+    <span class="sm t3 cut">${providerName(account.provider)}${account.priority ? ` · priority ${account.priority}` : ""}</span></div>`;
 }
 
 export function AccountTable({ list, actions }) {
   return html`<div class="sheet"><table class=${"grid accounts cards" + (actions ? " with-actions" : "")}>
-    <thead><tr><th>Account</th><th>State</th><th class="c-beats">Last attempts</th><th class="c-quota">Quota</th>${actions ? html`<th class="c-models">Models</th><th class="c-priority num">Priority</th>` : null}
+    <thead><tr><th>Account</th><th>State</th><th class="c-beats">Last attempts</th><th class="c-quota">Quota</th>${actions ? html`<th class="c-models">Models</th>` : null}
       <th class="num c-flight">In flight</th><th class="num c-today">Today</th><th class="num c-cost">Cost</th><th class="num c-used">Last used</th>${actions ? html`<th><span class="sr">Actions</span></th>` : null}</tr></thead>
     <tbody>${list.map((account) => html`<tr key=${account.id} class=${account.status === "disabled" ? "off" : ""}>
       <td class="c-name"><${AccountName} account=${account} /></td>
       <td class="c-state"><${State} account=${account} actions=${actions} /></td>
       <td class="c-beats"><${Heartbeat} beats=${account.heartbeat} name=${account.label} /></td>
       <td class=${"c-quota" + (told(account) ? "" : " untold")}><${Left} account=${account} /></td>
-      ${actions ? html`<td class="c-models"><${ModelCount} account=${account} /></td><td class="c-priority num t2">${account.priority}</td>` : null}
+      ${actions ? html`<td class="c-models"><${ModelCount} account=${account} /></td>` : null}
       <td class="num c-flight">${account.in_flight || account.max_in_flight ? html`<span class=${account.in_flight ? "strong accent" : "t4"}>${account.in_flight}</span>${account.max_in_flight ? html`<span class="t4"> / ${account.max_in_flight}</span>` : null}` : html`<span class="t4">0</span>`}</td>
       <td class="num c-today">${account.requests_today ? html`<${Num} value=${account.requests_today} unit="requests today" />` : html`<span class="t4">0</span>`}</td>
       <td class="num c-cost"><${Cost} cost=${account.requests_today || account.cost_today ? { usd: account.cost_today } : { usd: "0" }} /></td>

@@ -82,7 +82,7 @@ export function Found() {
   return html`<section class="found stack" aria-label="Found on this machine"><h3 class="t3">Found on this machine</h3>
     ${list.map((one) => html`<label class=${"inline" + (one.importable ? "" : " t3")} key=${one.id}><input type="checkbox" name=${one.id} disabled=${!one.importable} checked=${picked.has(one.id)} onChange=${() => tick(one.id)} />
       <span class="stack none"><span>${one.title}${one.who ? html` <span class="t3">${one.who}</span>` : null}${one.models.length ? html` <span class="t3">${plural(one.models.length, "model")}</span>` : null}</span>
-      <span class="xs t3 wrap">${one.why_not || (picked.has(one.id) && one.warning) || one.where}</span></span></label>`)}
+      <span class=${"xs wrap " + (picked.has(one.id) && one.warning ? "warn" : "t3")}>${one.why_not || (picked.has(one.id) && one.warning) || one.where}</span></span></label>`)}
     <${Asks} ...${choice} />
     ${list.some((one) => one.importable) ? html`<div><${Button} small kind=${picked.size ? "primary" : ""} busy=${choice.busy} disabled=${!picked.size || choice.blocked} onClick=${choice.go}>Import ${picked.size || ""}<//></div>` : null}
   </section>`;

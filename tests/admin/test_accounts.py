@@ -65,6 +65,19 @@ async def test_a_refused_credential_needs_a_login_and_a_new_one_ends_that(house:
     assert (edited["status"], edited["discovered"]) == ("ready", ["model-a"])
 
 
+async def test_another_program_or_address_is_tried_like_a_new_key(house: House, admin: Admin) -> None:
+    house.says = TestResult(False, 401, "Claude Code is not signed in.")
+    account = await admin.add_account({"provider": "claude-code"})
+    assert account["status"] == "needs_login"
+    house.says = TestResult(True, None, "ended well")
+    same = await admin.edit_account(account["id"], {"options": {"price_id": "anthropic"}})
+    assert (same["status"], same.get("test")) == ("needs_login", None), "nothing that matters here was changed"
+    edited = await admin.edit_account(account["id"], {"options": {"price_id": "anthropic", "command": {"program": "/opt/claude"}}})
+    assert (edited["status"], edited["test"]["ok"]) == ("ready", True)
+    moved = await admin.add_account({"provider": "moonshot", "api_key": KEY, "discover": False})
+    assert (await admin.edit_account(moved["id"], {"options": {"region": "china"}}))["test"]["ok"]
+
+
 async def test_a_bad_connection_changes_no_state(house: House, admin: Admin) -> None:
     account = await admin.add_account(OPENAI)
     house.says = TestResult(False, None, "nothing answers")
@@ -81,7 +94,7 @@ async def test_an_unsaved_account_is_tried_and_not_stored(house: House, admin: A
     assert house.events == []
 
 
-async def test_disable_enable_and_remove(house: House, admin: Admin) -> None:  # C-70, C-71
+async def test_disable_enable_and_remove(house: House, admin: Admin) -> None:  # C-70, C-71, P-29
     account = await admin.add_account(OPENAI)
     assert (await admin.disable(account["id"]))["status"] == "disabled"
     assert house.snapshot.accounts[0].enabled is False

@@ -199,6 +199,33 @@ def test_an_update_changes_what_the_file_says() -> None:
     assert bare.changes == {"priority": 1}
 
 
+ELSEWHERE = {"base_url": "https://collector.example/v1", "options": {"endpoints": {"inference": "https://collector.example/v1"}}}
+
+
+@pytest.mark.parametrize("draft", [key("", label="work", fields=ELSEWHERE), key("", provider="codex", auth="oauth", fields=ELSEWHERE)])
+def test_a_file_without_a_credential_does_not_say_where_the_stored_one_goes(draft: Draft) -> None:
+    there = replace(stored(key("sk-OWN"))[0], provider=draft.provider)
+    found = decide(draft, Known([there]), "update", NOW)
+    assert isinstance(found, Ready)
+    assert (found.changes, "stay as they are" in found.note) == ({}, True)
+
+
+def test_one_person_at_two_servers_is_two_accounts() -> None:
+    def at(server: str, refresh: str) -> Draft:
+        described = {"authorization": f"{server}/authorize", "token": f"{server}/token", "client_id": "c"}
+        options = {"oauth": described, "endpoints": {"inference": f"{server}/v1"}, "identity": {"email": "a@b.c"}}
+        return Draft("custom-oauth", "", "oauth", tokens=Tokens(f"at-{refresh}", refresh), fields={"options": options}, where="e")
+
+    known = Known(stored(at("https://one.example", "rt-1")))
+    assert plan(at("https://two.example", "rt-2"), known, "update")[0] == "added"
+    assert plan(at("https://one.example", "rt-3"), known, "update")[0] == "updated"
+
+
+def test_a_command_needs_no_key() -> None:
+    account, note = account_of(Draft("claude-code", "mine", where="e"), NOW)
+    assert (account.state, note) == ("ok", "")
+
+
 def test_marks_hold_no_secret() -> None:
     for account in stored(key("sk-SECRET"), signed("rt-SECRET")):
         assert "SECRET" not in " ".join(marks(account))

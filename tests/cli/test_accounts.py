@@ -46,6 +46,7 @@ def test_only_what_was_said_is_in_the_body() -> None:
 
 
 def test_what_a_command_runs_is_said_in_one_line() -> None:
+    assert accounts._command("command", {"argv": ["x"], "set": {"NAME": "sk-secret"}}) == 'x, {"set": ["NAME"]}'
     assert accounts._command("claude-code", {}) == "preset claude-code"
     assert accounts._command("command", {"preset": "codex-exec", "program": "/opt/codex"}) == "preset codex-exec (/opt/codex)"
     assert (

@@ -55,7 +55,7 @@ def test_refresh(cli: Cli) -> None:  # P-30
 def test_a_balance_by_hand(cli: Cli) -> None:  # J-08
     cli("backend", "add", "demo", "--label", "calm")
     assert cli("backend", "edit", "calm", "--balance", "12.50 EUR").code == 0
-    assert "12.50 EUR (as you set it on" in cli("quota").out
+    assert "12.50 EUR left (as you set it on" in cli("quota").out
     assert cli("backend", "edit", "calm", "--balance", "much").code == 2
     assert cli("backend", "edit", "calm", "--balance", "none", "--json").json["balance"] is None
 

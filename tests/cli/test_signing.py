@@ -131,7 +131,7 @@ def test_terms_are_shown_before_they_are_acknowledged(monkeypatch: pytest.Monkey
             raise GatewayError(Kind.CONFLICT, "Its own programs only.", code="notice")
         return {"ok": True}
 
-    with pytest.raises(Stop, match=r"Its own programs only\. .*--yes"):
+    with pytest.raises(Stop, match=r"Its own programs only\.\n.*--yes"):
         allowed("codex", {}, work, yes=False, as_json=False)
     assert allowed("codex", {}, work, yes=True, as_json=True) == {"ok": True}
     assert "Its own programs only." in capsys.readouterr().err

@@ -395,7 +395,7 @@ async def explain() -> Any:
             "rank": place + 1,
             "account": row["label"],
             "provider": row["provider"],
-            "model": (row["models"] or row["discovered"])[0],
+            "model": (row["models"] or row["discovered"] or ["any"])[0],
             "level": "high" if place == 1 else "",
             "reason": f"priority {row['priority']}, first token after {300 + 40 * place} ms",
             "score": {"total": 41.0 - 30 * place, "parts": {"latency": 11.0, "affinity": 30.0, "load": -30.0 * place, "price": 0.0}},

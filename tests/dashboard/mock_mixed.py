@@ -275,7 +275,7 @@ def report() -> Json:
         {"where": "accounts[2]", "outcome": "failed", "label": "", "provider": "nobody", "why": "There is no provider 'nobody' here."},
     ]
     ask = {"provider": "codex", "code": "connector_off", "message": "Codex is switched off until you decide for it."}
-    return {"added": 1, "updated": 0, "skipped": 1, "failed": 1, "total": 3, "accounts": rows, "asks": [ask]}
+    return {"added": 1, "updated": 0, "skipped": 1, "failed": 1, "total": 3, "format": "omni", "accounts": rows, "asks": [ask]}
 
 
 def fill(state: Any) -> None:

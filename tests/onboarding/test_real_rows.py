@@ -179,6 +179,15 @@ async def test_a_sign_in_that_the_user_describes(place: Place) -> None:  # O-03
     await place.gateway.admin.remove_account(account.id)
 
 
+async def test_one_person_at_two_servers_has_two_accounts(place: Place) -> None:
+    place.server.clients.add("client-2")
+    first = await finish(place, await own(place, described(place)))
+    second = await finish(place, await own(place, described(place, client_id="client-2")))
+    again = await finish(place, await own(place, described(place)))
+    assert (first.options["identity"]["email"], again.id) == (second.options["identity"]["email"], first.id)
+    assert {account.id for account in place.accounts} == {first.id, second.id} and first.id != second.id
+
+
 async def test_with_a_secret_that_is_not_in_the_options(place: Place) -> None:
     place.server.secrets[CLIENT] = "hush-hush"
     flow = await own(place, described(place), client=Client("", "hush-hush"))

@@ -214,6 +214,20 @@ async def test_a_limit_is_waited_for_by_every_process(house: House, server: Auth
     assert server.good((await house.refresher().renew(account, account.access)).access)
 
 
+async def test_while_none_is_to_be_had_a_refused_token_is_hopeless(house: House, server: AuthServer) -> None:
+    account, door = await house.sign_in(), house.refresher()
+    server.fault("refresh", Fault(503, headers={"retry-after": "60"}))
+    assert door.hopeless(account) is None
+    with pytest.raises(OAuthError):
+        await door.renew(account, account.access)
+    error = door.hopeless(account)
+    assert error is not None and error.retry_after is not None and 0 < error.retry_after <= 60
+    fresh = await house.sign_in()
+    assert door.hopeless(fresh) is None, "somebody signed in again"
+    server.skip(61)
+    assert door.hopeless(account) is None
+
+
 async def test_failures_are_left_alone_for_longer_and_longer(house: House, server: AuthServer) -> None:
     account, door = await house.sign_in(life_s=-1), house.refresher()
     server.fault("refresh", *[Fault(500)] * 4)
