@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from omni_connector import catalog, oauth, providers, secrets, settings, tokens, usage
+from omni_connector import catalog, environment, oauth, providers, secrets, settings, tokens, usage
 from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
 from omni_connector.alerts import Teller, Watch
@@ -515,17 +515,21 @@ class Gateway:
         return await ask_models(account, self.upstream, self.endpoints, WITHIN_S)
 
     async def add_environment_accounts(self) -> None:
-        """A provider key in the environment becomes an account labelled `env` (CONTRACT §6), unless that provider has one."""
+        """A provider key in the environment becomes an account labelled `env` (CONTRACT §6), unless that provider has one, or the
+        user removed the account of this very key."""
         known = {account.provider for account in self.snapshot.accounts}
-        for row in providers.PROVIDERS.values():
-            secret = next((self.env[name].strip() for name in row.env if self.env.get(name, "").strip()), "")
-            if not secret or row.id in known:
+        removed = (await self.db.run(lambda conn: setting_rows.get_meta(conn, environment.REMOVED)) or "").split()
+        for found in environment.keys(self.env, self.settings.port):
+            if found.provider in known or environment.mark(found.secret) in removed:
                 continue
             labels = {account.label for account in self.snapshot.accounts}
-            label = "env" if "env" not in labels else f"env-{row.id}"
+            label = environment.LABEL if environment.LABEL not in labels else found.label
             if label in labels:
                 continue
+            if found.problem:
+                log.warning("%s", found.problem)
+            body = {"provider": found.provider, "label": label, "api_key": found.secret, "base_url": found.base_url, "discover": False}
             try:
-                await self.admin.add_account({"provider": row.id, "label": label, "api_key": secret, "discover": False})
+                await self.admin.add_account(body)
             except GatewayError as error:
-                log.warning("the key for %s in the environment could not be used: %s", row.label, error.message)
+                log.warning("the key for %s in the environment could not be used: %s", found.provider, error.message)

@@ -211,16 +211,43 @@ async def test_reloads_that_overlap_end_with_the_newest(gateway: Gateway) -> Non
     assert gateway.settings.max_attempts == 20
 
 
-async def test_a_key_in_the_environment_becomes_an_account_once(home: Path) -> None:  # C-56, C-57
-    env = {"GROQ_API_KEY": " gsk_from_env ", "XAI_API_KEY": "xai-from-env", "MISTRAL_API_KEY": "   "}
+async def test_a_key_in_the_environment_becomes_an_account_once(home: Path) -> None:  # C-56, C-57, C-58
+    env = {
+        "GROQ_API_KEY": " gsk_from_env ",
+        "MISTRAL_API_KEY": "   ",
+        "OPENAI_API_KEY": "sk-from-env",
+        "OPENAI_BASE_URL": "https://openai.example/v1",
+        "CLAUDE_API_KEY": "sk-ant-from-env",
+        "CLAUDE_BASE_URL": "https://claude.example",
+        "GEMINI_API_KEY": "AIza-from-env",
+        "GEMINI_BASE_URL": "https://gemini.example",
+    }
     gateway = await Gateway.open(home, env)
     for _ in range(2):
         await gateway.add_environment_accounts()
-    found = {each.provider: (each.label, each.secret) for each in gateway.snapshot.accounts}
-    assert found.keys() == {"groq", "xai"}
-    assert {label for label, _ in found.values()} <= {"env", "env-groq", "env-xai"}
-    assert found["groq"][1] == "gsk_from_env"
+    found = {each.provider: (each.label, each.secret, each.base_url) for each in gateway.snapshot.accounts}
+    assert found.pop("groq")[1:] == ("gsk_from_env", "")
+    assert {provider: rest for provider, (_, *rest) in found.items()} == {
+        "openai": ["sk-from-env", "https://openai.example/v1"],
+        "anthropic": ["sk-ant-from-env", "https://claude.example/v1"],
+        "gemini": ["AIza-from-env", "https://gemini.example/v1beta"],
+    }
+    assert {label for label, *_ in found.values()} <= {"env", "env-openai", "env-anthropic", "env-gemini"}
     await gateway.close()
+
+
+async def test_what_the_user_removed_does_not_come_back_with_the_next_start(home: Path) -> None:
+    gateway = await Gateway.open(home, {"GROQ_API_KEY": "gsk_1"})
+    await gateway.add_environment_accounts()
+    (added,) = gateway.snapshot.accounts
+    await gateway.admin.remove_account(added.id)
+    await gateway.add_environment_accounts()
+    assert gateway.snapshot.accounts == ()
+    await gateway.close()
+    again = await Gateway.open(home, {"GROQ_API_KEY": "gsk_2"})
+    await again.add_environment_accounts()
+    assert [each.secret for each in again.snapshot.accounts] == ["gsk_2"], "another key is another account"
+    await again.close()
 
 
 # ---------------------------------------------------------------- What the relay reports

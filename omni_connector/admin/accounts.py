@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from omni_connector import catalog, providers, quotas
+from omni_connector import catalog, environment, providers, quotas
 from omni_connector.admin import bodies, shapes
 from omni_connector.admin.draft import changed_fields, key_warning, must_be_complete, new_account, provider_of
 from omni_connector.admin.room import Room
@@ -21,7 +21,7 @@ from omni_connector.routing.pool import Live
 from omni_connector.routing.probes import announced, doubtful
 from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import accounts as table
-from omni_connector.store import jobs, requests
+from omni_connector.store import jobs, requests, settings
 from omni_connector.usage import usd
 
 Json = dict[str, Any]
@@ -92,7 +92,15 @@ class Accounts(Room):
     async def remove_account(self, account_id: str) -> Json:
         """DELETE /api/accounts/{id}. Its requests stay in the books."""
         account = self._find(account_id)
-        await self._change(lambda conn: table.delete(conn, account_id))
+
+        def write(conn: Any) -> None:
+            table.delete(conn, account_id)
+            if environment.is_environments(account.label):
+                # Its key still stands in the environment: it must not come back with the next start.
+                removed = (settings.get_meta(conn, environment.REMOVED) or "").split()
+                settings.set_meta(conn, environment.REMOVED, " ".join([*removed, environment.mark(account.secret)]))
+
+        await self._change(write)
         self._publish("account-removed", {"id": account_id})
         return {"id": account_id, "label": account.label, "removed": True}
 

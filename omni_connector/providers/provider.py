@@ -212,6 +212,8 @@ class Provider:
     wire: str = "openai-chat"
     auth: Auth = "bearer"
     env: tuple[str, ...] = ()
+    env_base_url: tuple[str, ...] = ()
+    """Variables that name the address the key in the environment is for."""
     regions: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     models_path: str = "/models"
     models_urls: Mapping[str, str] = field(default_factory=lambda: EMPTY)
