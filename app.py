@@ -25,6 +25,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +37,7 @@ from quart import Quart, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from omni_connector import __version__, auth, loopback, secrets, settings
-from omni_connector.admin import now_ms, uploads
+from omni_connector.admin import now_ms, sheets, uploads
 from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
 from omni_connector.counting import COUNTERS
 from omni_connector.errors import GatewayError, Kind, bad_request
@@ -593,7 +594,7 @@ class ClientApi:
         assert task is not None
         watcher = asyncio.create_task(self._watch(receive, task, sink))
         try:
-            await self._gateway.relay.run(call, sink)
+            await self._gateway.prompts.around(self._gateway.relay.run, call, sink)
         except asyncio.CancelledError as cancelled:
             if LEFT not in cancelled.args:
                 raise
@@ -969,6 +970,38 @@ def add_transfers(app: Quart, gateway: Gateway, guard: Guard) -> None:
             headers["x-omni-warning"] = told["warning"]
         return Response(told["content"], 200, headers)
 
+    @app.get("/api/backups")
+    async def backups() -> Json:
+        return await admin.backups()
+
+    @app.post("/api/backup")
+    async def make_backup() -> Json | Response:
+        body = await body_json()
+        said = body if isinstance(body, dict) else {}
+        await guard.confirm_owner(str(said.get("password") or ""), str(said.get("admin_key") or ""))
+        told = await admin.backup(body)
+        if said.get("download") is False:
+            return told
+        headers = {"content-type": "application/octet-stream", "content-length": str(told["bytes"]), "cache-control": "no-store"}
+        headers["content-disposition"] = f'attachment; filename="{told["filename"]}"'
+        response = Response(passing_file(gateway.home / "backups" / told["file"]), 200, headers)
+        response.timeout = None
+        return response
+
+
+def passing_file(path: Path) -> AsyncIterator[bytes]:
+    """A file that is read once and has no name any more. (Where an open file keeps its name, the next backup sweeps it away.)"""
+    file = path.open("rb")
+    with contextlib.suppress(PermissionError):
+        path.unlink()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        with file:
+            while piece := await asyncio.to_thread(file.read, 1 << 18):
+                yield piece
+
+    return pieces()
+
 
 def add_account_routes(app: Quart, gateway: Gateway) -> None:
     admin = gateway.admin
@@ -1078,16 +1111,48 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     admin = gateway.admin
 
     @app.get("/api/usage")
-    async def usage_rows() -> Json:
-        return await admin.usage(dict(request.args))
+    async def usage_rows() -> Json | Response:
+        return told(await admin.usage(dict(request.args)))
+
+    @app.get("/api/usage/<provider_id>")
+    async def usage_of(provider_id: str) -> Json | Response:
+        return told(await admin.usage_of(provider_id, dict(request.args)))
+
+    def told(answer: Json) -> Json | Response:
+        """Sums of usage as they were asked for: JSON, or a file for a spreadsheet."""
+        if request.args.get("format") != "csv":
+            return answer
+        return Response(sheets.usage_csv(answer), 200, _attached("usage", "csv"))
 
     @app.get("/api/quota")
     async def quota() -> Json:
         return await admin.quota()
 
+    @app.get("/api/prices")
+    async def prices() -> Json:
+        return await admin.prices()
+
+    @app.post("/api/prices/reprice")
+    async def reprice() -> Json:
+        return await admin.reprice(await body_json())
+
+    @app.put("/api/prices/<path:pattern>")
+    async def set_price(pattern: str) -> Json:
+        return await admin.set_price(pattern, await body_json())
+
+    @app.delete("/api/prices/<path:pattern>")
+    async def remove_price(pattern: str) -> Json:
+        return await admin.remove_price(pattern, dict(request.args) or await body_json())
+
     @app.get("/api/requests")
-    async def requests() -> Json:
-        return await admin.requests(dict(request.args))
+    async def requests() -> Json | Response:
+        form = request.args.get("format", "")
+        if form in ("", "json"):
+            return await admin.requests(dict(request.args))
+        kind, pieces = admin.requests_file(dict(request.args))
+        response = Response("" if request.method == "HEAD" else pieces, 200, {**_attached("requests", form), "content-type": kind})
+        response.timeout = None  # a year of requests takes as long as the reader does
+        return response
 
     @app.get("/api/requests/<request_id>")
     async def one_request(request_id: str) -> Json:
@@ -1195,6 +1260,16 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     @app.delete("/v1/router/config/<any(backend, strategy, alias, chain):part>/<path:name>")
     async def drop_router(part: str, name: str = "") -> Json:
         return await admin.drop_router(part, name)
+
+
+def _attached(name: str, form: str) -> dict[str, str]:
+    """Headers of an answer that a browser keeps as a file."""
+    stamp = datetime.now(UTC).strftime("%Y-%m-%d")
+    return {
+        "content-type": sheets.TYPES[form],
+        "content-disposition": f'attachment; filename="omni-connector-{name}-{stamp}.{form}"',
+        "cache-control": "no-store",
+    }
 
 
 # ================================================================ Live events

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from omni_connector import catalog, environment, oauth, providers, secrets, settings, tokens, usage
+from omni_connector import catalog, environment, oauth, prices, providers, restoring, secrets, settings, tokens, usage
 from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
 from omni_connector.alerts import Teller, Watch
@@ -40,6 +40,7 @@ from omni_connector.pinging import Pinger
 from omni_connector.planning import Planner
 from omni_connector.prepare import Asked, Preparer, Sources
 from omni_connector.probing import Hands, Prober
+from omni_connector.prompts import Prompts
 from omni_connector.providers import sign_ins
 from omni_connector.quotas import Hands as PollingHands
 from omni_connector.quotas import Poller
@@ -61,6 +62,7 @@ from omni_connector.store import keys as key_rows
 from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
+from omni_connector.store.files import Damaged
 from omni_connector.store.snapshot import load_snapshot
 from omni_connector.underway import Deadlines, Doors
 from omni_connector.upstream import Upstream
@@ -97,6 +99,7 @@ class Gateway:
         self.upstream = Upstream(commands=Commands(home, env))
         self.fetcher = PublicFetcher()
         self.kept = Kept(db, vault)
+        self.prompts = Prompts(home, lambda: self.settings, now_ms)
         self.counter = Counter(self.upstream, lambda: self.endpoints)
         self.ledger = Ledger(self._write)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -244,9 +247,13 @@ class Gateway:
         decrypted once. Raises SettingsError, SecretsError, DatabaseError with what to do; changes nothing then."""
         env = settings.environment(home, os.environ if env is None else env)
         settings.prepare_home(home)
+        await asyncio.to_thread(restoring.finish, home)
         vault = secrets.load_or_create_master(home, env)
         first = settings.load(env, {})
-        db = await Database.open(first.database_url or f"sqlite:///{home / 'omni.db'}")
+        try:
+            db = await Database.open(first.database_url or f"sqlite:///{home / 'omni.db'}")
+        except Damaged as damage:
+            raise await asyncio.to_thread(restoring.offer, home, damage) from damage
         try:
             await db.migrate()
             gateway = cls(home, env, db, vault, server, base_url)
@@ -280,6 +287,7 @@ class Gateway:
             await asyncio.gather(self._toucher, return_exceptions=True)
         await self.onboarding.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.prompts.close()
         try:
             if self._serving:
                 await self._stop_serving()
@@ -397,7 +405,7 @@ class Gateway:
         return None if found is None else found.context_window
 
     def price(self, used: Usage, account: Account, model: str) -> tuple[Decimal | None, str]:
-        found = usage.price(used, providers.price_id(account), model)
+        found = prices.price(used, account, model)
         return found.cost, found.source
 
     def _priced(self) -> bool:

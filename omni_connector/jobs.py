@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from omni_connector import prompts
 from omni_connector.settings import Settings
 from omni_connector.store import accounts as account_rows
 from omni_connector.store import homes, kept, refreshes
@@ -240,6 +241,7 @@ class Jobs:
         while count := await self._db.tx(lambda conn: request_rows.prune(conn, before, keep, CHUNK)):
             deleted += count
             await asyncio.sleep(0)
+        await asyncio.to_thread(prompts.prune, self._home, settings.prompt_log_days, self._now())
         return f"{deleted} request rows and {await self._prune_kept()} kept answers deleted"
 
     async def _prune_kept(self) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
-from omni_connector import catalog, providers, secrets, usage
+from omni_connector import catalog, prices, providers, secrets, usage
 from omni_connector.chat import ChatRequest, Message, Origin, Target, TextPart, Usage
 from omni_connector.errors import GatewayError
 from omni_connector.ledger import Ledger
@@ -55,7 +55,7 @@ def model_for(account: Account, scope: str, *, paying: bool) -> str:
 
 
 def _cost(account: Account, model: str) -> Decimal | None:
-    return usage.price(Usage(input=10, output=1), providers.price_id(account), model).cost
+    return prices.price(Usage(input=10, output=1), account, model).cost
 
 
 def ping(account: Account, model: str, endpoints: providers.Endpoints) -> tuple[UpstreamRequest, bool]:
@@ -139,7 +139,7 @@ class Pinger:
         try:
             status, headers, body = await self._upstream.fetch(request, WITHIN_S)
             heard = hear(account.wire, status, headers, body, stream=record.stream, estimated_input=record.est_input)
-            price = usage.price(heard.usage, providers.price_id(account), record.model_requested)
+            price = prices.price(heard.usage, account, record.model_requested)
             record.used(heard, price.cost, price.source)
             record.first_token_ms = _ms(began)
         except GatewayError as error:

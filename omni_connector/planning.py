@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from omni_connector import catalog, providers, usage
+from omni_connector import catalog, prices, providers, usage
 from omni_connector.budgets import Budgets
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
@@ -149,16 +149,19 @@ class Planner:
     # ------------------------------------------------------------ prices
 
     def _rates(self, account: Account, model: str) -> usage.Rates | None:
+        own = prices.rates(account, model)
+        if own is not None:
+            return own
         price_id = providers.price_id(account)
         if price_id is None or price_id in usage.FREE or not self._priced():
             return None
         return usage.rates(price_id, model)
 
     def _cost(self, account: Account, model: str, tokens: int) -> Decimal | None:
-        """Dollars of a request with so many tokens by list price, answer included; None: unknown."""
-        if providers.price_id(account) in usage.FREE:
-            return Decimal(0)
+        """Dollars of a request with so many tokens by the user's price or the list's, answer included; None: unknown."""
         found = self._rates(account, model)
+        if found is None and providers.price_id(account) in usage.FREE:
+            return Decimal(0)
         if found is None or found.input is None or found.output is None:
             return None
         return found.per_request + found.input.at(tokens) * tokens + found.output.at(tokens) * ANSWER_TOKENS

@@ -159,6 +159,8 @@ class Record:
             "cost_nano": nano(self.cost),
             "price_source": self.price_source,
             "plan": None if self.plan is None else self.plan.as_json(),
+            "cache_write_1h": usage.cache_write_1h,
+            "web_searches": usage.web_searches,
         }
 
     def view(self) -> Json:

@@ -117,6 +117,7 @@ class Vault:
         if current not in master_keys:
             raise SecretsError(f"The current master key {current!r} is not among the master keys.")
         self.current = current
+        self._keys = dict(master_keys)
         self._ciphers = {key_id: AESGCM(_derive(key)) for key_id, key in master_keys.items()}
 
     def __repr__(self) -> str:
@@ -161,6 +162,11 @@ class Vault:
     def rotate(self, blob: bytes, aad: str) -> bytes:
         """The same secret under the current master key."""
         return self.encrypt(self.decrypt(blob, aad), aad)
+
+    def written(self) -> str:
+        """The content of a master.key that opens what this vault opens, the current key first. For encrypted backups only."""
+        names = [self.current, *(name for name in self._keys if name != self.current)]
+        return "".join(f"{name}:{base64.b64encode(self._keys[name]).decode()}\n" for name in names)
 
 
 def _derive(master: bytes) -> bytes:
@@ -213,6 +219,15 @@ def _parse_master(text: str, place: str) -> dict[str, bytes]:
     if not keys:
         raise SecretsError(f"The {place} is empty. Restore it from a backup; a new key cannot read what is stored.")
     return keys
+
+
+def join_master(first: str, also: str) -> str:
+    """The content of a master.key with the keys of both: those of `first` stand first, and win where both have a name. Raises
+    SecretsError."""
+    keys = _parse_master(first, "first master key")
+    for name, key in _parse_master(also, "second master key").items():
+        keys.setdefault(name, key)
+    return Vault(keys, next(iter(keys))).written()
 
 
 def load_or_create_admin_key(home: Path, env: Mapping[str, str] | None = None) -> str:

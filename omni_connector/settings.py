@@ -165,6 +165,16 @@ class Settings:
     )
     # Logs
     log_level: str = _row("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
+    prompt_log_mode: str = _row(
+        "none",
+        "Write down what clients ask and what they are answered: nowhere, in OMNI_HOME/logs/prompts, or on the server's console. "
+        "Known forms of secrets are masked; everything else is as it was said.",
+        seed=("PROMPT_LOG_MODE",),
+        choices=("none", "file", "console"),
+    )
+    prompt_log_file: str = _row("prompts.jsonl", "Name of that file; a folder in front of it is ignored.", seed=("PROMPT_LOG_FILENAME",))
+    prompt_log_days: int = _row(7, "Days that such files are kept; 0 keeps them until there are too many.", low=0)
+    prompt_log_kb: int = _row(64, "KiB of each request and of each answer that are written down.", low=1, high=16384)
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     """Name → where the value came from; what is not listed is a default."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict
 
@@ -84,6 +85,8 @@ class Account:
     # What was set for the whole provider is part of `enabled`, `base_url` and `model_map` in the snapshot.
     own: Account | None = field(default=None, repr=False)
     """The account by itself, before that; None: it is the same."""
+    prices: tuple[PriceOverride, ...] = ()
+    """What the user set as prices of models and holds here: for everybody, for the provider, for this account."""
     switched_off: str = ""
     """Why it is not `enabled` although its own switch may be on ("provider groq is switched off")."""
 
@@ -106,6 +109,27 @@ class ProviderSettings:
     name: str = ""
     """Shown instead of the row's label."""
     updated_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PriceOverride:
+    """What a model costs by the user's word: dollars per million tokens, and per request. None: not said."""
+
+    pattern: str
+    """A model's own id, its family, or a pattern of either with "*" and "?"."""
+    scope: str = ""
+    """"account:<id>", "provider:<id>", or "": everywhere."""
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    per_request: Decimal | None = None
+    subscription: bool = False
+    """It is paid for otherwise: an answer costs nothing."""
+    updated_at: int = 0
+
+    def holds_for(self, account_id: str | None, provider: str | None) -> bool:
+        return self.scope in ("", f"account:{account_id}", f"provider:{provider}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +183,6 @@ class Snapshot:
     """As stored; `settings.load` gives them types."""
     providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: EMPTY)
     """By id; only those that something was set for."""
+    prices: tuple[PriceOverride, ...] = ()
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY)
     chains: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=lambda: EMPTY)

@@ -378,6 +378,10 @@ def _host(url: str) -> str:
 # ---------------------------------------------------------------- The command line talks to the running server
 
 
+LONG = ("/api/backup", "/api/prices/reprice")
+"""Whose answer takes as long as the database is large."""
+
+
 class AdminClient:
     """The admin API of a running server, for the command line."""
 
@@ -389,7 +393,8 @@ class AdminClient:
     async def request(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
         """Status and JSON answer. Raises GatewayError (UPSTREAM_UNREACHABLE) when the server does not answer."""
         try:
-            response = await self._client.request(method, path, json=body)
+            patience = httpx2.Timeout(None, connect=2) if path in LONG else self._client.timeout
+            response = await self._client.request(method, path, json=body, timeout=patience)
         except _CAUGHT as error:
             raise fault(error, str(self._client.base_url.host)) from error
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
@@ -28,14 +28,15 @@ NANO = Decimal(1_000_000_000)
 CONTEXT_KEYS = ("service_tier", "speed")
 """Words of a provider's usage block that choose a price variant (OpenAI flex and priority, Anthropic fast)."""
 
-Override = Mapping[str, Decimal | int | str]
-"""Dollars: per million tokens `input`, `output`, `cache_read`, `cache_write`; and `per_request`."""
+OVERRIDE = "override"
+REPORTED = "reported"
+"""Sources of prices: the user set it; the provider itself said what it took, which nobody here knows better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """`cost` in dollars, None = unknown (never 0). `source`: "genai-prices 0.2.3", "override", "local", "demo",
-    "subscription" or "unknown"."""
+    """`cost` in dollars, None = unknown (never 0). `source`: "genai-prices 0.2.3", "override", "reported", "local",
+    "demo", "subscription" or "unknown"."""
 
     cost: Decimal | None
     source: str
@@ -73,6 +74,12 @@ class Rates:
     reasoning: Rate | None = None
     web_search: Rate | None = None
     per_request: Decimal = Decimal(0)
+
+    @property
+    def flat(self) -> bool:
+        """Tokens cost nothing, so the cost is known where nobody counted them."""
+        tokens = (self.input, self.output, self.cache_read, self.cache_write, self.cache_write_1h, self.reasoning)
+        return all(rate is None or (rate.base == 0 and not rate.steps) for rate in tokens)
 
     def cost(self, usage: Usage) -> Decimal | None:
         """Dollars for one answer. None when a count that was used has no rate."""
@@ -178,6 +185,27 @@ def _rate(value: Any, per: Decimal) -> Rate | None:
     return Rate(value.base / per, tuple((tier.start, tier.price / per) for tier in value.tiers))
 
 
+def own_rates(
+    input: Decimal = Decimal(0),
+    output: Decimal = Decimal(0),
+    cache_read: Decimal | None = None,
+    cache_write: Decimal | None = None,
+    per_request: Decimal = Decimal(0),
+) -> Rates:
+    """Rates that the user set: dollars per million tokens, and per request. A cache count without a rate costs what fresh tokens do."""
+    return Rates(
+        Rate(input / PER_MILLION),
+        Rate(output / PER_MILLION),
+        _rate(cache_read, PER_MILLION),
+        _rate(cache_write, PER_MILLION),
+        per_request=per_request,
+    )
+
+
+NOTHING = Rates(Rate(Decimal(0)), Rate(Decimal(0)), web_search=Rate(Decimal(0)))
+"""The rates of what is paid for otherwise."""
+
+
 # ---------------------------------------------------------------- Price of one answer
 
 
@@ -186,30 +214,35 @@ def price(
     provider_price_id: str | None,
     model: str,
     *,
-    overrides: Mapping[str, Override] | None = None,
+    override: Rates | None = None,
     at: int | None = None,
     service_tier: str | None = None,
 ) -> Price:
     """What one answer costs.
 
     `provider_price_id` is `Provider.price_id` (see `providers.price_id`); "local", "demo" and "subscription" cost 0 and say so.
-    `overrides` are keyed by "price_id/model" or by the model alone and win over everything. `at`: ms UTC, None = now.
+    `override`: what the user set for this model there; it wins over everything (`prices.rates`). `at`: ms UTC, None = now.
     `service_tier`: the tier the answer names outside its usage block; one inside `usage.raw` is found by itself.
     An unknown model, a count without a rate, or no counts at all: cost None. Raises nothing.
     """
-    override = _override(overrides, provider_price_id, model)
-    if override is not None:
-        return _priced(override, usage, "override")
+    if override is not None and override.web_search is not None:
+        return _priced(override, usage, OVERRIDE)
+    free = provider_price_id in FREE
+    if override is not None and (free or not usage.web_searches):
+        return _priced(replace(override, web_search=NOTHING.web_search) if free else override, usage, OVERRIDE)
     if provider_price_id is None:
         return UNKNOWN
-    if provider_price_id in FREE:
+    if free:
         return Price(Decimal(0), FREE[provider_price_id])
     found = rates(provider_price_id, model, at, _context(usage, service_tier))
+    if override is not None:
+        # The user's word is about tokens; a search keeps its list price.
+        return _priced(replace(override, web_search=None if found is None else found.web_search), usage, OVERRIDE)
     return UNKNOWN if found is None else _priced(found, usage, source_name())
 
 
 def _priced(found: Rates, usage: Usage, source: str) -> Price:
-    if usage.input is None and usage.output is None:
+    if usage.input is None and usage.output is None and not (source == OVERRIDE and found.flat):
         return UNKNOWN
     cost = found.cost(usage)
     return UNKNOWN if cost is None else Price(cost, source)
@@ -218,19 +251,6 @@ def _priced(found: Rates, usage: Usage, source: str) -> Price:
 def _context(usage: Usage, service_tier: str | None) -> tuple[tuple[str, str], ...]:
     named = {"service_tier": service_tier, **{key: usage.raw.get(key) for key in CONTEXT_KEYS if usage.raw.get(key)}}
     return tuple((key, value) for key, value in named.items() if isinstance(value, str))
-
-
-def _override(overrides: Mapping[str, Override] | None, price_id: str | None, model: str) -> Rates | None:
-    if not overrides:
-        return None
-    entry = overrides.get(f"{price_id}/{model}") or overrides.get(model)
-    if not entry:
-        return None
-
-    def rate(name: str) -> Rate | None:
-        return Rate(Decimal(entry[name]) / PER_MILLION) if name in entry else None
-
-    return Rates(rate("input"), rate("output"), rate("cache_read"), rate("cache_write"), per_request=Decimal(entry.get("per_request", 0)))
 
 
 def nano(cost: Decimal | None) -> int | None:

@@ -32,6 +32,7 @@ async function send(method, path, body, options) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, null);
   }
+  if (options.file && response.ok) return { response, data: await response.blob() };
   const text = await response.text();
   let data = null;
   try {

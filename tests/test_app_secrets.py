@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,27 @@ async def test_no_secret_and_no_prompt_leaves_the_house(tmp_path: Path, log_line
         prompts = [text for text in log_lines if "cellar" in text or "42 is the answer" in text]
         assert not prompts
         assert not [row for row in rows if "cellar" in json.dumps(row)]
+
+
+async def test_what_a_program_is_given_leaves_by_no_door(tmp_path: Path, log_lines: list[str]) -> None:  # R-20, R-52
+    """A program that repeats its credential: in the answer, the books, the log, and the files of the server."""
+    import aiohttp
+
+    hidden = "tok-SECRET-0123456789"
+    script = tmp_path / "tool.py"
+    script.write_text("import os, sys\nsys.exit('refused: ' + os.environ['TOKEN'])")
+    command = {"argv": [sys.executable, "-I", str(script)], "set": {"TOKEN": hidden}}
+    async with Rig(tmp_path / "home") as rig, aiohttp.ClientSession(headers=rig.bearer) as web:
+        added = await rig.gateway.admin.add_account({"provider": "command", "options": {"command": {**command, "check": command["argv"]}}})
+        assert "refused: [redacted]" in added["test"]["message"]
+        async with web.post(f"{rig.url}/v1/chat/completions", json={**CHAT, "model": f"{added['label']}/default"}) as got:
+            told = [json.dumps(added), await got.text() + str(dict(got.headers))]
+        await asyncio.gather(*rig.gateway._tasks)
+        told.append(json.dumps([await rig.rows(), await rig.gateway.admin.accounts()]))
+        assert "refused: [redacted]" in told[-1]
+    for text in (*told, *log_lines):
+        assert "SECRET" not in text
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file() and b"tok-SECRET" in path.read_bytes()]
 
 
 @given(st.text(max_size=40))

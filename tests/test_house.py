@@ -26,8 +26,22 @@ PACKAGE = ROOT / "omni_connector"
 
 # ------------------------------------------------------------------------------------------------------------- the plan
 
-VALUES = {"errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens"}
-REQUEST = VALUES | {"catalog", "meter", "record", "lanes", "call", "auth", "limits", "wire", "providers", "routing", "upstream", "ledger"}
+VALUES = {"errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens", "sealing"}
+REQUEST = VALUES | {
+    "catalog",
+    "prices",
+    "meter",
+    "record",
+    "lanes",
+    "call",
+    "auth",
+    "limits",
+    "wire",
+    "providers",
+    "routing",
+    "upstream",
+    "ledger",
+}
 REQUEST |= {"fetch", "command", "oauth"}
 BACK = REQUEST | {
     "store",
@@ -54,7 +68,10 @@ BACK = REQUEST | {
     "environment",
     "quotas",
     "local_logins",
+    "prompts",
     "transfer",
+    "backup",
+    "restoring",
 }
 EVERYTHING = BACK | {"admin", "gateway", "doctor", "cli", "supervisor", "app", "docs", "paths"}
 
@@ -68,15 +85,17 @@ ARROWS: Mapping[str, set[str]] = {
     "live": {"errors"},
     "secrets": {"errors"},
     "settings": {"errors"},
+    "sealing": {"errors"},
     "chat": {"errors"},
     "usage": {"errors", "chat"},
     "catalog": {"errors", "chat", "usage"},
+    "prices": {"errors", "chat", "usage", "catalog", "snapshot", "providers"},
     # Rooms of one trade each.
     "wire": {"errors", "chat"},
     "providers": {"errors", "chat", "snapshot", "tokens", "wire"},
     "routing": {"errors", "chat", "snapshot"},
     "store": {"errors", "secrets", "settings", "snapshot", "root"},
-    "command": {"errors", "chat", "usage", "providers", "snapshot", "wire"},
+    "command": {"errors", "chat", "usage", "providers", "secrets", "snapshot", "wire"},
     "upstream": {"errors", "providers", "snapshot", "command"},
     "fetch": {"errors", "providers"},
     "auth": {"errors", "secrets", "snapshot"},
@@ -95,6 +114,7 @@ ARROWS: Mapping[str, set[str]] = {
     "planning": REQUEST | {"prepare", "budgets"},
     "kept": BACK,
     "counting": REQUEST,
+    "prompts": {"secrets", "settings", "call"},
     "ledger": REQUEST | {"store"},
     "jobs": BACK,
     "pinging": REQUEST,
@@ -108,6 +128,8 @@ ARROWS: Mapping[str, set[str]] = {
     "quotas": REQUEST | {"store", "jobs"},
     "local_logins": REQUEST | {"transfer"},
     "transfer": REQUEST,
+    "backup": {"errors", "sealing", "store"},
+    "restoring": {"errors", "settings", "secrets", "store", "backup"},
     "onboarding": BACK,
     "clients": BACK,
     "alerts": BACK,

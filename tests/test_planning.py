@@ -16,6 +16,7 @@ from omni_connector.errors import GatewayError, Kind
 from omni_connector.gateway import Gateway
 from omni_connector.planning import provider_named
 from omni_connector.store import homes
+from omni_connector.usage import usd
 from tests.live.answers import CHAT, Said, Tokens
 from tests.relaying import Client, House
 
@@ -105,6 +106,30 @@ async def test_a_client_says_what_it_may_cost(house: House) -> None:  # O-19
     assert (await ask(house, {"x-omni-sort": "price"})).headers["x-omni-account"] == "cheap"
     assert (await ask(house, {"x-omni-max-price": "0.001"})).headers["x-omni-account"] == "cheap"
     assert (await ask(house, {"x-omni-max-price": "0.0000001"})).status == 400
+
+
+async def test_the_users_own_price_counts(house: House) -> None:
+    await house.account("dear", OK, models=["gpt-5-nano"], model_map={"test-model": "gpt-5-nano"})
+    await house.account("cheap", OK, models=["gpt-5.5"], model_map={"test-model": "gpt-5.5"}, priority=-1)
+    admin, sort = house.gateway.admin, {"x-omni-sort": "price"}
+    assert (await ask(house, sort)).headers["x-omni-account"] == "dear"
+    await admin.set_price("*", {"input": "1", "output": "2", "per_request": "0.000000001", "provider": "openai"})
+    await admin.set_price("gpt-5*", {"subscription": True, "account": "cheap"})
+    assert (await ask(house, sort)).headers["x-omni-account"] == "cheap"
+    assert (await house.row())["cost"] == {"usd": "0.000000", "source": "override"}
+    assert (await ask(house)).headers["x-omni-account"] == "dear"
+    row = await house.row()
+    tokens = row["usage"]
+    nanos = tokens["input"] * 1000 + tokens["cache_read"] * 1000 + tokens["output"] * 2000 + 1
+    assert row["cost"] == {"usd": usd(nanos), "source": "override"}
+    assert (await ask(house, {"x-omni-max-price": "0.0000001", **sort})).headers["x-omni-account"] == "cheap"
+
+    other = await Gateway.open(house.gateway.home, {})  # another process sets it
+    await other.admin.remove_price("*", {"provider": "openai"})
+    await other.close()
+    await house.gateway.reload()
+    await ask(house)
+    assert (await house.row())["cost"]["source"].startswith("genai-prices")
 
 
 async def test_a_conversation_stays_where_it_was_answered(house: House) -> None:  # O-19

@@ -21,6 +21,18 @@ ALNUM = string.digits + string.ascii_letters
 # ---------------------------------------------------------------- Ids and keys
 
 
+def test_a_written_vault_opens_what_it_sealed_and_two_become_one(tmp_path: Path) -> None:
+    one, two = Vault({"a": bytes(32), "b": b"b" * 32}, "b"), Vault({"a": b"x" * 32, "c": b"c" * 32}, "c")
+    joined = secrets.join_master(one.written(), two.written())
+    assert [line.split(":")[0] for line in joined.splitlines()] == ["b", "a", "c"]
+    (tmp_path / "master.key").write_text(joined)
+    vault = secrets.load_or_create_master(tmp_path, {})
+    assert vault.current == "b"
+    assert vault.decrypt(one.encrypt("x", "t:1:c"), "t:1:c") == vault.decrypt(two.encrypt("x", "t:1:c"), "t:1:c") == "x"
+    with pytest.raises(SecretsError):
+        secrets.join_master(joined, "broken")
+
+
 def test_ids_sort_by_time_and_do_not_repeat() -> None:
     ids = [new_id("req", at) for at in (0, 1, 31, 32, 1_763_700_000_000, 1_763_700_000_001, (1 << 48) - 1)]
     assert ids == sorted(ids)

@@ -128,12 +128,23 @@ def test_a_lying_upstream_cannot_lower_a_bill() -> None:
     assert cost(Usage(input=1_000, cache_read=-5, output=-1_000_000), "openai", "gpt-4o") == Decimal("0.0025")
 
 
-def test_overrides_win() -> None:
-    table = {"local/llama": {"input": "0.10", "output": 1}, "gpt-4o": {"input": "1", "output": "2", "per_request": "0.5"}}
-    found = usage.price(Usage(input=1_000_000, cache_read=1_000_000, output=1_000_000), "local", "llama", overrides=table)
-    assert found == usage.Price(Decimal("1.20"), "override")  # cached tokens cost what fresh ones do unless the table says more
-    assert usage.price(Usage(input=0, output=0), "openai", "gpt-4o", overrides=table).cost == Decimal("0.5")
-    assert usage.price(Usage(input=1_000_000, output=0), "openai", "gpt-4o-mini", overrides=table).source == usage.source_name()
+def test_what_the_user_set_wins() -> None:
+    million = Usage(input=1_000_000, cache_read=1_000_000, output=1_000_000)
+    own = usage.own_rates(Decimal("0.10"), Decimal(1))
+    # Cached tokens cost what fresh ones do unless they have a rate.
+    assert usage.price(million, "local", "llama", override=own) == usage.Price(Decimal("1.20"), "override")
+    own = usage.own_rates(Decimal(1), Decimal(2), Decimal("0.1"), per_request=Decimal("0.5"))
+    assert usage.price(million, "openai", "gpt-4o", override=own).cost == Decimal("3.6")
+    assert usage.price(Usage(), "openai", "gpt-4o", override=own) == usage.UNKNOWN, "nobody counted, and tokens have a price"
+    assert usage.price(Usage(), None, "x", override=usage.own_rates(per_request=Decimal("0.5"))).cost == Decimal("0.5")
+    assert usage.price(million, "openai", "gpt-4o", override=usage.NOTHING) == usage.Price(Decimal(0), "override")
+
+
+def test_a_search_keeps_its_list_price() -> None:
+    counts, own = Usage(input=1_000_000, output=0, web_searches=3), usage.own_rates(Decimal(1), Decimal(1))
+    assert usage.price(counts, "anthropic", "claude-opus-4-5", override=own).cost == Decimal("1.03")
+    assert usage.price(counts, "subscription", "claude-opus-4-5", override=own).cost == Decimal(1)
+    assert usage.price(counts, "openai", "no-such-model", override=own) == usage.UNKNOWN
 
 
 def test_nano_and_dollars() -> None:

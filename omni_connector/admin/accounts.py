@@ -8,13 +8,13 @@ from typing import Any
 
 from omni_connector import catalog, environment, providers, quotas
 from omni_connector.admin import bodies, shapes
-from omni_connector.admin.draft import changed_fields, key_warning, must_be_complete, new_account, provider_of
+from omni_connector.admin.draft import changed_fields, key_warning, moved_values, must_be_complete, new_account, provider_of
 from omni_connector.admin.room import Room
 from omni_connector.admin.shapes import Activity, TestResult
 from omni_connector.admin.when import day_start
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.probing import KIND as PROBE
-from omni_connector.providers import Provider
+from omni_connector.providers import Provider, command_values
 from omni_connector.quotas import Poller
 from omni_connector.routing.health import span
 from omni_connector.routing.pool import Live
@@ -69,6 +69,7 @@ class Accounts(Room):
         account = self._find(account_id)
         provider = providers.get(account.provider)
         changes = changed_fields(patch, provider)
+        changes |= moved_values(account, changes)
         if changes.get("balance"):
             changes["balance"] = {**changes["balance"], "set_at": self._clock()}
         renewed = bool(changes.keys() & {"secret", "base_url", "proxy_url", "headers"}) or _elsewhere(account, changes)
@@ -145,9 +146,10 @@ class Accounts(Room):
 
     async def test_unsaved(self, body: object) -> Json:
         """POST /api/accounts/test → test result; nothing is stored."""
-        given = bodies.read(body, bodies.NewAccount)
+        given = bodies.read(body, bodies.TriedAccount)
         shared = self._snapshot().providers
-        account = new_account(given, given.label.strip() or given.provider, self._clock(), shared)
+        known = command_values.known(self._find(given.id)) if given.id else {}
+        account = new_account(given, given.label.strip() or given.provider, self._clock(), shared, known)
         result = (await self._ask_provider(providers.complete(account, shared))).as_json()
         warning = key_warning(providers.get(account.provider), account.secret)
         return {**result, "warning": warning} if warning else result

@@ -56,6 +56,13 @@ class NewAccount(Struct, forbid_unknown_fields=True, kw_only=True):
     discover: bool = True
 
 
+class TriedAccount(NewAccount, forbid_unknown_fields=True, kw_only=True):
+    """An account that is tested before it is stored. `id`: of the one that it will change, which keeps the masked values of its
+    `options.command.set`."""
+
+    id: str = ""
+
+
 class AccountPatch(Struct, forbid_unknown_fields=True, kw_only=True):
     label: str | UnsetType = UNSET
     api_key: str | UnsetType = UNSET
@@ -109,9 +116,11 @@ class KeyPatch(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class RequestFilters(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Query of GET /api/requests. `account` and `key` take an id or a name, `status` ok | failed | open | an HTTP code."""
+    """Query of GET /api/requests. `account` and `key` take an id or a name, `status` ok | failed | open | an HTTP code. `limit`: 50 where
+    nothing is said, and all of them in a file."""
 
-    limit: int = 50
+    format: Literal["json", "csv", "jsonl"] = "json"
+    limit: int | None = None
     before: str | None = None
     protocol: str | None = None
     provider: str | None = None
@@ -120,10 +129,12 @@ class RequestFilters(Struct, forbid_unknown_fields=True, kw_only=True):
     key: str | None = None
     status: str | None = None
     flag: str | None = None
+    client: str | None = None
     text: str | None = None
 
 
 class UsageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    format: Literal["json", "csv"] = "json"
     group: str = "account"
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
@@ -287,7 +298,7 @@ def budget(value: Mapping[str, Any] | None) -> Json | None:
     if period not in PERIODS:
         raise bad_request(f"budget.period: one of {', '.join(PERIODS)}, not {period!r}.", "budget.period")
     amount = value.get("amount")
-    exact = _decimal(amount)
+    exact = exact_decimal(amount)
     if exact is None or not 0 <= exact <= 1_000_000_000:
         raise bad_request(f"budget.amount: dollars from 0 to 1000000000, not {amount!r}.", "budget.amount")
     return {"amount": f"{exact:f}", "period": period}
@@ -303,13 +314,14 @@ def balance(value: Mapping[str, Any] | None) -> Json | None:
     amount, currency = value.get("amount"), value.get("currency", "USD")
     if not isinstance(currency, str) or not re.fullmatch(r"[A-Za-z]{1,12}", currency.strip()):
         raise bad_request("balance.currency: a currency's letters, such as USD or CNY.", "balance.currency")
-    exact = _decimal(amount)
+    exact = exact_decimal(amount)
     if exact is None or abs(exact) > 1_000_000_000:
         raise bad_request(f"balance.amount: a number up to 1000000000, not {amount!r}.", "balance.amount")
     return {"amount": f"{exact:f}", "currency": currency.strip().upper(), "manual": True}
 
 
-def _decimal(value: object) -> Decimal | None:
+def exact_decimal(value: object) -> Decimal | None:
+    """A number, or its text, to the last digit; None for anything else."""
     # str() first: a JSON number 0.1 shall mean ten cents, not the nearest binary fraction.
     try:
         exact = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else Decimal("NaN")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
-from omni_connector import catalog, providers
+from omni_connector import catalog, prices, providers, usage
 from omni_connector.admin.accounts import Accounts
 from omni_connector.onboarding.starting import GOOGLE_PROJECT, is_on
 from omni_connector.providers import Provider
@@ -38,7 +39,8 @@ class Catalogue(Accounts):
     async def provider_models(self, provider_id: str | None = None) -> Json:
         """GET /api/provider-models[/{type}]: models of the accounts that are switched on, in order of their names.
 
-        Prices are list prices of the first account's provider in dollars per million tokens; null: unknown (law 9).
+        Prices are those of the first account, in dollars per million tokens: the user's own (`price_override`), else the list price of its
+        provider; null: unknown (law 9).
         """
         wanted = None if provider_id is None else providers.get(provider_id).id
         serving: dict[str, list[Account]] = {}
@@ -55,15 +57,19 @@ def _models(serving: dict[str, list[Account]]) -> list[Json]:
 
 
 def _model_json(model: str, accounts: list[Account]) -> Json:
-    found = catalog.lookup(providers.price_id(accounts[0]), accounts[0].model_map.get(model, model))
+    sent = accounts[0].model_map.get(model, model)
+    found, own = catalog.lookup(providers.price_id(accounts[0]), sent), prices.rates(accounts[0], sent)
+    listed = (found and found.input_usd_per_mtok, found and found.output_usd_per_mtok)
+    read, written = listed if own is None else (_per_mtok(own.input), _per_mtok(own.output))
     return {
         "id": model,
         "providers": list(dict.fromkeys(account.provider for account in accounts)),
         "accounts": [account.label for account in accounts],
         "context_window": None if found is None else found.context_window,
         "max_output": None if found is None else found.max_output,
-        "input_usd_per_mtok": _decimal(found and found.input_usd_per_mtok),
-        "output_usd_per_mtok": _decimal(found and found.output_usd_per_mtok),
+        "input_usd_per_mtok": _decimal(read),
+        "output_usd_per_mtok": _decimal(written),
+        "price_override": own is not None,
         "levels": _levels(model, accounts),
     }
 
@@ -72,6 +78,10 @@ def _levels(model: str, accounts: list[Account]) -> dict[str, list[str]]:
     """Provider → the thinking levels that `provider/level/model` may name there; providers without a choice are left out."""
     known = {account.provider: catalog.levels(account.model_map.get(model, model), account.features) for account in accounts}
     return {provider: list(levels) for provider, levels in known.items() if levels}
+
+
+def _per_mtok(rate: usage.Rate | None) -> Decimal | None:
+    return None if rate is None else rate.base * usage.PER_MILLION
 
 
 def _decimal(value: Any) -> str | None:

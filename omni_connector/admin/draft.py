@@ -11,7 +11,7 @@ from msgspec import UNSET
 from omni_connector import providers
 from omni_connector.admin import bodies
 from omni_connector.errors import GatewayError, bad_request
-from omni_connector.providers import WIRES, Provider, aliyun_ocr, sign_ins
+from omni_connector.providers import WIRES, Provider, aliyun_ocr, command_values, sign_ins
 from omni_connector.secrets import key_hint, new_id
 from omni_connector.snapshot import EMPTY, Account, ProviderSettings
 
@@ -25,9 +25,15 @@ def provider_of(provider_id: str) -> Provider:
         raise bad_request(f"provider: {error.message}", "provider") from None
 
 
-def new_account(given: bodies.NewAccount, label: str, now: int, shared: Mapping[str, ProviderSettings] = EMPTY) -> Account:
+def new_account(
+    given: bodies.NewAccount,
+    label: str,
+    now: int,
+    shared: Mapping[str, ProviderSettings] = EMPTY,
+    known: Mapping[str, str | None] = EMPTY,
+) -> Account:
     """A checked body → the account it describes, with a new id. `shared`: what is set for its provider counts for whether it is
-    complete, and is no part of it. Raises BAD_REQUEST."""
+    complete, and is no part of it. `known`: what masked values of a command's environment stand for. Raises BAD_REQUEST."""
     provider = provider_of(given.provider)
     # An older name of a provider may mean one of its regions ("bigmodel" is GLM's Chinese host).
     region = providers.canonical(given.provider)[1]
@@ -37,7 +43,10 @@ def new_account(given: bodies.NewAccount, label: str, now: int, shared: Mapping[
         raise bad_request(f"auth: an account of kind 'oauth' is connected by signing in: {how}.", "auth")
     if given.auth == "cli" and not provider.command:
         raise bad_request(f"auth: {provider.label} is no program of this machine, so 'cli' cannot be used here.", "auth")
-    secret = bodies.api_key(given.api_key)
+    secret, hint = _key(given.api_key, provider)
+    options = checked_options(options, provider)
+    if provider.command:
+        options, secret = command_values.put_away(options, known)
     account = Account(
         id=new_id("acc", now),
         provider=provider.id,
@@ -55,8 +64,8 @@ def new_account(given: bodies.NewAccount, label: str, now: int, shared: Mapping[
         budget=bodies.budget(given.budget),
         headers=bodies.headers(given.headers),
         proxy_url=bodies.proxy_url(given.proxy_url),
-        options=checked_options(options, provider),
-        key_hint=key_hint(secret) if secret else "",
+        options=options,
+        key_hint=hint,
         created_at=now,
         updated_at=now,
     )
@@ -75,11 +84,17 @@ def must_be_complete(account: Account, provider: Provider) -> None:
         except GatewayError as error:
             raise bad_request(f"api_key: {error.message}", "api_key") from None
     if provider.command:
-        if account.secret:
-            raise bad_request(f"api_key: {provider.label} keeps its own sign-in and gets no key.", "api_key")
         return
     if not account.base_url and not provider.base_url and not (account.options.get("endpoints") or {}).get("inference"):
         raise bad_request(f"base_url: {provider.label} has no address of its own. Give one, such as https://host/v1.", "base_url")
+
+
+def _key(text: str, provider: Provider) -> tuple[str, str]:
+    """(The key, its hint)."""
+    secret = bodies.api_key(text)
+    if secret and provider.command:
+        raise bad_request(f"api_key: {provider.label} keeps its own sign-in and gets no key.", "api_key")
+    return secret, key_hint(secret) if secret else ""
 
 
 def _keyless(provider: Provider) -> bool:
@@ -142,13 +157,20 @@ def changed_fields(patch: bodies.AccountPatch, provider: Provider) -> Json:
         if value is not UNSET:
             changes[name] = checked(value)
     if patch.api_key is not UNSET:
-        secret = bodies.api_key(patch.api_key)
-        changes |= {
-            "secret": secret,
-            "key_hint": key_hint(secret) if secret else "",
-            "auth": "cli" if provider.command else "none" if not secret and _keyless(provider) else "api_key",
-        }
+        secret, hint = _key(patch.api_key, provider)
+        if not provider.command:
+            changes |= {"secret": secret, "key_hint": hint, "auth": "none" if not secret and _keyless(provider) else "api_key"}
     return changes
+
+
+def moved_values(account: Account, changes: Json) -> Json:
+    """What else changes when an account with a command is edited: the values of its environment stand in its credential, also those
+    that an older row has in its options. Raises BAD_REQUEST."""
+    own = account.own or account
+    if own.auth != "cli":
+        return {}
+    options, secret = command_values.put_away(changes.get("options", own.options), command_values.known(own))
+    return {name: value for name, value in (("options", options), ("secret", secret)) if name in changes or value != getattr(own, name)}
 
 
 def changed_settings(patch: bodies.ProviderPatch, provider: Provider) -> Json:
@@ -164,7 +186,7 @@ def changed_settings(patch: bodies.ProviderPatch, provider: Provider) -> Json:
 
 def key_warning(provider: Provider, secret: str) -> str | None:
     """What looks wrong with a key. Never a refusal: providers change their keys' shapes without asking us."""
-    if not secret:
+    if not secret or provider.command:
         return None
     if secret.startswith(("omni-", "omniadm-")):
         return "This is a key of omni-connector itself, not one of the provider."

@@ -18,7 +18,7 @@ from omni_connector.admin import bodies
 from omni_connector.admin.draft import new_account, provider_of
 from omni_connector.errors import GatewayError, bad_request
 from omni_connector.onboarding.signed import same_person, same_place
-from omni_connector.providers import sign_ins
+from omni_connector.providers import command_values, sign_ins
 from omni_connector.secrets import redact
 from omni_connector.snapshot import Account
 from omni_connector.transfer import Draft
@@ -31,6 +31,7 @@ NO_ADDRESS = frozenset({"models", "prefix", "model_map", "enabled", "priority", 
 """What an entry without a credential may change of an account that has one."""
 ADDRESS_STAYS = "Its credential, address, proxy, headers and options stay as they are: the file holds no credential for others."
 NO_KEY = "It was imported without its key. Edit it and give one."
+NO_VALUES = "The file does not hold the values of {names}. Edit options.command.set and give them."
 NO_SIGN_IN = "It was imported without its sign-in. Sign in again."
 RUNS = "It runs a program that its file names, so it is switched off. Look at its command, then switch it on."
 HARMLESS = frozenset({"preset", "models", "max_in_flight", "max_waiting", "timeout_s", "idle_s"})
@@ -82,7 +83,8 @@ def account_of(draft: Draft, now: int) -> tuple[Account, str]:
     # Whatever its kind, its fields are checked as those of an account without a credential; that is put in below.
     plain = {**given, "provider": draft.provider, "auth": "none" if draft.auth in ("oauth", "none") or missing else draft.auth}
     checked = bodies.read(plain | ({"api_key": draft.secret} if draft.secret else {}), bodies.NewAccount)
-    account = new_account(checked, draft.label or provider.id, now)
+    waiting = command_values.masked(given["options"]) if provider.command else []
+    account = new_account(checked, draft.label or provider.id, now, known=dict.fromkeys(waiting))
     note = draft.note
     if draft.auth == "oauth" and draft.tokens is not None:
         options = {**account.options, **sign_ins.made_up(provider, account.options), "identity": person, "signed_in": False}
@@ -94,6 +96,9 @@ def account_of(draft: Draft, now: int) -> tuple[Account, str]:
         account = replace(account, auth="oauth" if signed else "api_key", options=options, state="needs_login", state_reason=reason)
     if provider.command and not (account.options.get("command") or {}).keys() <= HARMLESS:
         account, note = replace(account, enabled=False), RUNS
+    if waiting:
+        reason = NO_VALUES.format(names=", ".join(waiting))
+        account, note = replace(account, state="needs_login", state_reason=reason), f"{note} {reason}"
     return account, note
 
 
@@ -158,10 +163,11 @@ def marks(account: Account) -> Iterator[str]:
         kept = token_values.decode(account.secret)
         if kept is not None:
             yield from (f"{account.provider} token {_hash(token)}" for token in (kept.refresh_token, kept.access_token) if token)
+    elif account.auth == "cli":
+        command = command_values.filled(account).get("command")
+        yield f"{account.provider} command {_hash(msgspec.json.encode(command, order='sorted').decode())}"
     elif account.secret:
         yield f"{account.provider} key {_address(account)} {_hash(account.secret)}"
-    elif account.auth == "cli":
-        yield f"{account.provider} command {_hash(msgspec.json.encode(account.options.get('command'), order='sorted').decode())}"
     elif account.auth == "none":
         yield f"{account.provider} address {_address(account)}"
 
@@ -225,7 +231,7 @@ def _update(draft: Draft, account: Account, other: Account, note: str) -> Ready 
     if other.provider != account.provider:
         why = f"The account labelled {other.label!r} is one of another provider. Import it under another label (rename)."
         return _skipped(draft, account, why)
-    if other.secret and not draft.has_credential:
+    if _keeps_credential(draft, account, other):
         # Its own credential stays, so a file must not say where that is sent.
         kept = {name: getattr(account, name) for name in draft.fields.keys() & NO_ADDRESS}
         return Ready(
@@ -236,7 +242,16 @@ def _update(draft: Draft, account: Account, other: Account, note: str) -> Ready 
     if options != other.options:
         changes["options"] = options
     if draft.has_credential:
-        changes |= {name: getattr(account, name) for name in ("auth", "secret", "key_hint")} | {"state": "ok", "state_reason": ""}
-    if not account.enabled and note == RUNS:
+        changes |= {name: getattr(account, name) for name in ("auth", "secret", "key_hint", "state", "state_reason")}
+    if account.auth == "cli" and not account.options.get("command"):
+        changes.pop("secret", None)  # its command stays, with what it is given
+    if not account.enabled and note.startswith(RUNS):
         changes["enabled"] = False
     return Ready(draft, replace(account, id=other.id, label=other.label), changes, note)
+
+
+def _keeps_credential(draft: Draft, account: Account, other: Account) -> bool:
+    """Whether the stored account has a credential that the file does not hold."""
+    if other.auth == "cli":
+        return bool(command_values.values(other)) and (not draft.has_credential or None in command_values.known(account).values())
+    return bool(other.secret) and not draft.has_credential

@@ -1,7 +1,7 @@
 """What the admin API answers: values of the store → the JSON that dashboard, CLI and scripts rely on.
 
 Pure. No function here is given a secret it could leak, except `account`, which leaves `secret`, `headers` and
-`proxy_url` out (the test reads every answer for them).
+`proxy_url` out, and of a command's environment all but the names (the test reads every answer for them).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from omni_connector.providers import command_values
 from omni_connector.snapshot import Account, ClientKey, Cooldown
 from omni_connector.store.jobs import JobRow
 from omni_connector.usage import usd
@@ -81,7 +82,7 @@ def account(
         "weight": item.weight,
         "max_in_flight": item.max_in_flight,
         "budget": item.budget,
-        "options": dict(item.options),
+        "options": command_values.shown(item.options) if item.auth == "cli" else dict(item.options),
         "proxy": bool(item.proxy_url),
         "status": status,
         "status_reason": reason,

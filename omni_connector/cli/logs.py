@@ -21,20 +21,22 @@ from omni_connector.cli.output import count, money, say, show, when
 Json = dict[str, Any]
 LOG_FILE = "omni-connector.log"
 POLL_S = 0.3
+FILTERS = ("status", "model", "account", "provider", "protocol", "key", "client", "flag", "text")
 
 
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(0, 200), default=20, show_default=True, help="How many of the last ones.")
 @click.option("--requests", is_flag=True, help="Requests instead of log lines.")
+@click.option("--only", multiple=True, metavar="FILTER=VALUE", help=f"Only requests with this: {', '.join(FILTERS)}. Can be repeated.")
 @json_option
-def logs(follow: bool, lines: int, requests: bool, as_json: bool) -> None:
+def logs(follow: bool, lines: int, requests: bool, only: tuple[str, ...], as_json: bool) -> None:
     """The last lines of the server's log, or of its requests.
 
     With --json: one document; with -f as well: one JSON document a line.
     """
-    if requests:
-        asyncio.run(_requests(follow, lines, as_json))
+    if requests or only:
+        asyncio.run(_requests(follow, lines, _filters(only), as_json))
         return
     path = home() / "logs" / LOG_FILE
     if not path.is_file():
@@ -92,24 +94,46 @@ def _rotated(file: TextIO, path: Path) -> bool:
 # ---------------------------------------------------------------- requests
 
 
-async def _requests(follow: bool, lines: int, as_json: bool) -> None:
+def _filters(only: tuple[str, ...]) -> dict[str, str]:
+    """Raises Stop for what is no filter."""
+    found = dict(item.partition("=")[::2] for item in only)
+    wrong = next((name for name, value in found.items() if name not in FILTERS or not value), None)
+    if wrong is not None:
+        raise Stop(f"--only {wrong}: write FILTER=VALUE with one of {', '.join(FILTERS)}, for example --only status=failed.")
+    return found
+
+
+async def _requests(follow: bool, lines: int, filters: dict[str, str], as_json: bool) -> None:
     async with open_desk() as desk:
-        rows = (await desk.call("requests", {"limit": str(lines)}))["requests"] if lines else []
+        rows = await _last(desk, filters, lines)
         if as_json and not follow:
             show({"requests": rows}, True, lambda _: None)
             return
         for row in reversed(rows):
             _say_row(row, as_json)
         if not rows and not follow:
-            say("No request yet.")
+            say("No such request." if filters else "No request yet.")
         if follow:
-            await _follow_requests(desk, as_json, {row["id"]: row["state"] for row in rows})
+            await _follow_requests(desk, filters, as_json, {row["id"]: row["state"] for row in rows})
 
 
-async def _follow_requests(desk: Desk, as_json: bool, seen: dict[str, str]) -> None:
+async def _last(desk: Desk, filters: dict[str, str], lines: int) -> list[Json]:
+    """The last requests, newest first. A search may take several pages."""
+    rows: list[Json] = []
+    before: str | None = None
+    while len(rows) < lines:
+        page = await desk.call("requests", {**filters, "limit": str(lines - len(rows)), "before": before or ""})
+        rows += page["requests"]
+        before = page["next"]
+        if before is None:
+            break
+    return rows
+
+
+async def _follow_requests(desk: Desk, filters: dict[str, str], as_json: bool, seen: dict[str, str]) -> None:
     """Every request once when it opens and once when it is settled."""
     while True:
-        rows = (await desk.call("requests", {"limit": "200"}))["requests"]
+        rows = (await desk.call("requests", {**filters, "limit": "200"}))["requests"]
         for row in reversed(rows):
             if seen.get(row["id"]) != row["state"]:
                 _say_row(row, as_json)

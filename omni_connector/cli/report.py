@@ -11,7 +11,7 @@ from omni_connector.cli.desk import ask
 from omni_connector.cli.output import count, few, money, note, say, show, table, when
 
 Json = dict[str, Any]
-GROUPS = ("account", "model", "provider", "key", "day")
+GROUPS = ("account", "model", "provider", "key", "client", "day", "hour")
 _TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 
 
@@ -19,10 +19,19 @@ _TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 @click.option("--group", type=click.Choice(GROUPS), default="account", show_default=True, help="One line per …")
 @click.option("--from", "from_", metavar="WHEN", help="A span back (24h, 7d), a date, or 'today' (default: 30d).")
 @click.option("--to", metavar="WHEN", help="The same forms (default: now).")
+@click.option("--provider", metavar="ID", help="Only of this provider.")
+@click.option("--csv", "as_csv", is_flag=True, help="Lines for a spreadsheet.")
 @json_option
-def usage(group: str, from_: str | None, to: str | None, as_json: bool) -> None:
-    """Requests, tokens and exact cost, by account, model, provider, key or day (UTC)."""
-    show(ask("usage", {"group": group, "from": from_, "to": to}), as_json, _show_usage)
+def usage(group: str, from_: str | None, to: str | None, provider: str | None, as_csv: bool, as_json: bool) -> None:
+    """Requests, tokens and exact cost, by account, model, provider, key, client, day or hour (UTC)."""
+    query = {"group": group, "from": from_, "to": to}
+    answer = ask("usage_of", provider, query) if provider else ask("usage", query)
+    if as_csv and not as_json:
+        from omni_connector.admin.sheets import usage_csv
+
+        print(usage_csv(answer), end="")
+        return
+    show(answer, as_json, _show_usage)
 
 
 def _show_usage(answer: Json) -> None:
@@ -38,7 +47,8 @@ def _show_usage(answer: Json) -> None:
     table(titles, rows, right=titles[1:])
     note(f"{when(answer['from'])} to {when(answer['to'])}.")
     if total["unpriced"]:
-        note(f"{total['unpriced']} requests have no known price and are not in the cost.")
+        some = "1 request has" if total["unpriced"] == 1 else f"{count(total['unpriced'])} requests have"
+        note(f"{some} no known price and {'is' if total['unpriced'] == 1 else 'are'} not in the cost.")
 
 
 @click.command()

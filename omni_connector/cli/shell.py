@@ -8,7 +8,7 @@ from typing import ClassVar
 import click
 
 from omni_connector import __version__
-from omni_connector.cli import alerts, backend, chain, config, explain, key, provider, quota, report, server
+from omni_connector.cli import alerts, backend, backup, chain, config, explain, key, price, provider, quota, report, server
 from omni_connector.cli.base import Group, json_option, near
 
 # The root help, in the order in which a newcomer needs things.
@@ -16,7 +16,8 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "Server": ("serve", "status", "stop", "open", "logs", "doctor"),
     "Accounts and keys": ("backend", "provider", "key"),
     "What happens": ("models", "usage", "quota", "explain", "alerts"),
-    "Settings": ("config", "chain"),
+    "Settings": ("config", "chain", "price"),
+    "Safety": ("backup", "restore"),
 }
 EPILOG = """\b
 First steps:
@@ -86,9 +87,11 @@ for command in (
     key.key,
     config.config,
     chain.chain,
+    price.price,
     explain.explain,
     alerts.alerts,
     quota.quota,
     *report.COMMANDS,
+    *backup.COMMANDS,
 ):
     root.add_command(command)

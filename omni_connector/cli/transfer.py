@@ -63,7 +63,7 @@ def import_(file: str | None, as_json: bool, yes: bool, **given: Any) -> None:
     body: Json = {name: given[name] for name in ("dry_run", "on_conflict", "settings", "client_from_cli", "discover")}
     if file is not None:
         body |= {"content": _content(file), "provider": given["provider"] or _hint(file)}
-        body |= {"passphrase": _secret_of(given["passphrase_env"])} if given["passphrase_env"] else {}
+        body |= {"passphrase": secret_of(given["passphrase_env"])} if given["passphrase_env"] else {}
     else:
         body["ids"] = _ids(given["found"], given["every"], yes=yes, as_json=as_json)
         if not body["ids"]:
@@ -236,7 +236,7 @@ def export(
     target = Path(file or "-")
     if not to_stdout and not force and (target.exists() or target.is_symlink()):
         raise Stop(f"{target} is there already. Choose another name, or add --force.")
-    passphrase = "" if plain or no_secrets else _new_passphrase(passphrase_env)
+    passphrase = "" if plain or no_secrets else new_passphrase(passphrase_env)
     include = ["aliases", "chains", *(["settings"] if with_settings else [])]
     body = {"format": form, "secrets": not no_secrets, "include": include, "passphrase": passphrase, "download": False}
     told = ask("export_accounts", body)
@@ -252,18 +252,20 @@ def export(
     show({**told, "file": str(target)}, as_json, lambda answer: say(f"{answer['accounts']} accounts are in {target}."))
 
 
-def _new_passphrase(variable: str | None) -> str:
+def new_passphrase(variable: str | None, otherwise: str = ", or say --plain") -> str:
+    """From the environment variable, else asked for twice. `otherwise`: what else one could do, for the words where nobody can answer."""
     if variable:
-        return _secret_of(variable)
+        return secret_of(variable)
     if not prompts.terminal():
-        raise click.UsageError("Encrypt it with --passphrase-env NAME, or say --plain.")
+        raise click.UsageError(f"Encrypt it with --passphrase-env NAME{otherwise}.")
     first = prompts.secret("Passphrase (8 characters or more):")
     if prompts.secret("The same again:") != first:
         raise Stop("The two passphrases differ. Nothing was written.")
     return first
 
 
-def _secret_of(variable: str) -> str:
+def secret_of(variable: str) -> str:
+    """What an environment variable holds. Raises UsageError where that is nothing."""
     found = os.environ.get(variable, "")
     if not found:
         raise click.UsageError(f"--passphrase-env: the environment variable {variable} is not set or empty.")

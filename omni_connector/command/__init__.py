@@ -17,10 +17,10 @@ from pathlib import Path
 from omni_connector.chat import ChatRequest, Json
 from omni_connector.command import left
 from omni_connector.command.answer import WIRE
-from omni_connector.command.process import Process, finish, quoted, tell
+from omni_connector.command.process import Process, finish, hider, quoted, tell
 from omni_connector.command.run import Run, cancel
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.providers import commands
+from omni_connector.providers import command_values, commands
 from omni_connector.providers.commands import Template
 from omni_connector.wire import views
 
@@ -76,7 +76,7 @@ class Commands:
         if template.login:
             words = f"{template.name} is not signed in. Run `{template.login}` on this machine, as the user of this server."
             raise GatewayError(Kind.ACCOUNT_REJECTED, words, upstream_status=401)
-        raise GatewayError(Kind.UPSTREAM_FAILED, f"`{said}` ended with code {code}{quoted(errors)}.")
+        raise GatewayError(Kind.UPSTREAM_FAILED, f"`{said}` ended with code {code}{quoted(errors, hider(template.set.values()))}.")
 
     def locate(self, local: Json) -> str:
         """The path of its program. Raises GatewayError when it is not there, or when the template is not valid."""
@@ -104,6 +104,9 @@ class Commands:
         await asyncio.gather(*self._removals)
 
     def template(self, local: Json) -> Template:
+        if names := command_values.masked(local):
+            words = f"The account's command has no value for {', '.join(names)}. Edit options.command.set and give it."
+            raise GatewayError(Kind.ACCOUNT_REJECTED, words, upstream_status=401)
         try:
             return commands.template(str(local["provider"]), local)
         except GatewayError as error:

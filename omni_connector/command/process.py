@@ -8,7 +8,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from omni_connector.secrets import scrub
 
 LAST_WORDS = 4096
 """Bytes of standard error that are kept: an explanation stands at the end."""
@@ -115,8 +118,21 @@ async def exited(process: Process, within: float) -> None:
                 await process.changed.wait()
 
 
-def quoted(errors: bytes | bytearray) -> str:
+def hider(values: Iterable[str]) -> Callable[[str], str]:
+    """Takes the values that a program is given out of its words. Longest first: one may be part of another."""
+    ordered = sorted(values, key=len, reverse=True)
+
+    def hide(words: str) -> str:
+        for value in ordered:
+            words = scrub(words, value)
+        return words
+
+    return hide
+
+
+def quoted(errors: bytes | bytearray, hide: Callable[[str], str] = str) -> str:
     """The last lines of what it said, ready to follow a sentence."""
-    lines = [" ".join(line.split()) for line in bytes(errors).decode("utf-8", "replace").splitlines() if line.strip()]
+    said = hide(bytes(errors).decode("utf-8", "replace"))
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     said = " / ".join(lines[-4:])[-LONGEST_WORDS:]
     return f": {said}" if said else ""

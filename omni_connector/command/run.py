@@ -12,7 +12,7 @@ from typing import Protocol
 
 from omni_connector.chat import ChatRequest, Json
 from omni_connector.command.answer import Answer
-from omni_connector.command.process import GRACE_S, Process, exited, quoted, tell
+from omni_connector.command.process import GRACE_S, Process, exited, hider, quoted, tell
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.providers.command_claude import ClaudeReader
 from omni_connector.providers.command_output import Piece, PointedLineReader, PointerReader, Reader, TextReader, failure
@@ -64,6 +64,7 @@ class Run:
         self._request = request
         self._talk = talk(request)
         self._reader = READERS[template.output.kind](template.output, time.time)
+        self._reader.hide = self._hide = hider(template.set.values())
         self._answer = Answer(request, self._talk)
         self._queue: asyncio.Queue[bytes | GatewayError] = asyncio.Queue(8)
         self._first: bytes | GatewayError | None = None
@@ -110,6 +111,7 @@ class Run:
                 self._queue.put_nowait(self._failed("was stopped"))
             raise
         except GatewayError as error:
+            error.message = self._hide(error.message)
             await self._queue.put(error)
         except Exception:
             log.exception("running the command of account %s failed inside omni-connector", account)
@@ -184,10 +186,10 @@ class Run:
             reader.error.message = f"{name}: {reader.error.message}"
             return reader.error
         if reader.complete or (not reader.says_end and code == 0):
-            return None if self._answer.said else self._failed(f"ended without an answer{quoted(process.errors)}")
+            return None if self._answer.said else self._failed(f"ended without an answer{quoted(process.errors, self._hide)}")
         if not code:
-            return self._failed(f"broke off before its end{quoted(process.errors)}")
+            return self._failed(f"broke off before its end{quoted(process.errors, self._hide)}")
         how = f"ended with code {code}" if code > 0 else f"was ended by signal {-code}"
         error = failure(bytes(process.errors).decode("utf-8", "replace") or self._answer.text, time.time())
-        error.message = f"The command {name} {how}{quoted(process.errors or self._answer.text.encode())}."
+        error.message = f"The command {name} {how}{quoted(process.errors or self._answer.text.encode(), self._hide)}."
         return error

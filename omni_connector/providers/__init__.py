@@ -16,7 +16,7 @@ from typing import Any
 
 from omni_connector import tokens
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.providers import commands, demo
+from omni_connector.providers import command_values, commands, demo
 from omni_connector.providers.addresses import (
     Endpoints,
     base_url,
@@ -134,17 +134,20 @@ def complete(account: Account, shared: Mapping[str, ProviderSettings] = EMPTY) -
 
 
 def _access(account: Account) -> dict[str, Any]:
-    """The credential of now: the key, or the access token of the sign-in."""
+    """The credential of now: the key, or the access token of the sign-in. A command's values are for its program alone."""
+    if account.auth == "cli":
+        return {}
     found = tokens.decode(account.secret) if account.auth == "oauth" and account.secret else None
     return {"access": account.secret} if found is None else {"access": found.access_token, "access_until": found.expires_at}
 
 
 def local_options(account: Account) -> Json:
-    """What a provider inside this process or on this machine is told beside the request: the demo's options, a command's template."""
+    """What a provider inside this process or on this machine is told beside the request: the demo's options, a command's template
+    with the values of its environment. Never shown."""
     row = PROVIDERS.get(account.provider)
     if row is None or not row.command:
         return account.options.get("demo") or {}
-    return {"account": account.id, "provider": row.id, "command": account.options.get("command")}
+    return {"account": account.id, "provider": row.id, "command": command_values.filled(account).get("command")}
 
 
 def project(account: Account) -> str:

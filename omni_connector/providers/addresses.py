@@ -216,7 +216,7 @@ def filled(headers: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, 
 
 def _credential(provider: Provider, account: Account) -> dict[str, str]:
     secret = (account.access or account.secret).strip()
-    if not secret or provider.demo or provider.auth == "signed":
+    if not secret or provider.demo or provider.command or provider.auth == "signed":
         return {}
     if _UNPRINTABLE.search(secret) or not secret.isascii():
         raise GatewayError(

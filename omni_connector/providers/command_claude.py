@@ -125,6 +125,7 @@ class ClaudeReader(LineReader):
             yield from self._tell("text", words)
 
     def _refusal(self, words: str, status: Any) -> GatewayError:
+        words = self.hide(words)
         rejected = self.headers.get("anthropic-ratelimit-unified-status") == "rejected"
         known = status if isinstance(status, int) and 400 <= status < 600 else 429 if rejected else self._status
         if known is None:

@@ -121,6 +121,8 @@ class Reader:
         self.complete = False
         self.model = ""
         self.headers: dict[str, str] = {}
+        self.hide: Callable[[str], str] = str
+        """What the program's own words for a failure go through before they are cut: they may repeat what it was given."""
 
     def feed(self, data: bytes) -> list[Piece]:
         raise NotImplementedError
@@ -182,10 +184,10 @@ class PointerReader(Reader):
             value = json.loads(text)
         except (ValueError, RecursionError):
             if text:
-                self.error = GatewayError(Kind.UPSTREAM_FAILED, f"The command wrote no JSON: {text[:200]!r}")
+                self.error = GatewayError(Kind.UPSTREAM_FAILED, f"The command wrote no JSON: {self.hide(text)[:200]!r}")
             return []
         if problem := point(value, self._output.error) if self._output.error else None:
-            self.error = failure(as_text(problem), self._now())
+            self.error = failure(self.hide(as_text(problem)), self._now())
             return []
         self.usage = _usage(value, self._output.usage)
         said = as_text(point(value, self._output.text))
@@ -238,7 +240,7 @@ class PointedLineReader(LineReader):
     def _hear(self, value: Json) -> Iterator[Piece]:
         output = self._output
         if problem := point(value, output.error) if output.error else None:
-            self.error = failure(as_text(problem), self._now())
+            self.error = failure(self.hide(as_text(problem)), self._now())
             return
         self.complete = self.complete or (self.says_end and _is_so(value, output.done))
         counts = _usage(value, output.usage)

@@ -30,8 +30,8 @@ READERS = 4
 """Connections for `run` on SQLite; each is one thread. Writers have one of their own."""
 BUSY_S = 10
 """How long a writer waits for another process's transaction."""
-QUICK_CHECK_BYTES = 64 * 1024 * 1024
-"""A larger file is not read whole at every start (that would take seconds); `integrity` still does it on demand."""
+CHECK_S = 1.0
+"""A file that takes longer is not read whole at every start; `integrity` still does it on demand."""
 
 PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", "PRAGMA cache_size=-8000", "PRAGMA mmap_size=67108864")
 
@@ -63,7 +63,7 @@ class Database:
         parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite":
             path = Path(parsed.database or "")
-            await asyncio.to_thread(files.prepare, path, QUICK_CHECK_BYTES)
+            await asyncio.to_thread(files.prepare, path, CHECK_S)
             reader = _sqlite(parsed, "BEGIN", (*PRAGMAS, "PRAGMA query_only=ON"), pool_size=READERS)
             writer = _sqlite(parsed, "BEGIN IMMEDIATE", PRAGMAS, pool_size=1)
             return cls(parsed, reader, writer, path)
@@ -211,6 +211,12 @@ def _parse(url: str) -> URL:
     if backend in {"postgresql", "postgres"}:
         return parsed.set(drivername="postgresql+asyncpg")
     raise DatabaseError(f"OMNI_DATABASE_URL: {backend!r} is not supported; use sqlite:////path/omni.db or postgresql://…")
+
+
+def file_of(url: str) -> Path | None:
+    """The file of a database address; None for PostgreSQL. Raises DatabaseError for what is no address."""
+    parsed = _parse(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
 def _sqlite(url: URL, begin: str, pragmas: tuple[str, ...], pool_size: int | None) -> AsyncEngine:

@@ -20,13 +20,18 @@ class DatabaseError(GatewayError):
         super().__init__(Kind.INTERNAL, message, code="database_error")
 
 
+class Damaged(DatabaseError):
+    """The file is no database, or a torn one."""
+
+
 # What SQLite says (a part of it) → what we say.
+_DAMAGE = (
+    ("file is not a database", "malformed", "file is encrypted", "disk image", "unsupported file format"),
+    "{file} is damaged or is not an omni-connector database. Nothing was changed. Stop the server, keep the file for "
+    "inspection, and restore the newest copy from the folder backups/ beside it ({error}).",
+)
 _SAYINGS = (
-    (
-        ("file is not a database", "malformed", "file is encrypted", "disk image", "unsupported file format"),
-        "{file} is damaged or is not an omni-connector database. Nothing was changed. Stop the server, keep the file for "
-        "inspection, and restore the newest copy from the folder backups/ beside it ({error}).",
-    ),
+    _DAMAGE,
     (
         ("disk is full", "no space left"),
         "The disk that holds {file} is full: nothing more can be saved. Free some space; the work goes on by itself then ({error}).",
@@ -60,20 +65,24 @@ def explain(error: BaseException, path: Path | None) -> DatabaseError | None:
     file = str(path) if path is not None else "The PostgreSQL database"
     for parts, words in _SAYINGS:
         if any(part in said.lower() for part in parts):
-            return DatabaseError(words.format(file=file, error=said))
+            kind = Damaged if words is _DAMAGE[1] else DatabaseError
+            return kind(words.format(file=file, error=said))
     return None
 
 
-def prepare(path: Path, check_below: int) -> None:
-    """Creates the file (0600, WAL) or checks that the one there is a sound database. Raises DatabaseError."""
+def prepare(path: Path, check_s: float) -> None:
+    """Creates the file (0600, WAL) or checks the one there: for `check_s` seconds, which is all of it but for very large ones. Raises
+    DatabaseError, `Damaged` when it is that."""
     try:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as conn:
             conn.execute("PRAGMA schema_version").fetchone()
             _to_wal(conn)
-            if path.stat().st_size <= check_below:
-                _quick_check(conn, path)
+            until = time.monotonic() + check_s
+            # Every 100 000 instructions of SQLite's machine, which is a millisecond or so.
+            conn.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+            _quick_check(conn)
     except (sqlite3.Error, OSError) as error:
         raise _plain(error, path) from error
 
@@ -82,9 +91,44 @@ def quick_check(path: Path) -> None:
     """Raises DatabaseError unless the file is sound. Reads all of it."""
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as conn:
-            _quick_check(conn, path)
+            _quick_check(conn)
     except (sqlite3.Error, OSError) as error:
         raise _plain(error, path) from error
+
+
+def is_sound(path: Path) -> bool:
+    """Whether all of the file is a sound database of ours."""
+    try:
+        quick_check(path)
+        return revision(path) is not None
+    except DatabaseError:
+        return False
+
+
+def revision(path: Path) -> str | None:
+    """The schema revision of a file; None when it has none of ours. Raises DatabaseError."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as conn:
+            if not conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+                return None
+            found = conn.execute("SELECT version_num FROM alembic_version").fetchone()
+            return None if found is None else str(found[0])
+    except (sqlite3.Error, OSError) as error:
+        raise _plain(error, path) from error
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process has the file open as a database. False where it is not there, or too damaged to tell."""
+    if not path.exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as conn:
+            conn.execute("PRAGMA locking_mode=EXCLUSIVE")
+            conn.execute("BEGIN EXCLUSIVE")
+            conn.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return "locked" in str(error)
+    return False
 
 
 def _plain(error: Exception, path: Path) -> DatabaseError:
@@ -107,8 +151,13 @@ def _to_wal(conn: sqlite3.Connection) -> None:
     raise sqlite3.OperationalError("database is locked")
 
 
-def _quick_check(conn: sqlite3.Connection, path: Path) -> None:
-    found = [row[0] for row in conn.execute("PRAGMA quick_check(3)")]
+def _quick_check(conn: sqlite3.Connection) -> None:
+    try:
+        found = [row[0] for row in conn.execute("PRAGMA quick_check(3)")]
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return  # its time is over, and nothing was found so far
+        raise
     if found != ["ok"]:
         raise sqlite3.DatabaseError(f"database disk image is malformed: {'; '.join(found)}")
 

@@ -7,6 +7,7 @@ text in the database. Money is integer nano-dollars; a `cost_nano` of None means
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from omni_connector.store.tables import decode, encode, processes
 from omni_connector.store.tables import requests as t
 
 Row = dict[str, Any]
-Group = Literal["account", "model", "provider", "key", "day"]
+Group = Literal["account", "model", "provider", "key", "client", "day", "hour"]
 
 COLUMNS = tuple(column.name for column in t.columns)
 JSON_COLUMNS = ("attempts", "skipped", "dropped", "usage_raw", "plan")
@@ -26,7 +27,10 @@ LISTED = tuple(column for column in t.columns if column.name != "plan")
 """What a list reads of each row: plans are long, and only the page of one request shows them."""
 TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 MAX_PAGE = 500
+SEARCHED = 20_000
+"""Rows that one page looks through at most where no index leads to what is asked for."""
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 ORPHAN_MS = 6 * 3_600_000
 """An open row this old whose process is not even known any more cannot be running (a request lasts half an hour at most)."""
 
@@ -140,36 +144,85 @@ def list_requests(
     """Newest first, without `plan`; the next page begins before the last id. At most 500 rows, and one to see that there are more.
 
     `filters` (empty values do not filter): protocol, provider, model (requested or served), account (id or label),
-    key (id or name), status ("ok", "failed", "open" or an HTTP status), flag, text (part of model, client or error).
+    key (id or name), client, status ("ok", "failed", "open" or an HTTP status), flag, text (part of model, provider, label, key
+    name, client, flag or error). Where no index leads to the rows only the newest SEARCHED ones are looked through: see `search_floor`.
     """
-    query = sa.select(*LISTED)
-    for name, value in (filters or {}).items():
-        if value:
-            query = query.where(_filter(name, value))
+    wanted = {name: value for name, value in (filters or {}).items() if value}
+    model = wanted.pop("model", None)
+    conditions = [_filter(conn, name, value) for name, value in wanted.items()]
     if before_id:
-        query = query.where(t.c.id < before_id)
-    query = query.order_by(t.c.id.desc()).limit(max(1, min(limit, MAX_PAGE + 1)))
+        conditions.append(t.c.id < before_id)
+    if (floor := search_floor(conn, wanted, before_id)) is not None:
+        conditions.append(t.c.id >= floor)
+    most = max(1, min(limit, MAX_PAGE + 1))
+    if model is not None:
+        # One walk of each index, both newest first: an OR would read and sort all rows of the model.
+        walks = (sa.select(t.c.id).where(column == model, *conditions).order_by(t.c.id.desc()).limit(most) for column in _MODELS)
+        ids = sa.union(*(sa.select(walk.subquery().c.id) for walk in walks)).subquery()
+        conditions = [t.c.id.in_(sa.select(ids.c.id))]
+    query = sa.select(*LISTED).where(*conditions).order_by(t.c.id.desc()).limit(most)
     return [_decoded(row) for row in conn.execute(query).mappings()]
 
 
-def _filter(name: str, value: str) -> sa.ColumnElement[bool]:
+_MODELS = (t.c.model, t.c.model_requested)
+_NAMED: Mapping[str, tuple[str, sa.Column[Any], sa.Column[Any], sa.Column[Any], sa.Column[Any]]] = {
+    "account": ("acc_", t.c.account_id, t.c.account_label, tables.accounts.c.id, tables.accounts.c.label),
+    "key": ("key_", t.c.key_id, t.c.key_name, tables.client_keys.c.id, tables.client_keys.c.name),
+}
+"""Filter → how its ids begin, the id and the name in a request's row, the id and the name in the table of their own."""
+
+
+def search_floor(conn: sa.Connection, filters: Mapping[str, str], before_id: str | None = None) -> str | None:
+    """The id down to which `list_requests` looks with these filters, None where it looks through all rows. A page that is not full
+    then has a next one all the same: before this id."""
+    if not any(_unled(conn, name, value) for name, value in filters.items() if value):
+        return None
+    query = sa.select(t.c.id).order_by(t.c.id.desc()).limit(1).offset(SEARCHED - 1)
+    found: str | None = conn.execute(query.where(t.c.id < before_id) if before_id else query).scalar()
+    return found
+
+
+def _unled(conn: sa.Connection, name: str, value: str) -> bool:
+    """Whether no index leads to what the filter asks for."""
+    return name in ("text", "client") or (name in _NAMED and not value.startswith(_NAMED[name][0]) and not _ids_of(conn, name, value))
+
+
+def _ids_of(conn: sa.Connection, name: str, value: str) -> Sequence[str]:
+    """The ids of an account or key that has this name now."""
+    _, _, _, own_id, own_name = _NAMED[name]
+    return conn.execute(sa.select(own_id).where(own_name == value)).scalars().all()
+
+
+def _filter(conn: sa.Connection, name: str, value: str) -> sa.ColumnElement[bool]:
     match name:
         case "protocol":
             return t.c.wire == value
-        case "provider" | "flag":
+        case "provider" | "flag" | "client":
             return t.c[name] == value
-        case "model":
-            return sa.or_(t.c.model == value, t.c.model_requested == value)
-        case "account":
-            return sa.or_(t.c.account_id == value, t.c.account_label == value)
-        case "key":
-            return sa.or_(t.c.key_id == value, t.c.key_name == value)
+        case "account" | "key":
+            begins, by_id, by_name, _, _ = _NAMED[name]
+            if value.startswith(begins):
+                return by_id == value
+            # Under its name of today all its rows; a name that nobody has any more finds the rows that were booked under it.
+            ids = _ids_of(conn, name, value)
+            return by_id.in_(ids) if len(ids) > 1 else by_id == ids[0] if ids else by_name == value
         case "status":
             return _status(value)
         case "text":
-            places = (t.c.model_requested, t.c.model, t.c.client, t.c.error_message)
-            return sa.or_(*(place.icontains(value, autoescape=True) for place in places))
+            return sa.or_(*(place.icontains(value, autoescape=True) for place in _SEARCHED_IN))
     raise KeyError(f"no such filter: {name}")
+
+
+_SEARCHED_IN = (
+    t.c.model_requested,
+    t.c.model,
+    t.c.provider,
+    t.c.account_label,
+    t.c.key_name,
+    t.c.client,
+    t.c.flag,
+    t.c.error_message,
+)
 
 
 def _status(value: str) -> sa.ColumnElement[bool]:
@@ -179,22 +232,28 @@ def _status(value: str) -> sa.ColumnElement[bool]:
         case "open":
             return IS_OPEN
         case "failed":
-            return t.c.outcome.in_(FAILED)
-    return t.c.http_status == int(value) if value.isdecimal() and len(value) == 3 else sa.false()
+            return HAS_FAILED
+    if not (value.isdecimal() and len(value) == 3):
+        return sa.false()
+    same = t.c.http_status == int(value)
+    # The index holds errors only, and a database has to see that these are some.
+    return sa.and_(same, t.c.http_status >= sa.literal_column("400")) if value >= "400" else same
 
 
 IS_OPEN = t.c.state == sa.literal_column("'open'")
 """Written out, not as a parameter: only so does the database see that the small index of open rows holds them all."""
 FAILED = ("failed", "cut")
 """Outcomes that count as failures: a client that left, or a row recovered after a crash, says nothing of the account."""
+HAS_FAILED = t.c.outcome.in_([sa.literal_column(f"'{outcome}'") for outcome in FAILED])
+"""Written out for the same reason as `IS_OPEN`."""
 
 
-def usage(conn: sa.Connection, group: Group, from_ms: int, to_ms: int, day_offset_ms: int = 0) -> list[Row]:
-    """Sums over requests started in [from_ms, to_ms), by one of five groups, largest number of requests first (days: in order).
+def usage(conn: sa.Connection, group: Group, from_ms: int, to_ms: int, day_offset_ms: int = 0, provider: str | None = None) -> list[Row]:
+    """Sums over requests started in [from_ms, to_ms), by one group, largest number of requests first (days and hours: in order).
 
-    Rows: name (label, model, provider, key name or "YYYY-MM-DD"), id (account or key id, else None), requests, failed,
-    the five token counts, cost_nano (sum of the known prices), unpriced (settled requests with tokens and no price).
-    `day_offset_ms` shifts days from UTC to the reader's zone.
+    Rows: name (label, model, provider, key name, client, "YYYY-MM-DD" or "YYYY-MM-DDTHH:00Z"), id (account or key id, else None),
+    requests, failed, the five token counts, cost_nano (sum of the known prices), unpriced (settled requests with tokens and no price).
+    `day_offset_ms` shifts days from UTC to the reader's zone. `provider`: only its requests.
     """
     by: sa.ColumnElement[Any]
     name: sa.ColumnElement[Any]
@@ -207,13 +266,18 @@ def usage(conn: sa.Connection, group: Group, from_ms: int, to_ms: int, day_offse
             by, name = sa.func.coalesce(t.c.model, t.c.model_requested), sa.null()
         case "provider":
             by, name = t.c.provider, sa.null()
+        case "client":
+            by, name = t.c.client, sa.null()
         case "day":
             by, name = (t.c.started_at + day_offset_ms) // DAY_MS, sa.null()
+        case "hour":
+            by, name = t.c.started_at // HOUR_MS, sa.null()
     query = (
         sa.select(by.label("grouped"), name.label("name"), *_sums())
         .where(t.c.started_at >= from_ms, t.c.started_at < to_ms)
+        .where(*([t.c.provider == provider] if provider is not None else []))
         .group_by("grouped")
-        .order_by("grouped" if group == "day" else sa.desc("requests"))
+        .order_by("grouped" if group in ("day", "hour") else sa.desc("requests"))
     )
     return [_sum_row(group, row) for row in conn.execute(query).mappings()]
 
@@ -235,13 +299,15 @@ def _sum_row(group: Group, row: sa.RowMapping) -> Row:
     found: Row = {key: int(row[key]) for key in ("requests", "failed", *TOKENS, "cost_nano", "unpriced")}
     named = group in {"account", "key"}
     name = row["name"] if named else row["grouped"]
-    return {"id": row["grouped"] if named else None, "name": _day(int(name)) if group == "day" else name or "", **found}
+    if group in ("day", "hour"):
+        name = _moment(int(name), group)
+    return {"id": row["grouped"] if named else None, "name": name or "", **found}
 
 
-def _day(number: int) -> str:
-    from datetime import date, timedelta
-
-    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+def _moment(number: int, unit: Literal["day", "hour"]) -> str:
+    if unit == "day":
+        return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+    return f"{datetime(1970, 1, 1) + timedelta(hours=number):%Y-%m-%dT%H:00Z}"
 
 
 def account_activity(conn: sa.Connection, since_ms: int, per_account: int = 40) -> dict[str, Row]:

@@ -21,15 +21,26 @@ _LOCK = 0x6F6D6E69
 
 def head(folder: Path = MIGRATIONS / "versions") -> str:
     """The newest revision in `folder`: the one no other follows. Reads the files, runs nothing."""
+    revisions, followed = _revisions(folder)
+    heads = revisions - followed
+    if len(heads) != 1:
+        raise DatabaseError(f"The installation is incomplete: {folder} holds {len(heads)} newest migrations. Install again.")
+    return heads.pop()
+
+
+def knows(revision: str, folder: Path = MIGRATIONS / "versions") -> bool:
+    """Whether this release can bring a database of that revision up to date."""
+    return revision in _revisions(folder)[0]
+
+
+def _revisions(folder: Path) -> tuple[set[str], set[str]]:
+    """All revisions, and those that another one follows."""
     revisions: set[str] = set()
     followed: set[str] = set()
     for file in folder.glob("*.py"):
         for kind, value in _REVISION.findall(file.read_text("utf-8")):
             (revisions if kind == "revision" else followed).add(value)
-    heads = revisions - followed
-    if len(heads) != 1:
-        raise DatabaseError(f"The installation is incomplete: {folder} holds {len(heads)} newest migrations. Install again.")
-    return heads.pop()
+    return revisions, followed
 
 
 def current(conn: sa.Connection) -> str | None:

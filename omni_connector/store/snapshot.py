@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import sqlalchemy as sa
 
 from omni_connector.secrets import Vault
-from omni_connector.snapshot import Account, ProviderSettings, Snapshot
-from omni_connector.store import accounts, keys, providers, settings
+from omni_connector.snapshot import Account, PriceOverride, ProviderSettings, Snapshot
+from omni_connector.store import accounts, keys, prices, providers, settings
 
 Complete = Callable[[Account, Mapping[str, ProviderSettings]], Account]
 
@@ -19,7 +20,8 @@ def load_snapshot(conn: sa.Connection, vault: Vault, complete: Complete | None =
 
     Raises SecretsError when a stored secret does not decrypt.
     """
-    found = accounts.list_accounts(conn, vault)
+    overrides = prices.list_prices(conn)
+    found = tuple(_priced(account, overrides) for account in accounts.list_accounts(conn, vault))
     shared = MappingProxyType(providers.list_providers(conn))
     return Snapshot(
         version=settings.config_version(conn),
@@ -28,6 +30,12 @@ def load_snapshot(conn: sa.Connection, vault: Vault, complete: Complete | None =
         cooldowns=accounts.list_cooldowns(conn),
         settings=MappingProxyType(settings.all_settings(conn)),
         providers=shared,
+        prices=overrides,
         aliases=MappingProxyType(settings.get_aliases(conn)),
         chains=MappingProxyType(settings.get_chains(conn)),
     )
+
+
+def _priced(account: Account, overrides: Sequence[PriceOverride]) -> Account:
+    mine = tuple(entry for entry in overrides if entry.holds_for(account.id, account.provider))
+    return replace(account, prices=mine) if mine else account

@@ -164,12 +164,41 @@ requests = sa.Table(
     _column("cost_nano", Big),
     _column("price_source", Word),
     _column("plan", Json),
+    _column("cache_write_1h", Big),
+    _column("web_searches", Big),
     # Ids sort by time, so (x, id) serves "newest first of x" without a sort. Only open rows are ever looked up by state.
     sa.Index("ix_requests_started_at", "started_at"),
     sa.Index("ix_requests_account_id_id", "account_id", "id"),
     sa.Index("ix_requests_key_id_id", "key_id", "id"),
     sa.Index("ix_requests_model_id", "model", "id"),
     sa.Index("ix_requests_open", "id", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'")),
+    sa.Index("ix_requests_wire_id", "wire", "id"),
+    sa.Index("ix_requests_model_requested_id", "model_requested", "id"),
+    # What most rows have not, or not yet at opening, costs nothing where they have it not.
+    *(
+        sa.Index(f"ix_requests_{name}", *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+        for name, columns, where in (
+            ("provider_id", ("provider", "id"), "provider IS NOT NULL"),
+            ("flag_id", ("flag", "id"), "flag IS NOT NULL"),
+            ("error_status_id", ("http_status", "id"), "http_status >= 400"),
+            ("failed", ("id",), "outcome IN ('failed', 'cut')"),
+        )
+    ),
+)
+
+prices = sa.Table(
+    "prices",
+    metadata,
+    _column("pattern", Name, primary_key=True),
+    _column("scope", Name, primary_key=True),
+    # Dollars as decimal text: what was written is what is multiplied, to the last digit.
+    _column("input", sa.Text()),
+    _column("output", sa.Text()),
+    _column("cache_read", sa.Text()),
+    _column("cache_write", sa.Text()),
+    _column("per_request", sa.Text()),
+    _column("subscription", sa.Boolean(), False),
+    _column("updated_at", Big, 0),
 )
 
 kept = sa.Table(

@@ -3,8 +3,9 @@
 {"format": "omni-connector", "version": 1, "exported_at": ms, "secrets": bool, "warning": "", "accounts": […], "aliases": {name: […]},
  "chains": {name: [[…]]}, "settings": {name: text}}
 
-An account is the account body of the admin API (CONTRACT §5) with "auth"; its credential is `api_key`, or `tokens` for a sign-in.
-Without secrets these two, `headers` and `proxy_url` are left out. A reader ignores fields that it does not know.
+An account is the account body of the admin API (CONTRACT §5) with "auth"; its credential is `api_key`, or `tokens` for a sign-in;
+a command's stands in `options.command.set`. Without secrets these, `headers` and `proxy_url` are left out (of `set` the names stay).
+A reader ignores fields that it does not know.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 
 from omni_connector import providers
 from omni_connector import tokens as token_values
+from omni_connector.providers import command_values
 from omni_connector.snapshot import Account
 from omni_connector.transfer.shapes import Draft, Entry, Imported, Json, Problem, label, mapping, text, tokens
 
@@ -26,7 +28,7 @@ WARNING = "This file holds working credentials in plain text. Whoever has it can
 PLAIN = (
     "base_url", "models", "prefix", "model_map", "enabled", "priority", "weight", "max_in_flight", "budget", "options",
 )  # fmt: skip
-"""Fields of the account body that hold nothing secret."""
+"""Fields of the account body that hold nothing secret, once `options.command.set` is masked."""
 SECRET = ("headers", "proxy_url")
 TOKEN_FIELDS = ("refreshed_at", "not_before")
 AUTHS = ("api_key", "oauth", "cli", "none")
@@ -60,13 +62,16 @@ def document(
 def _account(account: Account, secrets: bool) -> Json:
     said: Json = {"provider": account.provider, "label": account.label, "auth": account.auth}
     said |= {name: msgspec.to_builtins(getattr(account, name)) for name in PLAIN}
+    if account.auth == "cli":
+        # The values of its environment stand where they are given.
+        said["options"] = command_values.filled(account) if secrets else command_values.shown(account.options)
     if not secrets:
         return said | ({"key_hint": account.key_hint} if account.key_hint else {})
     said |= {name: value for name in SECRET if (value := msgspec.to_builtins(getattr(account, name)))}
     kept = token_values.decode(account.secret) if account.auth == "oauth" else None
     if kept is not None:
         return said | {"tokens": msgspec.to_builtins(kept)}
-    return said | ({"api_key": account.secret} if account.secret else {})
+    return said | ({"api_key": account.secret} if account.secret and account.auth != "cli" else {})
 
 
 def listed(accounts: Iterable[Account]) -> list[Json]:
@@ -78,7 +83,7 @@ def listed(accounts: Iterable[Account]) -> list[Json]:
 def _listed(account: Account) -> Json | None:
     kept = token_values.decode(account.secret) if account.auth == "oauth" else None
     row = providers.PROVIDERS.get(account.provider)
-    if not account.secret or (account.auth == "oauth" and kept is None) or row is None or row.custom:
+    if not account.secret or account.auth == "cli" or (account.auth == "oauth" and kept is None) or row is None or row.custom:
         return None
     person = mapping(account.options.get("identity"))
     token: Json = {"access_token": account.secret, "refresh_token": "", "expires_at": None}

@@ -10,7 +10,7 @@ import { replaceParams, route as current } from "../route.js";
 
 const PAGE = 50;
 const SETTLE_MS = 180;
-const FILTERS = ["status", "provider", "model", "account", "key", "text", "protocol", "flag"];
+const FILTERS = ["status", "provider", "model", "account", "key", "text", "protocol", "flag", "client"];
 const STATUSES = [["", "Any status"], ["ok", "Answered"], ["failed", "Failed"], ["open", "In flight"], ["429", "429"], ["401", "401"], ["500", "500"], ["503", "503"]];
 
 export const prompt = (usage) => (usage ? (usage.input || 0) + (usage.cache_read || 0) + (usage.cache_write || 0) : 0);
@@ -72,8 +72,9 @@ export function passes(row, f) {
   if (f.key && !(row.key && (row.key.id === f.key || row.key.name === f.key))) return false;
   if (f.protocol && row.protocol !== f.protocol) return false;
   if (f.flag && row.flag !== f.flag) return false;
+  if (f.client && row.client !== f.client) return false;
   if (!f.text) return true;
-  const hay = [row.id, row.client, row.model_requested, row.model, row.provider, row.account && row.account.label, row.key && row.key.name, row.flag, row.path, row.error && row.error.message];
+  const hay = [row.client, row.model_requested, row.model, row.provider, row.account && row.account.label, row.key && row.key.name, row.flag, row.error && row.error.message];
   return hay.filter(Boolean).join("\n").toLowerCase().includes(f.text.toLowerCase());
 }
 
@@ -112,6 +113,14 @@ function Filters({ filters, set, clear }) {
     <label class="model-filter"><span class="sr">Model</span><input class=${"input small " + (filters.model ? "on" : "")} list="models-known" placeholder="Any model" value=${filters.model || ""} onChange=${(event) => set("model", event.currentTarget.value.trim())} /></label>
     <datalist id="models-known">${[...models].slice(0, 200).map((model) => html`<option key=${model} value=${model} />`)}</datalist>
     ${FILTERS.some((name) => filters[name]) ? html`<${Button} small kind="ghost" icon="x" onClick=${clear}>Clear<//>` : null}</div>`;
+}
+
+/** All rows under the filters as a file, read by the browser piece by piece. */
+function Export({ asked, filtered }) {
+  const file = (form) => "/api/requests" + (asked ? asked + "&" : "?") + "format=" + form;
+  const what = filtered ? "these requests" : "all requests";
+  return html`<div class="actions"><a class="btn small" href=${file("csv")} download title=${`Save ${what} for a spreadsheet`}><span>Export CSV</span></a>
+    <a class="btn small" href=${file("jsonl")} download title=${`Save ${what} as JSON, one a line`}><span>Export JSON</span></a></div>`;
 }
 
 export function Activity({ route }) {
@@ -173,14 +182,15 @@ export function Activity({ route }) {
 
   const filtered = FILTERS.some((name) => filters[name]);
   return html`<div class="page">
-    <div class="page-head"><h1>Activity</h1>${filtered ? html`<span class="sub">filtered</span>` : null}</div>
+    <div class="page-head"><h1>Activity</h1>${filtered ? html`<span class="sub">filtered</span>` : null}<${Export} asked=${asked} filtered=${filtered} /></div>
     <${Filters} filters=${filters} set=${set} clear=${() => replaceParams({})} />
     <div class="live-list" onMouseEnter=${() => (hovered.current = true)} onMouseLeave=${() => (hovered.current = false)}>
       ${held.length ? html`<button type="button" class="pill-new" onClick=${release}><${Icon} name="arrow-up" size=${13} />${held.length} new</button>` : null}
       ${rows === null ? html`<${Skeleton} rows=${9} />` : rows.length ? html`<${RequestTable} rows=${rows} fresh=${fresh} />`
+      : next ? html`<${Empty} icon="search" title="Nothing yet among the newest requests">Older ones have not been looked through.<//>`
       : filtered ? html`<${Empty} icon="search" title="Nothing matches these filters" action=${html`<${Button} onClick=${() => replaceParams({})}>Clear filters<//>`}>Requests exist or not: the filters hide them all.<//>`
       : html`<${Empty} icon="activity" title="No request yet" action=${html`<a class="btn" href="#/keys"><${Icon} name="key-round" /><span>Keys and snippets</span></a>`}>The first request shows up here the moment it arrives.<//>`}
     </div>
-    ${rows && rows.length ? html`<div class="list-foot">${next ? html`<${Button} busy=${older} onClick=${more}>Load older<//>` : html`<span class="t4 sm">${plural(rows.length, "request")}: that is all of them.</span>`}</div>` : null}
+    ${rows && (rows.length || next) ? html`<div class="list-foot">${next ? html`<${Button} busy=${older} onClick=${more}>Load older<//>` : html`<span class="t4 sm">${plural(rows.length, "request")}: that is all of them.</span>`}</div>` : null}
   </div>`;
 }

@@ -108,6 +108,9 @@ function body(form, provider, account) {
   return account ? out : { provider: provider.id, auth: "cli", ...out };
 }
 
+/** An edited account is named: it keeps the values that are masked here. */
+const asTried = (form, provider, account) => ({ provider: provider.id, auth: "cli", ...body(form, provider, account), ...(account ? { id: account.id } : {}) });
+
 function Arguments({ values, error, onChange }) {
   const set = (at, text) => onChange(values.map((value, index) => (index === at ? text : value)));
   return html`<${Field} label="Program and arguments" error=${error}
@@ -168,7 +171,7 @@ export function CommandForm({ provider, account, onBack }) {
     if (!valid()) return;
     setBusy("test");
     try {
-      setResult(await post("/api/accounts/test", body(form, provider, null)));
+      setResult(await post("/api/accounts/test", asTried(form, provider, account)));
     } catch (error) {
       refuse(error);
     }

@@ -39,6 +39,8 @@ function price(value) {
   return dollars === 0 ? "$0" : "$" + (dollars < 0.1 ? dollars.toPrecision(2) : dollars.toFixed(2));
 }
 
+const own = (model) => model.price_override ? "Your own price (omni-connector price list)" : null;
+
 export function Models({ route }) {
   const [models, setModels] = useState(null);
   const [all, setAll] = useState(false);
@@ -60,7 +62,7 @@ export function Models({ route }) {
       <tbody>${shown.map((model) => html`<tr key=${model.id}><td class="c-name"><button type="button" class="row-link copyable mono cut" data-row title="Copy the name" onClick=${() => copy(model.id, model.id)}><span class="cut">${model.id}</span><${Icon} name="copy" size=${13} /></button><${Levels} model=${model} /></td>
         <td class="p2 t2">${model.providers.map(providerName).join(", ")}</td><td class="p3 t2 wrap">${model.accounts.join(", ")}</td>
         <td class="num p2" title=${model.context_window ? exact(model.context_window) + " tokens" : null}>${model.context_window ? num(model.context_window) : html`<span class="t4">unknown</span>`}</td>
-        <td class="num p3">${price(model.input_usd_per_mtok)}</td><td class="num p3">${price(model.output_usd_per_mtok)}</td></tr>`)}</tbody></table></div>
+        <td class="num p3" title=${own(model)}>${price(model.input_usd_per_mtok)}</td><td class="num p3" title=${own(model)}>${price(model.output_usd_per_mtok)}</td></tr>`)}</tbody></table></div>
       ${list.length > shown.length ? html`<div class="list-foot"><${Button} onClick=${() => setAll(true)}>Show all ${list.length}<//></div>` : null}`}
   </div>`;
 }

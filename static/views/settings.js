@@ -3,6 +3,7 @@ import { useEffect, useState } from "../vendor/hooks.mjs";
 import { get, loadSession, post, session } from "../api.js";
 import { absolute, plural, span, uptime } from "../format.js";
 import { resync, system } from "../live.js";
+import { Backup } from "./backup.js";
 import { Ago, Button, Copy, Dot, Empty, html, Icon, In, jobWords, oops, Skeleton, Status, Switch, TextField, toast } from "../ui.js";
 
 const GROUPS = [
@@ -184,5 +185,5 @@ export function Settings() {
     }
   };
   return html`<div class="page narrow"><div class="page-head"><h1>Settings</h1><div class="actions">${session.value && session.value.password_set ? html`<${Button} icon="log-out" onClick=${signOut}>Sign out<//>` : null}</div></div>
-    <${System} /><${Password} /><${Jobs} /><${Config} /></div>`;
+    <${System} /><${Password} /><${Backup} /><${Jobs} /><${Config} /></div>`;
 }

@@ -1,10 +1,14 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from omni_connector.admin import Admin, TestResult
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.snapshot import Cooldown
+from omni_connector.providers import local_options
+from omni_connector.providers.command_values import MASK
+from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import accounts as table
 from omni_connector.store import jobs, requests
 from tests.admin.conftest import NOW, House
@@ -202,3 +206,57 @@ async def test_a_provider_s_accounts_are_checked_and_reset_together(house: House
     assert [(r["label"], r["ok"]) for r in results] == [("openai", False)]
     assert (await admin.account(account["id"]))["status"] == "needs_login"
     assert [a["status"] for a in (await admin.reset_health("openai"))["accounts"]] == ["ready"]
+
+
+async def test_what_a_program_is_given_is_stored_encrypted_and_never_told(house: House, admin: Admin, tmp_path: Path) -> None:
+    hidden = "tok-SECRET-0123456789"
+    command = {"program": "/opt/claude", "set": {"ANTHROPIC_AUTH_TOKEN": hidden, "MODE": "plain"}}
+    added = await admin.add_account({"provider": "claude-code", "options": {"command": command}})
+    masked = {"ANTHROPIC_AUTH_TOKEN": MASK, "MODE": MASK}
+    shown = {"program": "/opt/claude", "set": masked}
+    assert (added["options"]["command"], added["key_hint"], added.get("warning")) == (shown, "", None)
+    assert local_options(house.asked[-1])["command"] == command
+
+    async def edited(**given: str) -> Any:
+        return await admin.edit_account(added["id"], {"options": {"command": {"program": "/opt/claude", "set": given}}})
+
+    told = [added, await admin.accounts(), await admin.edit_account(added["id"], {"label": "cc", "api_key": ""})]
+    assert "test" not in told[-1]
+    kept = await edited(**masked)
+    assert "test" not in kept, "nothing was changed"
+    house.says = TestResult(False, 401, "not signed in")
+    await admin.test(added["id"])
+    house.says = TestResult(True, 200, "fine")
+    other = await edited(ANTHROPIC_AUTH_TOKEN=MASK, MODE="another-SECRET")
+    assert (other["status"], other["test"]["ok"]) == ("ready", True), "another value is another credential"
+    assert local_options(house.asked[-1])["command"]["set"] == {"ANTHROPIC_AUTH_TOKEN": hidden, "MODE": "another-SECRET"}
+    tried = {"provider": "claude-code", "options": {"command": {**command, "set": {"ANTHROPIC_AUTH_TOKEN": MASK}}}}
+    told += [kept, other, await admin.test_unsaved({**tried, "id": added["id"]})]
+    assert local_options(house.asked[-1])["command"]["set"] == {"ANTHROPIC_AUTH_TOKEN": hidden}
+    for body in (tried, {**tried, "api_key": "sk-1"}):
+        with pytest.raises(GatewayError):
+            await admin.test_unsaved(body)
+    with pytest.raises(GatewayError) as refused:
+        await edited(NEW=MASK)
+    assert refused.value.param == "options.command.set.NEW"
+    removed = await edited(ANTHROPIC_AUTH_TOKEN=MASK)
+    assert removed["options"]["command"]["set"] == {"ANTHROPIC_AUTH_TOKEN": MASK}
+    assert local_options(house.snapshot.accounts[0])["command"]["set"] == {"ANTHROPIC_AUTH_TOKEN": hidden}
+    told += [removed, (await admin.export_accounts({"secrets": False}))["content"]]
+    assert "SECRET" not in json.dumps([*told, house.events])
+    files = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"ANTHROPIC_AUTH_TOKEN" in files
+    assert b"SECRET" not in files
+
+
+async def test_an_older_row_s_values_serve_and_move_with_the_next_change(house: House, admin: Admin) -> None:
+    command = {"argv": ["tool"], "set": {"TOKEN": "tok-SECRET-1"}}
+    older = Account("acc_old", "command", "old", "cli", options={"command": command})
+    await house.db.tx(lambda conn: table.insert(conn, house.vault, older))
+    await house.reload()
+    assert "SECRET" not in json.dumps(await admin.accounts())
+    assert local_options(house.snapshot.accounts[0])["command"] == command
+    await admin.edit_account("acc_old", {"priority": 3})
+    moved = house.snapshot.accounts[0]
+    assert "SECRET" not in str(moved.options)
+    assert local_options(moved)["command"] == command

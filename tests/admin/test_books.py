@@ -1,6 +1,10 @@
+import csv
+import io
+import json
+
 import pytest
 
-from omni_connector.admin import Admin
+from omni_connector.admin import Admin, books
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.store import requests
 from tests.admin.conftest import NOW, House
@@ -85,3 +89,46 @@ async def test_a_report_that_makes_no_sense_is_refused(admin: Admin, query: dict
     with pytest.raises(GatewayError) as caught:
         await admin.usage(query)
     assert caught.value.param == param
+
+
+async def test_the_log_as_a_file_has_every_row_and_each_once(house: House, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "FILE_ROWS", 2)
+    names = [await book(house, n, model="=cmd|x") for n in range(5)]
+
+    async def file(**query: str) -> tuple[str, str]:
+        kind, pieces = admin.requests_file(query)
+        return kind, b"".join([piece async for piece in pieces]).decode()
+
+    kind, text = await file(format="csv")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert kind == "text/csv; charset=utf-8"
+    assert [line["id"] for line in lines] == names[::-1]
+    assert (lines[0]["model"], lines[0]["account"], lines[0]["http_status"], lines[0]["cost_usd"]) == ("'=cmd|x", "work", "200", "")
+    assert lines[0]["at"].endswith("Z")
+    kind, text = await file(format="jsonl", limit="3", before=names[4])
+    assert [json.loads(line)["id"] for line in text.splitlines()] == names[3:0:-1]
+    with pytest.raises(GatewayError):
+        admin.requests_file({"format": "xml"})
+
+
+async def test_a_search_without_an_index_goes_on_page_by_page(  # P-06
+    house: House, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "SEARCHED", 2)
+    names = [await book(house, n, error_message="odd" if n == 1 else None) for n in range(5)]
+    page = await admin.requests({"text": "ODD"})
+    assert page == {"requests": [], "next": names[3]}
+    page = await admin.requests({"text": "ODD", "before": page["next"]})
+    assert ([row["id"] for row in page["requests"]], page["next"]) == ([names[1]], names[1])
+    assert (await admin.requests({"text": "ODD", "before": names[1]}))["next"] is None
+
+
+async def test_usage_of_one_provider(house: House, admin: Admin) -> None:  # C-81
+    house.now = NOW + DAY
+    await book(house, 1, cost_nano=5, provider="openai", model="a")
+    await book(house, 2, cost_nano=7, provider="groq", model="a")
+    answer = await admin.usage_of("groq", {"group": "client"})
+    assert (answer["provider"], answer["currency"], answer["total"]["cost_usd"]) == ("groq", "USD", "0.000000007")
+    with pytest.raises(GatewayError) as caught:
+        await admin.usage_of("nobody")
+    assert caught.value.kind is Kind.NOT_FOUND

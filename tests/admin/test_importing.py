@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from omni_connector.admin.importing import RUNS, Known, OnConflict, Ready, Row, account_of, decide, marks
 from omni_connector.errors import GatewayError
+from omni_connector.providers import command_values
+from omni_connector.providers.command_values import MASK
 from omni_connector.snapshot import Account
 from omni_connector.tokens import Tokens
 from omni_connector.transfer import Draft
@@ -235,3 +237,37 @@ def test_ten_thousand_of_one_name_find_their_labels() -> None:
     known = Known(())
     labels = {plan(key(f"sk-{n}", label="same"), known)[1] for n in range(3000)}
     assert len(labels) == 3000
+
+
+def program(label: str = "cc", token: str = "tok-SECRET", **command: Any) -> Draft:
+    fields = {"options": {"command": {"set": {"TOKEN": token}, **command}}}
+    return Draft("claude-code", label, "cli", fields=fields, where="e")
+
+
+def test_the_values_of_a_program_are_its_credential() -> None:
+    account, note = account_of(program(), NOW)
+    assert ("SECRET" in str(account.options), command_values.values(account), account.state, note) == (
+        False,
+        {"TOKEN": "tok-SECRET"},
+        "ok",
+        RUNS,
+    )
+    assert plan(program(label="other"), Known([account])) == ("skipped", "other")
+    assert plan(program(label="other", token="tok-2"), Known([account]))[0] == "added"
+    assert "SECRET" not in " ".join(marks(account))
+    bare, note = account_of(program(token=MASK), NOW)
+    assert (bare.state, bare.secret, "TOKEN" in note) == ("needs_login", "", True)
+    found = decide(program(token="tok-2"), Known([account]), "update", NOW)
+    assert isinstance(found, Ready)
+    assert (found.changes or {})["secret"] == '{"TOKEN": "tok-2"}'
+
+
+def test_a_file_without_the_values_does_not_say_which_program_gets_the_stored_ones() -> None:
+    there = account_of(program(), NOW)[0]
+    elsewhere = decide(program(token=MASK, program="/tmp/x"), Known([there]), "update", NOW)
+    assert isinstance(elsewhere, Ready)
+    assert (elsewhere.changes, "stay as they are" in elsewhere.note) == ({}, True)
+    silent = decide(Draft("claude-code", "cc", "cli", fields={"priority": 2, "options": {}}, where="e"), Known([there]), "update", NOW)
+    assert isinstance(silent, Ready)
+    changes = silent.changes or {}
+    assert (changes["priority"], changes.keys() & {"secret", "options"}) == (2, set())

@@ -15,6 +15,7 @@ import uvloop
 from omni_connector.chat import Finish
 from omni_connector.command.run import Run
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.providers.command_values import MASK
 from tests.command.programs import SAY, Workshop, bytes_of, gone, is_running, text_of
 
 Json = dict[str, Any]
@@ -168,6 +169,38 @@ async def test_a_failure_is_told_in_the_programs_own_words(workshop: Workshop, c
     error = await refused(workshop, {"argv": workshop.program(code)}, stream=stream)
     assert error.kind is kind
     assert words in error.message
+
+
+SECRETS = {"TOKEN": "tok-" + "0123456789" * 8, "LONGER": "tok-" + "0123456789" * 8 + "-more", "MODE": "1"}
+
+
+@pytest.mark.parametrize(
+    ("code", "more"),
+    [
+        ("sys.exit('refused: ' + token)", {}),
+        ("sys.exit(token + ' ' * 3 + 'x' * 560)", {}),  # what is kept of it begins within the value
+        ("print(token); sys.exit(1)", {}),
+        ("print(token * 5)", {"output": {"kind": "json-pointer", "text": "/text"}}),
+        ("print(json.dumps({'bad': token + 'x' * 560}))", {"output": {"kind": "json-pointer", "text": "/text", "error": "/bad"}}),
+        ("print(json.dumps({'bad': token}))", {"output": {"kind": "json-lines", "text": "/text", "error": "/bad"}}),
+        ("print(json.dumps({'type': 'result', 'is_error': True, 'result': token}))", {"output": {"kind": "claude-code"}}),
+    ],
+)
+async def test_a_failure_repeats_no_value_that_it_was_given(workshop: Workshop, code: str, more: Json) -> None:  # R-20, R-52
+    for name in ("TOKEN", "LONGER"):
+        argv = workshop.program(f"import json, os, sys\ntoken = os.environ['{name}']\n{code}")
+        error = await refused(workshop, {"argv": argv, "set": SECRETS, **more})
+        assert "0123456789" not in error.message
+        if "exit" in code:
+            with pytest.raises(GatewayError) as failed:
+                await workshop.commands.check(workshop.local({"argv": argv, "check": argv, "set": SECRETS}), 5)
+            assert "0123456789" not in failed.value.message
+
+
+async def test_without_its_value_nothing_is_run(workshop: Workshop) -> None:
+    """The program would use another sign-in that it finds."""
+    error = await refused(workshop, {"argv": workshop.program("print('ran')"), "set": {"TOKEN": MASK}})
+    assert (error.kind, "TOKEN" in error.message, MASK in error.message) == (Kind.ACCOUNT_REJECTED, True, False)
 
 
 async def test_an_answer_that_breaks_off_is_no_answer(workshop: Workshop) -> None:

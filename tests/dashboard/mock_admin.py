@@ -437,6 +437,11 @@ async def jobs() -> Any:
     return {"jobs": [base | {"id": name, "kind": kind, "interval_s": every, "due_at": now() + due} for name, kind, every, due in rows]}
 
 
+@app.get("/api/backups")
+async def backups() -> Any:
+    return {"snapshots": [{"name": f"omni-{now() - HOUR}.db", "made_at": now() - HOUR, "bytes": 5_400_000}], "kept": 7, "every_h": 24}
+
+
 @app.post("/api/jobs/<id>/run")
 async def run_job(id: str) -> Any:
     return {"id": id}

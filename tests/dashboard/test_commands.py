@@ -61,3 +61,23 @@ def test_claude_code_is_one_click_and_a_failed_test_says_why(product: str, open_
     dialog.get_by_role("button", name="Connect").click()
     dialog.get_by_role("button", name="Save anyway").click()
     expect(page.get_by_role("cell", name=re.compile("^claude-code"))).to_be_visible()
+
+
+def test_what_a_program_is_given_stays_when_it_is_edited(product: str, open_page: Any, tmp_path: Path) -> None:  # R-20
+    script = tmp_path / "tool.py"
+    script.write_text("import os, sys\nsys.exit(os.environ['TOKEN'] != 'tok-SECRET')")
+    argv = [sys.executable, "-I", str(script)]
+    page = open_page("", "accounts", url=product)
+    post = """([path, body]) => import('/static/api.js').then((api) => api.post(path, body))"""
+    command = {"argv": argv, "check": argv, "set": {"TOKEN": "tok-SECRET"}}
+    added = page.evaluate(post, ["/api/accounts", {"provider": "command", "label": "given", "options": {"command": command}}])
+    assert added["test"]["ok"], added
+    page.get_by_role("button", name="Edit given").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("renamed")
+    dialog.get_by_role("button", name="Test").click()
+    expect(dialog.get_by_role("status")).to_contain_text("ended well")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("cell", name=re.compile("^renamed"))).to_be_visible()
+    assert "SECRET" not in page.content()
+    assert page.evaluate(post, [f"/api/accounts/{added['id']}/test", {}])["ok"]

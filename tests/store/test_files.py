@@ -37,6 +37,35 @@ async def test_a_damaged_file_is_reported_and_left_alone(tmp_path: Path, sqlite_
     assert path.read_bytes()[100:] == content[100:]
 
 
+def test_a_start_looks_only_for_a_while(tmp_path: Path) -> None:
+    path = tmp_path / "omni.db"
+    with sqlite3.connect(path) as conn:
+        conn.execute("CREATE TABLE t (x)")
+        conn.executemany("INSERT INTO t VALUES (?)", [(number,) for number in range(200_000)])
+    conn.close()
+    files.prepare(path, 60)
+    content = bytearray(path.read_bytes())
+    content[-4096:] = os.urandom(4096)
+    path.write_bytes(content)
+    files.prepare(path, -1)  # the time is over before it began
+    with pytest.raises(files.Damaged):
+        files.prepare(path, 60)
+    assert not files.is_sound(path)
+
+
+def test_whether_somebody_has_it_open(tmp_path: Path) -> None:
+    path = tmp_path / "omni.db"
+    assert not files.is_held(path)
+    files.prepare(path, 1)
+    assert not files.is_held(path)
+    conn = sqlite3.connect(path)
+    conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    assert files.is_held(path)
+    conn.close()
+    assert not files.is_held(path)
+    assert files.revision(path) is None
+
+
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"nowhere/omni\.db cannot be opened"):
         await Database.open(f"sqlite:///{tmp_path}/nowhere/omni.db")

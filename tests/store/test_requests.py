@@ -110,7 +110,11 @@ async def test_filters(db: Database) -> None:
         ({"status": "499"}, [left]),
         ({"status": "nonsense"}, []),
         ({"flag": "NO_ACCOUNT"}, [failed]),
+        ({"client": "curl/8"}, [ok]),
+        ({"client": "curl"}, []),
         ({"text": "CURL"}, [ok]),
+        ({"text": "no_acc"}, [failed]),
+        ({"text": "MAI"}, [left]),
         ({"text": "100%"}, [failed]),
         ({"text": "of_them"}, [failed]),
         ({"text": "ofXthem"}, []),
@@ -211,6 +215,86 @@ async def test_pruning_goes_in_chunks_and_spares_open_rows(db: Database) -> None
     assert await found(db) == [ids[9], ids[8], ids[0]]
 
 
+FILTERS = (
+    *(("status", value) for value in ("open", "failed", "429")),
+    ("protocol", "openai-chat"),
+    ("provider", "openai"),
+    ("model", "gpt-5"),
+    ("account", "acc_1"),
+    ("key", "key_1"),
+    ("flag", "NO_ACCOUNT"),
+)
+
+
+@pytest.mark.parametrize(("name", "value"), FILTERS)
+async def test_a_filter_goes_by_its_index_in_the_order_of_the_page(lite: Database, name: str, value: str) -> None:  # P-06
+    """Neither all rows are read nor all matching ones sorted, however many there are."""
+    plans: list[str] = []
+
+    def explain(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith("SELECT"):
+            rows = conn.connection.cursor()
+            rows.execute("EXPLAIN QUERY PLAN " + statement, parameters)
+            plans.extend(row[3] for row in rows.fetchall())
+
+    def ask(conn: sa.Connection) -> None:
+        sa.event.listen(conn, "before_cursor_execute", explain)
+        requests.list_requests(conn, {name: value}, None, 50)
+
+    await lite.tx(ask)
+    walks = [plan for plan in plans if "ix_requests" in plan]
+    assert walks, plans
+    assert all("SEARCH" in plan or "ix_requests_open" in plan or "ix_requests_failed" in plan for plan in walks), plans
+    if name != "model":  # whose two walks, each as short as the page, are put in order
+        assert not any("TEMP B-TREE" in plan for plan in plans), plans
+
+
+async def test_a_search_looks_at_so_many_rows_and_says_where_to_go_on(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:  # P-06
+    monkeypatch.setattr(requests, "SEARCHED", 10)
+    ids = await book(db, *((opened(number, client="curl/8" if number == 3 else "sdk"), {}) for number in range(25)))
+    seen: list[str] = []
+    before: str | None = None
+    pages = 0
+    while True:
+        look = lambda conn, before=before: (  # noqa: E731
+            requests.list_requests(conn, {"client": "curl/8"}, before, 5),
+            requests.search_floor(conn, {"client": "curl/8"}, before),
+        )
+        rows, before = await db.run(look)
+        seen += [row["id"] for row in rows]
+        pages += 1
+        if before is None:
+            break
+    assert (seen, pages) == ([ids[3]], 3)
+    assert await db.run(lambda conn: requests.search_floor(conn, {"account": "acc_1", "text": ""})) is None
+
+
+async def test_an_accounts_name_of_today_finds_all_its_rows(db: Database, vault: Any) -> None:  # P-06
+    await db.tx(lambda conn: accounts.insert(conn, vault, Account(id="acc_1", provider="demo", label="new")))
+    old, gone = await book(
+        db,
+        (opened(1), {"account_id": "acc_1", "account_label": "old"}),
+        (opened(2), {"account_id": "acc_2", "account_label": "deleted"}),
+    )
+    assert await found(db, account="new") == [old]
+    assert await found(db, account="old") == [old]
+    assert await found(db, account="deleted") == [gone]
+
+
+async def test_sums_by_client_and_hour_and_of_one_provider(db: Database) -> None:  # C-80, C-81
+    await book(
+        db,
+        (opened(1, client="curl/8"), {"provider": "groq", "cost_nano": 3}),
+        (opened(7200, client="sdk"), {"provider": "openai", "cost_nano": 5}),
+    )
+    ask = lambda group, **more: db.run(lambda conn: requests.usage(conn, group, START, START + DAY, **more))  # noqa: E731
+    assert {row["name"]: row["cost_nano"] for row in await ask("client")} == {"curl/8": 3, "sdk": 5}
+    hours = [row["name"] for row in await ask("hour")]
+    assert [hour[13:] for hour in hours] == [":00Z", ":00Z"]
+    assert hours == sorted(hours)
+    assert [(row["name"], row["cost_nano"]) for row in await ask("client", provider="groq")] == [("curl/8", 3)]
+
+
 async def test_the_dashboards_questions_do_not_read_the_whole_table(lite: Database) -> None:
     plans: list[str] = []
 
@@ -224,13 +308,17 @@ async def test_the_dashboards_questions_do_not_read_the_whole_table(lite: Databa
         sa.event.listen(conn, "before_cursor_execute", explain)
         requests.account_activity(conn, START)
         requests.list_requests(conn, {}, "req_x", 50)
-        requests.list_requests(conn, {"status": "open"}, None, 50)
+        for name, value in FILTERS:
+            requests.list_requests(conn, {name: value}, None, 50)
+            requests.list_requests(conn, {name: value, "protocol": "openai-chat"}, "req_x", 50)
         requests.recover(conn, ["prc_1"], START)
         requests.usage(conn, "account", START, START + DAY)
 
     await lite.tx(ask)
     assert any("requests" in plan for plan in plans)
-    assert [plan for plan in plans if plan.startswith("SCAN requests") and "ix_requests_open" not in plan] == []
+    assert [
+        plan for plan in plans if plan.startswith("SCAN requests") and not plan.endswith(("ix_requests_open", "ix_requests_failed"))
+    ] == []
 
 
 async def test_what_was_spent_since_by_whom(db: Database) -> None:  # R-19

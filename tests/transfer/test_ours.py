@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import given
 
 from omni_connector import transfer
+from omni_connector.providers import command_values
 from omni_connector.snapshot import Account
 from omni_connector.tokens import Tokens
 from omni_connector.transfer import ours
@@ -17,6 +18,9 @@ from tests.transfer.test_shapes import ANY
 
 NOW = 1_795_000_000_000
 TOKENS = Tokens("at-SECRET", "rt-SECRET", NOW, "id-SECRET", "openid", "client", "cs-SECRET", 5, 6, {"profile_arn": "arn"})
+GIVEN = {"argv": ["tool"], "set": {"TOKEN": "tok-SECRET"}}
+PUT_AWAY = command_values.put_away({"command": GIVEN})
+OLDER = Account("acc_6", "command", "older", "cli", options={"command": GIVEN})
 ACCOUNTS = (
     Account(
         "acc_1", "openai", "work", secret="sk-SECRET", base_url="https://x.test/v1", models=("a", "b"), prefix="p", model_map={"m": "n"},
@@ -26,6 +30,7 @@ ACCOUNTS = (
     Account("acc_2", "codex", "plan", "oauth", TOKENS.encode(), options={"identity": {"email": "a@b.c"}, "project": "p"}),
     Account("acc_3", "ollama", "box", "none", base_url="http://10.0.0.5:11434/v1"),
     Account("acc_4", "claude-code", "cc", "cli"),
+    Account("acc_5", "command", "own", "cli", PUT_AWAY[1], options=PUT_AWAY[0]),
 )  # fmt: skip
 
 
@@ -35,7 +40,8 @@ def test_everything_comes_back() -> None:  # P-26, P-27
     )
     found = transfer.read(json.dumps(said).encode())
     assert (found.format, found.problems) == ("omni", ())
-    work, plan, box, program = found.accounts
+    work, plan, box, program, own = found.accounts
+    assert (own.fields["options"], own.secret) == ({"command": GIVEN}, "")
     assert (work.label, work.provider, work.secret, work.auth, work.whole) == ("work", "openai", "sk-SECRET", "api_key", True)
     for name in (*ours.PLAIN, *ours.SECRET):
         assert work.fields[name] == json.loads(msgspec.json.encode(getattr(ACCOUNTS[0], name))), name
@@ -48,7 +54,8 @@ def test_everything_comes_back() -> None:  # P-26, P-27
 
 def test_without_secrets_there_are_none() -> None:  # P-14
     said = ours.document(ACCOUNTS, NOW, secrets=False)
-    assert "SECRET" not in json.dumps(said)
+    assert "SECRET" not in json.dumps([said, ours.document([OLDER], NOW, secrets=False)])
+    assert said["accounts"][4]["options"]["command"]["set"] == {"TOKEN": command_values.MASK}
     assert {"warning", "aliases", "chains", "settings"} & said.keys() == set()
     work = transfer.read(json.dumps(said).encode()).accounts[0]
     assert not work.has_credential
