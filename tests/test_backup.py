@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from omni_connector import backup
+from omni_connector import backup, sealing
 from omni_connector.errors import GatewayError, Kind
 
 WORDS = "correct horse"
@@ -54,9 +54,7 @@ def test_a_full_disk_leaves_the_old_file(sealed: Path, database: Path, tmp_path:
     def full(*_: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(backup.sealing, "seal_stream", lambda *_: map(full, [1])) if call == "write" else monkeypatch.setattr(
-        os, "fsync", full
-    )
+    monkeypatch.setattr(sealing, "seal_stream", lambda *_: map(full, [1])) if call == "write" else monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(GatewayError, match="No space left"):
         backup.write(sealed, database, KEY, WORDS, 6)
     assert sealed.read_bytes() == before
