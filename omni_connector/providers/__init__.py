@@ -199,7 +199,8 @@ HEAD = """# Providers
 Generated from `omni_connector/providers/rows.py`; do not edit. An account may replace any address (`base_url`, `options.endpoints`),
 choose a region (`options.region`) or a second wire format (`options.wire`), and add or remove features (`options.features_add`,
 `options.features_remove`). A feature that is not listed is unknown, not absent. A key that stands in the environment becomes
-an account labelled `env`; `OPENAI_BASE_URL`, `CLAUDE_BASE_URL` and `GEMINI_BASE_URL` name the address it is for, unless that is this server's own.
+an account labelled `env`; `OPENAI_BASE_URL`, `CLAUDE_BASE_URL` and `GEMINI_BASE_URL` name the address it is for,
+unless that is this server's own.
 """
 
 

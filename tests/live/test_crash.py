@@ -24,7 +24,7 @@ import pytest
 from tests.live.processes import CHAT, MESSAGES, Json, Server, chat, message
 from tests.serving import Answer, FakeUpstream, Seen, stream, whole
 
-ROUNDS = 32
+ROUNDS = 16
 CLIENTS = 16
 NUMBER = re.compile(rb"number (\d+)\.")
 
