@@ -803,6 +803,9 @@ apt_chromium() {
   logged 0 apt-get update && logged 0 apt-get install -y --no-install-recommends chromium
 }
 
+# Tests that start servers, some of them on ports that providers demand: one after the other.
+SERVING=(tests/onboarding tests/cli tests/dashboard tests/live)
+
 # All four run even when one fails, so that one run shows everything; the exit code counts them all.
 run_checks() {
   local python=$1 failed=""
@@ -810,9 +813,26 @@ run_checks() {
   "$python" -I -m ruff check . || failed="$failed ruff-check"
   "$python" -I -m ruff format --check . || failed="$failed ruff-format"
   "$python" -m mypy || failed="$failed mypy"
-  "$python" -m pytest ${TEST_ARGS[@]+"${TEST_ARGS[@]}"} || failed="$failed pytest($?)"
+  run_tests "$python" || failed="$failed pytest($?)"
   [ -z "$failed" ] || die "failed:$failed"
   say "All checks passed."
+}
+
+# Half of the suite waits for servers and browsers, the other half computes: side by side they take little more than the longer one.
+run_tests() {
+  local python=$1 log aside code=0
+  if [ ${#TEST_ARGS[@]} -gt 0 ]; then "$python" -m pytest "${TEST_ARGS[@]}"; return; fi
+  log=$(mktemp "${TMPDIR:-/tmp}/omni-connector-tests.XXXXXX")
+  "$python" -m pytest -p no:cacheprovider tests "${SERVING[@]/#/--ignore=}" >"$log" 2>&1 &
+  aside=$!
+  trap 'kill "$aside" 2>/dev/null; exit 130' INT TERM
+  "$python" -m pytest "${SERVING[@]}" || code=$?
+  say "The rest of the suite, which ran at the same time:"
+  wait "$aside" || code=$?
+  set_traps
+  cat "$log"
+  rm -f "$log"
+  return "$code"
 }
 
 # ---------------------------------------------------------------------------------------------- main
