@@ -823,7 +823,10 @@ run_tests() {
   local python=$1 log aside code=0
   if [ ${#TEST_ARGS[@]} -gt 0 ]; then "$python" -m pytest "${TEST_ARGS[@]}"; return; fi
   log=$(mktemp "${TMPDIR:-/tmp}/omni-connector-tests.XXXXXX")
-  "$python" -m pytest -p no:cacheprovider tests "${SERVING[@]/#/--ignore=}" >"$log" 2>&1 &
+  # What a shell starts aside ignores Ctrl+C, and so would every program that a test interrupts.
+  "$python" -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' -m pytest -p no:cacheprovider tests "${SERVING[@]/#/--ignore=}" >"$log" 2>&1 &
   aside=$!
   trap 'kill "$aside" 2>/dev/null; exit 130' INT TERM
   "$python" -m pytest "${SERVING[@]}" || code=$?
