@@ -574,7 +574,7 @@ class ClientApi:
             as_array=route.as_array,
             endpoint=route.endpoint,
         )
-        self._gateway.used_key(key.id, started_at)
+        self._gateway.note_used(key.id, started_at)
         await self._relay(call, receive, sink)
 
     def _admit(self, scope: Scope, headers: Mapping[str, str], provider: str, now: int) -> tuple[ClientKey, str]:
@@ -948,7 +948,8 @@ def add_transfers(app: Quart, gateway: Gateway, guard: Guard) -> None:
 
     @app.get("/api/accounts/export")
     async def export_file() -> Response:
-        query = dict(request.args)
+        # No secret in an address: it would stand in histories and logs. Here the admin key goes into its header.
+        query = {name: value for name, value in request.args.items() if name not in ("password", "admin_key", "passphrase")}
         lists = {name: [word for word in query.pop(name).split(",") if word] for name in ("include", "ids") if name in query}
         secret = query.pop("secrets", "1") not in ("0", "false", "no")
         return await export({**query, **lists, "secrets": secret})

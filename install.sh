@@ -828,7 +828,7 @@ run_tests() {
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' -m pytest -p no:cacheprovider tests "${SERVING[@]/#/--ignore=}" >"$log" 2>&1 &
   aside=$!
-  trap 'kill "$aside" 2>/dev/null; exit 130' INT TERM
+  trap 'kill "$aside" 2>/dev/null; rm -f "$log"; exit 130' INT TERM HUP
   "$python" -m pytest "${SERVING[@]}" || code=$?
   say "The rest of the suite, which ran at the same time:"
   wait "$aside" || code=$?

@@ -113,16 +113,47 @@ class Gateway:
         self.budgets = Budgets(db, self.process_id, now_ms)
         self.planner = Planner(lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms, self.budgets)
         self.standing = Standing(db, self.pool, self._standing_hands(), now_ms, self._rng)
-        renewing = RenewHands(
-            accounts=lambda: self.pool.accounts,
-            endpoints=lambda: self.endpoints,
-            client=self._own_client,
-            renewed=self.standing.renewed,
-            refused=self.standing.refused,
-        )
+        renewing = self._renew_hands()
         self.refresher = Refresher(db, vault, self.upstream, renewing, self.process_id, now_ms, self._rng)
         self.poller = Poller(db, self.upstream, self._polling_hands(), lambda: self.settings, self.process_id, now_ms, self._rng)
-        doors = Doors(
+        doors = self._doors()
+        self._looker = Preparer(doors.sources)
+        self.relay = Relay(self.ledger, self.upstream, self.pool, self.limits, doors, Deadlines())
+        pinger = Pinger(self.upstream, self.ledger, self.process_id, now_ms, self._publish_record)
+        prober = Prober(db, self.upstream, pinger, self._hands(), lambda: self.settings, now_ms, self._rng)
+        renewals = Renewals(db, self.refresher, renewing, now_ms, self._rng)
+        told = self.live.publish
+        self.teller = Teller(db, vault, self.fetcher.post, lambda: self.settings, now_ms, told)
+        self.watch = Watch(db, lambda: self.pool.accounts, self.pool.cooldowns, self._fresh, lambda: self.settings, now_ms, told)
+        by_need = (prober, renewals, self.watch, self.teller, self.poller)
+        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=by_need)
+        self.admin = self._administration(Process(self.started_at, home, base_url, server))
+        self.onboarding = self.admin.onboarding = Onboarding(self._sign_in_doors(base_url))
+
+    # ------------------------------------------------------------ what each part is given of the others
+
+    def _administration(self, process: Process) -> Admin:
+        admin = Admin(
+            self.db,
+            self.vault,
+            self.settings,
+            snapshot=lambda: self.snapshot,
+            reload=self.reload,
+            publish=self.live.publish,
+            process=process,
+            pool=self.pool,
+            test_account=self.test_account,
+            preview=self.preview,
+        )
+        admin.teller = self.teller
+        admin.machine = machine(self.env)
+        admin.poller = self.poller
+        admin.budgets = self.budgets
+        return admin
+
+    def _doors(self) -> Doors:
+        """What the relay needs."""
+        return Doors(
             plan=self.planner.plan,
             estimate=usage.estimate_tokens,
             price=self.price,
@@ -150,53 +181,28 @@ class Gateway:
             process_id=self.process_id,
             now=now_ms,
         )
-        self._looker = Preparer(doors.sources)
-        self.relay = Relay(self.ledger, self.upstream, self.pool, self.limits, doors, Deadlines())
-        pinger = Pinger(self.upstream, self.ledger, self.process_id, now_ms, self._publish_record)
-        prober = Prober(db, self.upstream, pinger, self._hands(), lambda: self.settings, now_ms, self._rng)
-        renewals = Renewals(db, self.refresher, renewing, now_ms, self._rng)
-        self.teller = Teller(db, vault, self.fetcher.post, lambda: self.settings, now_ms, self.live.publish)
-        self.watch = Watch(
-            db, lambda: self.pool.accounts, self.pool.cooldowns, self._fresh, lambda: self.settings, now_ms, self.live.publish
+
+    def _sign_in_doors(self, base_url: str) -> SignInDoors:
+        return SignInDoors(
+            db=self.db,
+            vault=self.vault,
+            fetch=self.upstream.fetch,
+            settings=lambda: self.settings,
+            endpoints=lambda: self.endpoints,
+            accounts=lambda: self.snapshot.accounts,
+            env=self.env,
+            keep=self.admin.keep_sign_in,
+            address=base_url,
+            now=now_ms,
         )
-        self.jobs = Jobs(
-            db,
-            lambda: self.settings,
-            home,
-            self.process_id,
-            now_ms,
-            self.reload,
-            by_need=(prober, renewals, self.watch, self.teller, self.poller),
-        )
-        self.admin = Admin(
-            db,
-            vault,
-            self.settings,
-            snapshot=lambda: self.snapshot,
-            reload=self.reload,
-            publish=self.live.publish,
-            process=Process(self.started_at, home, base_url, server),
-            pool=self.pool,
-            test_account=self.test_account,
-            preview=self.preview,
-        )
-        self.admin.teller = self.teller
-        self.admin.machine = machine(env)
-        self.admin.poller = self.poller
-        self.admin.budgets = self.budgets
-        self.onboarding = self.admin.onboarding = Onboarding(
-            SignInDoors(
-                db=db,
-                vault=vault,
-                fetch=self.upstream.fetch,
-                settings=lambda: self.settings,
-                endpoints=lambda: self.endpoints,
-                accounts=lambda: self.snapshot.accounts,
-                env=env,
-                keep=self.admin.keep_sign_in,
-                address=base_url,
-                now=now_ms,
-            )
+
+    def _renew_hands(self) -> RenewHands:
+        return RenewHands(
+            accounts=lambda: self.pool.accounts,
+            endpoints=lambda: self.endpoints,
+            client=self._own_client,
+            renewed=self.standing.renewed,
+            refused=self.standing.refused,
         )
 
     def _standing_hands(self) -> StandingHands:
@@ -204,13 +210,14 @@ class Gateway:
             settings=lambda: self.settings,
             reload=self.reload,
             show=self._show_account,
-            used=self._use,
+            used=self.note_used,
             spawn=self._spawn,
             spawn_once=self._spawn_once,
         )
 
     def _own_client(self, account: Account) -> oauth.Client | None:
-        """The user's own client at a provider that wants one, for tokens that do not say whose they are; None: the provider's."""
+        """The user's own client at a provider that wants one, for tokens that do not say whose they are; None: the provider's.
+        Raises GatewayError (BAD_REQUEST) that names the variables when it is wanted and nowhere to be found."""
         provider = providers.get(account.provider)
         if provider.sign_in is None or not provider.sign_in.own_client:
             return None
@@ -432,6 +439,7 @@ class Gateway:
             self.live.publish("account", await self.admin.account(account_id))
 
     def _publish_record(self, record: Record) -> None:
+        """A row was opened or settled; what it cost counts against budgets from here on."""
         if record.settled_at is not None:
             self.budgets.settled(record)
         if self.live.listening:
@@ -445,10 +453,8 @@ class Gateway:
 
         self._spawn(tick())
 
-    def used_key(self, key_id: str, at: int) -> None:
-        self._use(key_id, at)
-
-    def _use(self, name: str, at: int) -> None:
+    def note_used(self, name: str, at: int) -> None:
+        """An account's or a key's id, and when it was last used (ms)."""
         self._used[name] = at
 
     async def _touch_forever(self) -> None:

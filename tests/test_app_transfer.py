@@ -73,6 +73,9 @@ async def test_a_session_alone_takes_nothing_away(desk: Desk) -> None:
         answer = await desk.ask(method, "/api/accounts/export", body)
         assert (answer.status_code, (await error_of(answer))["code"]) == (403, "key_again"), body
         assert b"SECRET" not in await answer.get_data()
+    for secret in ("admin_key", "password", "passphrase"):  # an address stands in histories and logs: none is read from there
+        answer = await desk.ask("GET", f"/api/accounts/export?{secret}={desk.gateway.admin_key}")
+        assert (answer.status_code, (await error_of(answer))["code"]) == (403, "key_again"), secret
     again = await desk.ask("POST", "/api/accounts/export", {"admin_key": desk.gateway.admin_key})
     assert (again.status_code, b"gsk-SECRET" in await again.get_data()) == (200, True)
 

@@ -125,7 +125,7 @@ async def test_what_was_used_is_on_disk_after_closing(home: Path) -> None:
     await gateway.serve(jobs=False)
     account_id = await account(gateway)
     key_id = (await gateway.admin.create_key({"name": "k"}))["id"]
-    gateway.used_key(key_id, 1_800_000_000_000)
+    gateway.note_used(key_id, 1_800_000_000_000)
     gateway.standing.worked(candidate(gateway, account_id), 5)
     await gateway.close()
     database = await Database.open(f"sqlite:///{home / 'omni.db'}")
@@ -446,7 +446,7 @@ async def test_what_was_used_is_noted_later_when_the_database_refuses(
     added = await gateway.admin.add_account({"provider": "openai", "label": "a", "api_key": "sk-0123456789", "discover": False})
     now = now_ms()
     gateway.planner.homes.settle("conversation", added["id"], 10, now)
-    gateway.used_key(added["id"], now)
+    gateway.note_used(added["id"], now)
 
     async def refuse(_: Any) -> None:
         raise OSError("disk full")
