@@ -56,6 +56,7 @@ from omni_connector.snapshot import Account, ClientKey, Snapshot
 from omni_connector.standing import Hands as StandingHands
 from omni_connector.standing import Standing
 from omni_connector.store import accounts as account_rows
+from omni_connector.store import books
 from omni_connector.store import homes as home_rows
 from omni_connector.store import kept as kept_rows
 from omni_connector.store import keys as key_rows
@@ -429,7 +430,7 @@ class Gateway:
     async def _write(self, opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json]) -> None:
         def write(conn: Any) -> None:
             request_rows.insert_open(conn, opens)
-            request_rows.settle(conn, settles)
+            books.settle(conn, settles)
             kept_rows.put(conn, keeps)
 
         await self.db.tx(write)

@@ -20,7 +20,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from omni_connector import prompts
 from omni_connector.settings import Settings
 from omni_connector.store import accounts as account_rows
-from omni_connector.store import homes, kept, refreshes
+from omni_connector.store import books, homes, kept, refreshes
 from omni_connector.store import jobs as queue
 from omni_connector.store import requests as request_rows
 from omni_connector.store.engine import Database
@@ -275,7 +275,7 @@ class Jobs:
 
         def work(conn: Any) -> int:
             dead = queue.dead(conn, now, DEAD_MS, gone, me)
-            recovered = request_rows.recover(conn, dead, now)
+            recovered = books.recover(conn, dead, now)
             queue.unlease(conn, dead)
             refreshes.unlease(conn, dead)
             queue.forget(conn, dead)

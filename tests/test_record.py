@@ -94,7 +94,7 @@ async def test_live_and_stored_rows_look_the_same(db: Database) -> None:
         assert stored is not None
         assert as_opened.view() == shapes.request(stored)
 
-        assert await db.tx(lambda conn, row=record.settled(): requests.settle(conn, [row])) == 1
+        assert await db.tx(lambda conn, row=record.settled(): len(requests.settle(conn, [row]))) == 1
         stored = await db.run(lambda conn, name=record.id: requests.get(conn, name))
         assert stored is not None
         assert record.view() == shapes.request(stored)

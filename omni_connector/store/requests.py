@@ -34,6 +34,14 @@ HOUR_MS = 3_600_000
 ORPHAN_MS = 6 * 3_600_000
 """An open row this old whose process is not even known any more cannot be running (a request lasts half an hour at most)."""
 
+BOOKED = (
+    "id", "started_at", "key_id", "key_name", "account_id", "account_label", "provider", "model", "model_requested", "client",
+    "outcome", *TOKENS, "cost_nano", "usage_source",
+)  # fmt: skip
+"""Columns of a closed row that sums are made of."""
+_AT_ONCE = 500
+"""Parameters of one statement: databases bound their number."""
+
 # What a caller may leave out at opening, where NULL is not allowed.
 _OPEN: Row = {
     "started_at": 0,
@@ -66,13 +74,12 @@ class _Prebuilt:
     """A statement compiled once a dialect and given plain tuples: this is the hot path of the books, and SQLAlchemy's
     own handling of parameters costs three times as much as the database (20 of 35 µs a row)."""
 
-    def __init__(self, statement: sa.Insert | sa.Update, *, count: bool) -> None:
+    def __init__(self, statement: sa.Insert | sa.Update) -> None:
         self._statement = statement
-        self._count = count
         self._built: dict[str, tuple[str, tuple[tuple[str, Any], ...]]] = {}
 
-    def run(self, conn: sa.Connection, rows: Sequence[Row]) -> int:
-        """Runs for all rows; returns how many changed, if counted. Parameters called "new_<column>" come from the row, others are fixed."""
+    def run(self, conn: sa.Connection, rows: Sequence[Row]) -> None:
+        """Runs for all rows. Parameters called "new_<column>" come from the row, others are fixed."""
         dialect = conn.dialect.name
         if dialect not in self._built:
             compiled = self._statement.compile(dialect=conn.dialect)
@@ -83,13 +90,11 @@ class _Prebuilt:
             self._built[dialect] = (compiled.string, parameters)
         sql, parameters = self._built[dialect]
         values = [tuple([row.get(column, default) for column, default in parameters]) for row in map(_encoded, rows)]
-        if conn.dialect.supports_sane_multi_rowcount or not self._count:
-            return conn.exec_driver_sql(sql, values).rowcount
-        return sum(conn.exec_driver_sql(sql, row).rowcount for row in values)
+        conn.exec_driver_sql(sql, values)
 
 
-_INSERTING = _Prebuilt(_INSERT, count=False)
-_SETTLING = _Prebuilt(_SETTLE, count=True)
+_INSERTING = _Prebuilt(_INSERT)
+_SETTLING = _Prebuilt(_SETTLE)
 
 
 def insert_open(conn: sa.Connection, rows: Sequence[Row]) -> None:
@@ -99,16 +104,32 @@ def insert_open(conn: sa.Connection, rows: Sequence[Row]) -> None:
         _INSERTING.run(conn, [_OPEN | {name: value for name, value in row.items() if value is not None} for row in rows])
 
 
-def settle(conn: sa.Connection, rows: Sequence[Row]) -> int:
-    """Closes open rows with what came of them; needed: id, settled_at, outcome. Returns how many rows changed.
+def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
+    """Closes open rows with what came of them; needed: id, settled_at, outcome. Returns those that it closed, with the columns BOOKED.
 
     A row that is settled already stays as it is, so settling twice can neither change nor double an entry. A column that
     is left out or None keeps what it had at opening.
     """
     if not rows:
-        return 0
+        return []
     _known(rows)
-    return _SETTLING.run(conn, rows)
+    still_open = _open_rows(conn, [row["id"] for row in rows])
+    _SETTLING.run(conn, rows)
+    closed: list[Row] = []
+    for row in rows:
+        before = still_open.pop(row["id"], None)  # twice in one call: the first counts
+        if before is not None:
+            closed.append({name: before[name] if row.get(name) is None else row[name] for name in BOOKED})
+    return closed
+
+
+def _open_rows(conn: sa.Connection, ids: Sequence[str]) -> dict[str, Row]:
+    """Those of the rows that are open, by id; nobody else closes them before this transaction ends."""
+    found: dict[str, Row] = {}
+    for begin in range(0, len(ids), _AT_ONCE):
+        query = sa.select(*(t.c[name] for name in BOOKED)).where(t.c.id.in_(ids[begin : begin + _AT_ONCE]), t.c.state == "open")
+        found |= {row["id"]: dict(row) for row in conn.execute(query.with_for_update()).mappings()}
+    return found
 
 
 def _known(rows: Iterable[Row]) -> None:
@@ -367,8 +388,8 @@ def oldest_open(conn: sa.Connection) -> int | None:
 # ---------------------------------------------------------------- Keeping house
 
 
-def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> int:
-    """Settles the open rows of processes that died, as estimates and marked; returns how many.
+def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> list[Row]:
+    """Settles the open rows of processes that died, as estimates and marked; returns them, with the columns BOOKED.
 
     What was sent is known (`est_input`), what came back is not, so output is 0 and the source says "estimated". Rows of
     processes nobody remembers are settled once they are old.
@@ -377,9 +398,17 @@ def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> i
         t.c.started_at < now - ORPHAN_MS,
         ~sa.exists(sa.select(processes.c.id).where(processes.c.id == t.c.process_id)),
     )
-    change = (
+    orphans = sa.select(t.c.id).where(IS_OPEN, sa.or_(t.c.process_id.in_(dead_process_ids), forgotten)).with_for_update()
+    ids = conn.execute(orphans).scalars().all()
+    for begin in range(0, len(ids), _AT_ONCE):
+        conn.execute(_recovery(ids[begin : begin + _AT_ONCE], now))
+    return [row for begin in range(0, len(ids), _AT_ONCE) for row in _booked(conn, ids[begin : begin + _AT_ONCE])]
+
+
+def _recovery(ids: Sequence[str], now: int) -> sa.Update:
+    return (
         sa.update(t)
-        .where(IS_OPEN, sa.or_(t.c.process_id.in_(dead_process_ids), forgotten))
+        .where(t.c.id.in_(ids))
         .values(
             state="settled",
             outcome="recovered",
@@ -391,7 +420,10 @@ def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> i
             error_message="The server process ended before this request did; its usage is an estimate.",
         )
     )
-    return conn.execute(change).rowcount
+
+
+def _booked(conn: sa.Connection, ids: Sequence[str]) -> list[Row]:
+    return [dict(row) for row in conn.execute(sa.select(*(t.c[name] for name in BOOKED)).where(t.c.id.in_(ids))).mappings()]
 
 
 def prune(conn: sa.Connection, before_ms: int | None = None, keep_rows: int | None = None, chunk: int = 5000) -> int:

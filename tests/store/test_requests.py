@@ -29,7 +29,7 @@ def settled(row: Row, **more: Any) -> Row:
 async def book(db: Database, *pairs: tuple[Row, Row | None]) -> list[str]:
     await db.tx(lambda conn: requests.insert_open(conn, [row for row, _ in pairs]))
     closing = [settled(row, **end) for row, end in pairs if end is not None]
-    assert await db.tx(lambda conn: requests.settle(conn, closing)) == len(closing)
+    assert await db.tx(lambda conn: len(requests.settle(conn, closing))) == len(closing)
     return [row["id"] for row, _ in pairs]
 
 
@@ -59,9 +59,9 @@ async def test_a_row_opens_and_settles_with_everything(db: Database) -> None:
 async def test_settling_happens_exactly_once(db: Database) -> None:
     first, second = opened(1), opened(2)
     await db.tx(lambda conn: requests.insert_open(conn, [first, second]))
-    assert await db.tx(lambda conn: requests.settle(conn, [settled(first, cost_nano=5)])) == 1
+    assert await db.tx(lambda conn: len(requests.settle(conn, [settled(first, cost_nano=5)]))) == 1
     again = [settled(first, cost_nano=7, state="open", outcome="failed"), settled(second), settled(opened(3))]
-    assert await db.tx(lambda conn: requests.settle(conn, again)) == 1
+    assert await db.tx(lambda conn: len(requests.settle(conn, again))) == 1
     stored = await db.run(lambda conn: requests.get(conn, first["id"]))
     assert stored is not None
     assert (stored["cost_nano"], stored["outcome"], stored["state"]) == (5, "ok", "settled")
@@ -80,7 +80,7 @@ async def test_a_misspelt_column_is_refused(db: Database) -> None:
         with pytest.raises(KeyError, match="cost_usd"):
             await db.tx(lambda conn, write=write: write(conn, [opened(1, cost_usd=1)]))
     await db.tx(lambda conn: requests.insert_open(conn, []))
-    assert await db.tx(lambda conn: requests.settle(conn, [])) == 0
+    assert await db.tx(lambda conn: requests.settle(conn, [])) == []
 
 
 async def test_filters(db: Database) -> None:
@@ -195,8 +195,8 @@ async def test_open_rows_of_dead_processes_are_settled_as_estimates(db: Database
         (opened(3, est_input=40), {"cost_nano": 1}),
         (opened(4, process_id="prc_0"), None),
     )
-    assert await db.tx(lambda conn: requests.recover(conn, ["prc_1"], now)) == 2
-    assert await db.tx(lambda conn: requests.recover(conn, ["prc_1"], now)) == 0
+    assert await db.tx(lambda conn: len(requests.recover(conn, ["prc_1"], now))) == 2
+    assert await db.tx(lambda conn: requests.recover(conn, ["prc_1"], now)) == []
     get: Callable[[str], Any] = lambda row_id: db.run(lambda conn: requests.get(conn, row_id))  # noqa: E731
     row = await get(dead)
     words = ("state", "outcome", "flag", "usage_source", "input", "output", "cost_nano", "settled_at")
