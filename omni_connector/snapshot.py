@@ -57,6 +57,8 @@ class Account:
     """Higher is tried first."""
     weight: int = 1
     max_in_flight: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
     budget: Json | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy_url: str = field(default="", repr=False)
@@ -132,6 +134,27 @@ class PriceOverride:
         return self.scope in ("", f"account:{account_id}", f"provider:{provider}")
 
 
+Scope = Literal["installation", "provider", "model", "account", "key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a scope may use; every limit that applies to a request must let it through. None: as much as it likes."""
+
+    scope: Scope
+    subject: str = ""
+    """The provider's id, the model's own id or its family, the account's id, the key's id; "" for the installation."""
+    budget: Json | None = None
+    """{"amount": decimal text in dollars, "period": day | week | month | total, "zone": an IANA name (missing: UTC),
+    "mode": "soft" tells and lets through (missing: hard)}."""
+    rpm: int | None = None
+    """Requests a minute."""
+    tpm: int | None = None
+    """Tokens a minute, prompt and answer."""
+    max_in_flight: int | None = None
+    updated_at: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Cooldown:
     """Why an account (scope "") or one of its model families (scope "model:<family>") is out, and until when (ms)."""
@@ -184,5 +207,7 @@ class Snapshot:
     providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: EMPTY)
     """By id; only those that something was set for."""
     prices: tuple[PriceOverride, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    """Of the installation, of providers and of models; accounts and keys carry their own."""
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY)
     chains: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=lambda: EMPTY)

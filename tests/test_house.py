@@ -94,7 +94,7 @@ ARROWS: Mapping[str, set[str]] = {
     "wire": {"errors", "chat"},
     "providers": {"errors", "chat", "snapshot", "tokens", "wire"},
     "routing": {"errors", "chat", "snapshot"},
-    "store": {"errors", "secrets", "settings", "snapshot", "root"},
+    "store": {"errors", "secrets", "settings", "snapshot", "root", "catalog"},
     "command": {"errors", "chat", "usage", "providers", "secrets", "snapshot", "wire"},
     "upstream": {"errors", "providers", "snapshot", "command"},
     "fetch": {"errors", "providers"},

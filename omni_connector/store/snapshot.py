@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from omni_connector.secrets import Vault
 from omni_connector.snapshot import Account, PriceOverride, ProviderSettings, Snapshot
-from omni_connector.store import accounts, keys, prices, providers, settings
+from omni_connector.store import accounts, keys, limits, prices, providers, settings
 
 Complete = Callable[[Account, Mapping[str, ProviderSettings]], Account]
 
@@ -31,6 +31,7 @@ def load_snapshot(conn: sa.Connection, vault: Vault, complete: Complete | None =
         settings=MappingProxyType(settings.all_settings(conn)),
         providers=shared,
         prices=overrides,
+        limits=limits.list_limits(conn),
         aliases=MappingProxyType(settings.get_aliases(conn)),
         chains=MappingProxyType(settings.get_chains(conn)),
     )

@@ -72,6 +72,8 @@ accounts = sa.Table(
     _column("created_at", Big, 0),
     _column("updated_at", Big, 0),
     _column("last_used_at", Big),
+    _column("rpm", sa.Integer()),
+    _column("tpm", Big),
     sa.UniqueConstraint("label"),
 )
 
@@ -312,6 +314,42 @@ alerts = sa.Table(
     _column("told_at", Big),
     _column("told", Json, "{}"),
     sa.Index("ix_alerts_state_kind_subject", "state", "kind", "subject"),
+)
+
+limits = sa.Table(
+    "limits",
+    metadata,
+    _column("scope", Word, primary_key=True),
+    _column("subject", Name, primary_key=True),
+    _column("budget", Json),
+    _column("rpm", sa.Integer()),
+    _column("tpm", Big),
+    _column("max_in_flight", sa.Integer()),
+    _column("updated_at", Big, 0),
+)
+
+spend = sa.Table(
+    "spend",
+    metadata,
+    _column("scope", Word, primary_key=True),
+    _column("subject", Name, primary_key=True),
+    _column("start_at", Big, primary_key=True),
+    _column("end_at", Big, primary_key=True),
+    _column("spent_nano", Big, 0),
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    _column("request_id", Id, primary_key=True),
+    _column("scope", Word, primary_key=True),
+    _column("subject", Name, primary_key=True),
+    _column("at", Big, 0),
+    _column("nano", Big, 0),
+    _column("tokens", Big, 0),
+    _column("open", sa.Boolean(), True),
+    sa.Index("ix_holds_scope_subject_at", "scope", "subject", "at"),
+    sa.Index("ix_holds_at", "at"),
 )
 
 processes = sa.Table(
