@@ -16,7 +16,6 @@ import hmac
 import ipaddress
 import json
 import logging
-import logging.handlers
 import os
 import re
 import signal
@@ -24,10 +23,10 @@ import socket
 import sys
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from hypercorn.asyncio import serve as hypercorn_serve
@@ -36,19 +35,24 @@ from jose import JWTError, jwt
 from quart import Quart, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from omni_connector import __version__, auth, loopback, secrets, settings
-from omni_connector.admin import now_ms, sheets, uploads
+from omni_connector import __version__, auth, handover, logs, loopback, secrets, settings
+from omni_connector.admin import following, now_ms, sheets, uploads
 from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
+from omni_connector.clients import prompt
 from omni_connector.counting import COUNTERS
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.gateway import Gateway
+from omni_connector.metrics import CONTENT_TYPE
+from omni_connector.notify import Notifier
 from omni_connector.onboarding import CALLBACK_PATHS
 from omni_connector.paths import Route, client_route, wire_of
 from omni_connector.planning import provider_named
 from omni_connector.relay import LEFT
 from omni_connector.root import ROOT
 from omni_connector.routing.resolve import ModelName
+from omni_connector.scraping import scrape
 from omni_connector.snapshot import ClientKey
+from omni_connector.store import schema
 from omni_connector.store import settings as setting_rows
 from omni_connector.wire import model_lists, views
 from omni_connector.wire import openai_responses_state as responses
@@ -64,8 +68,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 CLIENT_PATH = re.compile(r"/(?!api/)([^/]+/)?v1(beta)?/(?!/*router(/|$))")
 """The client API, which has keys of its own; everything else is the dashboard's side."""
-ADMIN_PATH = re.compile(r"/api|/+([^/]+/+)?v1(beta)?/+router(/|$)|/+provider_health(/|$)")
+ADMIN_PATH = re.compile(r"/api|/+([^/]+/+)?v1(beta)?/+router(/|$)|/+(provider_health|metrics)(/|$)")
 """What only the admin key or a session opens. `/v1/router` is the admin API under OneAPI's names, wherever it might be asked for."""
+
+MONITOR_PATHS = ("/provider_health", "/metrics")
+"""What a monitoring system's own key opens, to look."""
 
 SESSION_COOKIE = "omni_session"
 SIGN_IN_COOKIE = "omni_sign_in"
@@ -124,6 +131,7 @@ def create_app(gateway: Gateway) -> Quart:
     add_transfers(app, gateway, guard)
     add_account_routes(app, gateway)
     add_key_routes(app, gateway)
+    add_program_routes(app, gateway)
     add_admin_routes(app, gateway)
     add_events(app, gateway)
     add_pages(app, gateway, guard)
@@ -203,6 +211,9 @@ class Guard:
         if header:
             token = header.partition(" ")[2].strip() if header.lower().startswith("bearer ") else header.strip()
             if hmac.compare_digest(token.encode(), self._gateway.admin_key.encode()):
+                return
+            monitor = self._gateway.settings.monitor_key
+            if monitor and request.path in MONITOR_PATHS and hmac.compare_digest(token.encode(), monitor.encode()):
                 return
             raise GatewayError(
                 Kind.UNAUTHENTICATED, "That is not the admin key. It stands in admin.key of OMNI_HOME.", code="invalid_admin_key"
@@ -575,6 +586,7 @@ class ClientApi:
             endpoint=route.endpoint,
         )
         self._gateway.note_used(key.id, started_at)
+        logs.request_id.set(call.id)
         await self._relay(call, receive, sink)
 
     def _admit(self, scope: Scope, headers: Mapping[str, str], provider: str, now: int) -> tuple[ClientKey, str]:
@@ -609,6 +621,13 @@ class ClientApi:
             pass
         if not sink.finished:
             task.cancel(LEFT)
+
+    async def quiet(self, within: float) -> None:
+        """Returns as soon as no request runs, and after `within` seconds at the latest. What is new is served meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._running:
+                    await asyncio.wait(self._running)
 
     async def drain(self, grace: float) -> None:
         """Refuse what is new, let what runs finish for `grace` seconds, then cancel it."""
@@ -1108,26 +1127,79 @@ def add_key_routes(app: Quart, gateway: Gateway) -> None:
 # ================================================================ Admin API
 
 
+def add_program_routes(app: Quart, gateway: Gateway) -> None:
+    """Programs of this machine that are set up to use us. They are the files of the server's own user: nobody else may ask."""
+    admin = gateway.admin
+
+    def only_here() -> None:
+        if not is_here():
+            raise GatewayError(Kind.FORBIDDEN, "Programs are set up on their own machine. There: omni-connector setup NAME --url ADDRESS")
+
+    @app.get("/api/clients")
+    async def clients() -> Json:
+        only_here()
+        return await admin.clients()
+
+    @app.post("/api/clients/<name>/setup")
+    async def setup_client(name: str) -> Json:
+        only_here()
+        return await admin.setup_client(name, await body_json())
+
+    @app.post("/api/clients/<name>/undo")
+    async def undo_client(name: str) -> Json:
+        only_here()
+        return await admin.undo_client(name, await body_json())
+
+    @app.get("/api/agent-prompt")
+    async def agent_prompt() -> Json:
+        return {"text": prompt.agent_prompt(f"{request.scheme}://{request.host}")}
+
+
+def told_usage(answer: Json) -> Json | Response:
+    """Sums of usage as they were asked for: JSON, or a file for a spreadsheet."""
+    if request.args.get("format") != "csv":
+        return answer
+    return Response(sheets.usage_csv(answer), 200, _attached("usage", "csv"))
+
+
 def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     admin = gateway.admin
 
     @app.get("/api/usage")
     async def usage_rows() -> Json | Response:
-        return told(await admin.usage(dict(request.args)))
+        return told_usage(await admin.usage(dict(request.args)))
 
     @app.get("/api/usage/<provider_id>")
     async def usage_of(provider_id: str) -> Json | Response:
-        return told(await admin.usage_of(provider_id, dict(request.args)))
+        return told_usage(await admin.usage_of(provider_id, dict(request.args)))
 
-    def told(answer: Json) -> Json | Response:
-        """Sums of usage as they were asked for: JSON, or a file for a spreadsheet."""
-        if request.args.get("format") != "csv":
-            return answer
-        return Response(sheets.usage_csv(answer), 200, _attached("usage", "csv"))
+    @app.get("/api/reconciliations")
+    async def reconciliations() -> Json:
+        return await admin.reconciliations(dict(request.args))
 
     @app.get("/api/quota")
     async def quota() -> Json:
         return await admin.quota()
+
+    @app.get("/api/limits")
+    async def limits() -> Json:
+        return await admin.limits()
+
+    @app.put("/api/limits/installation")
+    async def set_installation_limit() -> Json:
+        return await admin.set_installation_limit(await body_json())
+
+    @app.delete("/api/limits/installation")
+    async def remove_installation_limit() -> Json:
+        return await admin.remove_installation_limit()
+
+    @app.put("/api/limits/<any(provider,model):scope>/<path:subject>")
+    async def set_limit(scope: Literal["provider", "model"], subject: str) -> Json:
+        return await admin.set_limit(scope, subject, await body_json())
+
+    @app.delete("/api/limits/<any(provider,model):scope>/<path:subject>")
+    async def remove_limit(scope: Literal["provider", "model"], subject: str) -> Json:
+        return await admin.remove_limit(scope, subject)
 
     @app.get("/api/prices")
     async def prices() -> Json:
@@ -1154,6 +1226,20 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
         response = Response("" if request.method == "HEAD" else pieces, 200, {**_attached("requests", form), "content-type": kind})
         response.timeout = None  # a year of requests takes as long as the reader does
         return response
+
+    @app.get("/api/requests/tail")
+    async def follow_requests() -> Response:
+        """Every request when it is settled, as server-sent events."""
+        query = dict(request.args)
+        after = request.headers.get("last-event-id", "") or query.pop("after", "")
+        rows = admin.tail(query, after)
+
+        async def stream() -> AsyncIterator[bytes]:
+            async with contextlib.aclosing(rows) as told:
+                async for one in told:
+                    yield following.event(one)
+
+        return _events("" if request.method == "HEAD" else stream())
 
     @app.get("/api/requests/<request_id>")
     async def one_request(request_id: str) -> Json:
@@ -1232,8 +1318,14 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
         return await admin.test_alert_channel(channel_id)
 
     @app.get("/provider_health")
-    async def provider_health() -> Json:
-        return await admin.provider_health()
+    async def provider_health() -> tuple[Json, int]:
+        """Its status alone tells a monitor: 200 while somebody can serve, 503 when nobody can."""
+        told = await admin.provider_health(dict(request.args))
+        return told, 200 if told["healthy"] else 503
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(await scrape(gateway), 200, {"content-type": CONTENT_TYPE})
 
     @app.post("/v1/router/explain")
     async def explain() -> Json:
@@ -1245,8 +1337,8 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
         return await admin.router_status()
 
     @app.get("/v1/router/usage")
-    async def router_usage() -> Json:
-        return await admin.router_usage(dict(request.args))
+    async def router_usage() -> Json | Response:
+        return told_usage(await admin.router_usage(dict(request.args)))
 
     @app.get("/v1/router/config")
     async def router_config() -> Json:
@@ -1295,12 +1387,14 @@ def add_events(app: Quart, gateway: Gateway) -> None:
                 async for event in live:
                     yield event
 
-        headers = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
-        if request.method == "HEAD":
-            return Response("", 200, headers)  # nobody would ever read the stream, or end it
-        response = Response(stream(), 200, headers)
-        response.timeout = None
-        return response
+        return _events("" if request.method == "HEAD" else stream())
+
+
+def _events(stream: AsyncIterator[bytes] | str) -> Response:
+    """A stream without an end; "" for HEAD: nobody would ever read the stream, or end it."""
+    response = Response(stream, 200, {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"})
+    response.timeout = None
+    return response
 
 
 # ================================================================ Pages
@@ -1335,7 +1429,7 @@ account that reads pictures
 - POST /v1/images/generations, /v1/images/edits, /v1/images/variations, /v1/audio/speech, /v1/audio/transcriptions, \
 /v1/audio/translations, /v1/moderations, /v1/rerank: bytes pass to a provider that follows OpenAI's API
 - POST /v1/messages/count_tokens, POST /v1/responses/input_tokens, POST /v1beta/models/MODEL:countTokens: tokens of a request; \
-`x-omni-usage` says whether they are reported or estimated
+`x-omni-usage` says whether they are reported, counted or estimated
 - GET /v1/models, GET /v1beta/models, each also with /NAME: what the key may use
 - GET /health: no key needed
 
@@ -1346,6 +1440,15 @@ account that reads pictures
 say, in x-omni-cost the dollars, in x-omni-request-id the row of the books.
 - Errors come in the API's own form. 429 and 503 carry Retry-After; a 503 lists every candidate with its reason.
 - To check: GET {base}/health, then GET {base}/v1/models with the key, then a short message.
+
+## Setting a program up
+
+On the machine of the server one command does it, shows the changes first, and can undo them: `omni-connector setup NAME`, \
+with NAME one of claude-code, codex, gemini-cli, opencode, aider, continue, zed, llm, openai-env; for cursor, cline and other it prints \
+the steps. `--dry-run` only shows. What its owner can tell an agent instead:
+
+```text
+{block}```
 """
 """/llms.txt: what an agent needs to set a tool up, or to call us itself."""
 
@@ -1364,7 +1467,8 @@ def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
 
     @app.get("/llms.txt")
     async def llms() -> Response:
-        return Response(LLMS.format(base=f"{request.scheme}://{request.host}"), 200, {"content-type": "text/plain; charset=utf-8"})
+        base = f"{request.scheme}://{request.host}"
+        return Response(LLMS.format(base=base, block=prompt.agent_prompt(base)), 200, {"content-type": "text/plain; charset=utf-8"})
 
     @app.get("/favicon.ico")
     async def favicon() -> Response:
@@ -1443,21 +1547,51 @@ def main(host: str | None = None, port: int | None = None, *, jobs: bool = True,
         return complain(
             f"{host} is reachable from other machines: set a password (dashboard, Settings) and OMNI_ALLOW_REMOTE=1, or use 127.0.0.1."
         )
-    set_up_logging(home, first.log_level)
     try:
-        listener = listen(host, port)
+        logs.set_up(home, first)
+    except OSError as error:
+        return complain(f"{error.filename or home} cannot be written ({error.strerror}). Free some space, or make {home} writable.")
+    try:
+        listener = handover.inherited(os.environ, host, port) or listen(host, port)
     except OSError as error:
         return complain(
             f"Port {port} on {host} cannot be used ({error.strerror}). Stop what uses it, or choose another: omni-connector serve --port N."
         )
-    port = listener.getsockname()[1]
+    turn, port = handover.Turn(os.environ), listener.getsockname()[1]
+    for name in (handover.LISTENERS, handover.TURN):
+        os.environ.pop(name, None)
+    kept = listener.dup()  # open while another release takes over: whoever connects meanwhile waits instead of being refused
     try:
-        with runner() as run:
-            return run.run(run_server(home, host, port, listener, jobs=jobs, open_browser=open_browser or first.open_browser))
+        if turn.is_awaited:
+            schema.preload()
+        if not turn.comes():
+            return 1
+        while True:
+            with runner() as run:
+                ended = run.run(
+                    run_server(home, host, port, listener, kept, turn, jobs=jobs, open_browser=open_browser or first.open_browser)
+                )
+            if isinstance(ended, int):
+                return ended
+            if ended.takes_over():
+                return leave(home, ended)
+            ended.give_up()
+            log.error(handover.goes_on(home, "ended before it served"))
+            listener, open_browser = kept.dup(), False
     except (settings.SettingsError, secrets.SecretsError, GatewayError) as error:
         return complain(error.message if isinstance(error, GatewayError) else str(error))
     finally:
         listener.close()
+        kept.close()
+
+
+def leave(home: Path, successor: handover.Successor) -> int:
+    """The end of a server whose successor serves."""
+    Notifier.of(os.environ).send(MAINPID=successor.process.pid)
+    if handover.is_watched(os.environ, os.getppid()):
+        handover.guard(home, successor.process.pid)
+    successor.forget()
+    return 0
 
 
 def complain(line: str) -> int:
@@ -1488,13 +1622,42 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def run_server(home: Path, host: str, port: int, listener: socket.socket, *, jobs: bool, open_browser: bool) -> int:
+async def run_server(
+    home: Path, host: str, port: int, listener: socket.socket, kept: socket.socket, turn: handover.Turn, *, jobs: bool, open_browser: bool
+) -> int | handover.Successor:
+    """The exit code, or who takes over. `kept`: another handle of the listener's socket."""
+    notifier = Notifier.of(os.environ)
+    async with notifier.alive():  # from the start: a long migration is no hanging server
+        return await run_noted(home, host, port, listener, kept, turn, notifier, jobs=jobs, open_browser=open_browser)
+
+
+async def run_noted(
+    home: Path,
+    host: str,
+    port: int,
+    listener: socket.socket,
+    kept: socket.socket,
+    turn: handover.Turn,
+    notifier: Notifier,
+    *,
+    jobs: bool,
+    open_browser: bool,
+) -> int | handover.Successor:
     shown = "localhost" if is_loopback_name(host) else host
     base_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     gateway = await Gateway.open(home, server="hypercorn", base_url=base_url)
+    gateway.sight.followers.append(logs.follow)
+    logs.follow(gateway.settings)
     note: Path | None = None
+    successor: handover.Successor | None = None
     try:
         app = create_app(gateway)
+
+        @app.before_serving
+        async def tell_ready() -> None:
+            turn.is_taken()
+            notifier.ready(f"{__version__} at {base_url}")
+
         guard_remote(gateway, host, await password_is_set(gateway))
         await gateway.serve(jobs=jobs)
         note = write_server_note(home, host, port, base_url)
@@ -1506,12 +1669,14 @@ async def run_server(home: Path, host: str, port: int, listener: socket.socket, 
             print("Warning: client auth is off. Every program on this machine can use your accounts.", file=sys.stderr, flush=True)
         if open_browser:
             asyncio.get_running_loop().call_later(0.5, webbrowser.open, base_url)
-        await serve_until_stopped(app, gateway, listener)
+        successor = await serve_until_stopped(app, gateway, listener, kept)
+        if successor is None:
+            notifier.stopping()
     finally:
-        if note is not None:
+        if note is not None and successor is None:
             remove_server_note(note)
         await gateway.close()
-    return 0
+    return 0 if successor is None else successor
 
 
 async def password_is_set(gateway: Gateway) -> bool:
@@ -1528,15 +1693,20 @@ def guard_remote(gateway: Gateway, host: str, has_password: bool) -> None:
 
 
 def write_server_note(home: Path, host: str, port: int, base_url: str) -> Path:
-    """server.json: how the command line finds the running server."""
+    """server.json: how the command line finds the running server. Raises SettingsError when it cannot be written."""
     address = "127.0.0.1" if host in ("0.0.0.0", "localhost", "::", "") else host  # noqa: S104 — compared, not bound
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
     note = home / "server.json"
     temporary = note.with_suffix(".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump({"pid": os.getpid(), "url": url, "base_url": base_url, "started_at": now_ms()}, file)
-    temporary.replace(note)
+    said = {"pid": os.getpid(), "url": url, "base_url": base_url, "started_at": now_ms(), "version": __version__, "release": str(ROOT)}
+    managed = bool(os.environ.get("NOTIFY_SOCKET") or os.environ.get("OMNI_SERVICE"))
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({**said, "hands_over": handover.SIGNAL is not None, "managed": managed, "args": sys.argv[1:], "host": host}, file)
+        temporary.replace(note)
+    except OSError as error:
+        raise settings.SettingsError(f"{note} cannot be written ({error.strerror}). Free some space, or make {home} writable.") from error
     return note
 
 
@@ -1557,7 +1727,8 @@ class Listening(Config):
         return sockets
 
 
-async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.socket) -> None:
+async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.socket, kept: socket.socket) -> handover.Successor | None:
+    """Until a signal ends it. Returns who takes over (`handover`), already loaded, when it was that signal."""
     config = Listening()
     config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it: two owners would close a stranger later
     config.accesslog = None
@@ -1570,17 +1741,34 @@ async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.soc
     config.graceful_timeout = 3
     client_api = app.asgi_app
     assert isinstance(client_api, ClientApi)
-    stopping = asyncio.Event()
+    stopping, changing = asyncio.Event(), asyncio.Event()
+    successor: handover.Successor | None = None
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows has its own Ctrl+C
             loop.add_signal_handler(name, stopping.set)
+    if handover.SIGNAL is not None:
+        loop.add_signal_handler(handover.SIGNAL, changing.set)
 
     async def stopped() -> None:
         """Hypercorn's shutdown trigger: fires when what was running has ended, so that nothing outlives the database."""
-        await stopping.wait()
+        nonlocal successor
+        grace = gateway.settings.drain_s
+        while successor is None and not stopping.is_set():
+            changing.clear()
+            await first_of(stopping, changing)
+            if changing.is_set() and not stopping.is_set():
+                successor = await load_successor(gateway.home, kept)
+        if successor is not None:
+            # Everything is served until nothing runs: only then has anybody to wait, and not for long.
+            await first_of(stopping, client_api.quiet(grace))
+            if stopping.is_set():
+                await asyncio.to_thread(successor.give_up)
+                successor = None
+            else:
+                grace, config.graceful_timeout = handover.GRACE_S, handover.GRACE_S / 2
         gateway.live.close()
-        await client_api.drain(gateway.settings.drain_s)
+        await client_api.drain(grace)
         # From Python 3.12 on Hypercorn waits for every connection, also for one whose client never reads its answer.
         loop.call_later(config.graceful_timeout + 1, serving.cancel)
 
@@ -1588,24 +1776,32 @@ async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.soc
     await asyncio.wait({serving})
     if not serving.cancelled():
         serving.result()
+    if successor is not None and stopping.is_set():
+        await asyncio.to_thread(successor.give_up)
+        return None
+    return successor
 
 
-def set_up_logging(home: Path, level: str) -> None:
-    """One file that rolls, 0600, secrets masked; nothing of prompts below DEBUG."""
-    path = home / "logs" / "omni-connector.log"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
-    handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for noisy in ("apscheduler", "alembic", "aiosqlite", "sqlalchemy", "hpack", "asyncio"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+async def load_successor(home: Path, kept: socket.socket) -> handover.Successor | None:
+    """The release that `current` names, ready to take over; None when it does not come so far, and this one goes on."""
+    try:
+        found = handover.Successor.begin(handover.command(sys.argv, [sys.executable, *sys.orig_argv[1:]], home), [kept])
+    except OSError as error:
+        log.error(handover.goes_on(home, f"cannot be started ({error})"))
+        return None
+    if await asyncio.to_thread(found.is_loaded):
+        return found
+    await asyncio.to_thread(found.give_up)
+    log.error(handover.goes_on(home, "did not start"))
+    return None
 
 
-class Redacting(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return secrets.redact(super().format(record))
+async def first_of(*waited: asyncio.Event | Coroutine[Any, Any, None]) -> None:
+    """Returns with the first of them; the others are given up."""
+    tasks = [asyncio.ensure_future(one.wait() if isinstance(one, asyncio.Event) else one) for one in waited]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 if __name__ == "__main__":

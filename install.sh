@@ -11,8 +11,9 @@
 
 [ -n "${BASH_VERSION:-}" ] || { echo "install.sh needs bash: run it as 'bash install.sh', or pipe it into 'bash'." >&2; exit 1; }
 
-# The archive a piped install.sh fetches (https://…/omni-connector.tar.gz). Whoever publishes this file writes the address here.
-ARCHIVE_URL="${ARCHIVE_URL:-}"
+# The archive a piped install.sh and `omni-connector update` fetch (https://…/omni-connector.tar.gz). Whoever publishes this file writes
+# the address between :- and the first brace. Its checksum is expected beside it, in a file of its name with .sha256 behind it.
+ARCHIVE_URL="${OMNI_ARCHIVE_URL:-${ARCHIVE_URL:-}}"
 
 KEEP_RELEASES=3
 PYTHON_NAMES="python3.14 python3.13 python3.12 python3.11 python3 python"
@@ -28,6 +29,7 @@ Usage: install.sh [options]
   --test [-- ARGS]  in a checkout: private environment, linters, type check, the whole test suite (ARGS go to pytest)
   --from SOURCE     install from a checkout directory, a .tar.gz/.tgz/.zip archive, or a URL of one
   --sha256 HEX      the archive's checksum; required for a URL that is not the default one
+  --prepare         build the release beside the present one and switch nothing (what `omni-connector update` begins with)
   --no-path         write nothing into ~/.local/bin; start with OMNI_HOME/current/bin/omni-connector instead
   --dry-run         print every step, change nothing
   --uninstall       remove the program and its launchers; accounts, keys and records stay
@@ -38,7 +40,7 @@ Environment
   OMNI_HOME         where everything lives (default ~/.omni-connector)
   OMNI_PYTHON       the Python to use (default: the newest of 3.14, 3.13, 3.12, 3.11 that is found)
   OMNI_TEST_VENV    the environment of --test (default .venv-test in the checkout)
-  ARCHIVE_URL       the default archive, when the script is piped and no --from is given
+  OMNI_ARCHIVE_URL  the default archive (ARCHIVE_URL too), when the script is piped and no --from is given
 
 No shell file is ever edited: when ~/.local/bin is not on PATH, the line to add is printed.
 TEXT
@@ -58,12 +60,13 @@ usage_error() { printf 'install.sh: %s (see --help)\n' "$*" >&2; exit 2; }
 # ---------------------------------------------------------------------------------------------- options
 
 parse_options() {
-  MODE=install START="" DRY_RUN="" NO_PATH="" PURGE="" FROM="" SHA256="" TEST_ARGS=()
+  MODE=install START="" PREPARE="" DRY_RUN="" NO_PATH="" PURGE="" FROM="" SHA256="" TEST_ARGS=()
   while [ $# -gt 0 ]; do
     case "$1" in
       --start) START=1 ;;
       --test) MODE="test" ;;
       --dry-run) DRY_RUN=1 ;;
+      --prepare) PREPARE=1 ;;
       --no-path) NO_PATH=1 ;;
       --uninstall) MODE=uninstall ;;
       --purge) PURGE=1 ;;
@@ -85,6 +88,8 @@ check_options() {
   [ "$MODE" = test ] || [ ${#TEST_ARGS[@]} -eq 0 ] || usage_error "arguments after -- belong to --test"
   [ "$MODE" = install ] || [ -z "$START" ] || usage_error "--start cannot be combined with --$MODE"
   [ "$MODE" = install ] || [ -z "$FROM" ] || usage_error "--from cannot be combined with --$MODE"
+  [ "$MODE" = install ] || [ -z "$PREPARE" ] || usage_error "--prepare cannot be combined with --$MODE"
+  [ -z "$START" ] || [ -z "$PREPARE" ] || usage_error "--prepare cannot be combined with --start"
   [ "$MODE" = uninstall ] || [ -z "$PURGE" ] || usage_error "--purge belongs to --uninstall"
   if [ -n "$SHA256" ]; then
     [ "$MODE" = install ] || usage_error "--sha256 belongs to an installation"
@@ -184,6 +189,21 @@ def download(url, target):
         shutil.copyfileobj(answer, file)
 
 
+def published(source):
+    """The checksum that stands beside an archive (its name with .sha256 behind it), or nothing."""
+    try:
+        if "://" in source:
+            with urllib.request.urlopen(source + ".sha256", timeout=30) as answer:
+                text = answer.read(4096).decode("ascii", "replace")
+        else:
+            text = pathlib.Path(source + ".sha256").read_text("ascii", "replace")
+    except (OSError, ValueError):
+        return
+    word = text.split()[0].lower() if text.split() else ""
+    if re.fullmatch(r"[0-9a-f]{64}", word):
+        print(word)
+
+
 def sha256(path):
     with open(path, "rb") as file:
         print(hashlib.file_digest(file, "sha256").hexdigest())
@@ -231,6 +251,13 @@ def lock(fd, seconds):
             if time.monotonic() > until:
                 raise ValueError("another install.sh is at work on this OMNI_HOME; try again when it is done") from None
             time.sleep(0.2)
+
+
+def built(releases, wanted):
+    """The name of a finished release with that digest, or nothing: what an update that was broken off had built already."""
+    for note in pathlib.Path(releases).glob("*/.omni-release"):
+        if f"digest={wanted}" in note.read_text().splitlines():
+            return print(note.parent.name)
 
 
 def publish(stage, final):
@@ -309,8 +336,8 @@ def await_stop(home, seconds):
 
 
 COMMANDS = {
-    "version": version, "digest": digest, "copy": copy, "download": download, "sha256": sha256, "unpack": unpack, "lock": lock,
-    "publish": publish, "switch": switch, "prune": prune, "running": running, "await-server": await_server, "await-stop": await_stop,
+    "version": version, "digest": digest, "copy": copy, "download": download, "published": published, "sha256": sha256,
+    "unpack": unpack, "lock": lock, "built": built, "publish": publish, "switch": switch, "prune": prune, "running": running, "await-server": await_server, "await-stop": await_stop,
 }
 main(*sys.argv[1:])
 PYTHON
@@ -432,6 +459,7 @@ install_packages() {
 
 install_mode() {
   [ -z "$START" ] || TOTAL=9
+  [ -z "$PREPARE" ] || TOTAL=6
   step "Python"
   find_python
   note "$PYTHON_VERSION at $PYTHON"
@@ -440,6 +468,11 @@ install_mode() {
   if [ -z "$DRY_RUN" ] && is_current; then
     note "installed already and unchanged: $(cd "$CURRENT" && pwd -P)"
     STEP=7 TOUCHED=""  # the steps of building and switching are left out
+    [ -z "$PREPARE" ] || { say "prepared: $(basename "$(cd "$CURRENT" && pwd -P)")"; return; }
+    finish_update
+  elif [ -n "$PREPARE" ]; then
+    prepare_release
+    return
   else
     build_release
     check_release
@@ -504,6 +537,7 @@ fetch_archive() {
       ;;
   esac
   [ -f "$file" ] || die "$file does not exist."
+  [ -n "$SHA256" ] || SHA256=$(helper published "$from")
   if [ -n "$SHA256" ]; then
     sum=$(helper sha256 "$file")
     [ "$sum" = "$SHA256" ] || die "the archive is not the expected one: its sha256 is $sum. Nothing of it was unpacked."
@@ -568,14 +602,53 @@ check_release() {
   note "it starts, and makes its database"
 }
 
+# For `omni-connector update`, which reads the last line. One that was built before and not switched to is taken as it is.
+prepare_release() {
+  local name=""
+  [ -n "$DRY_RUN" ] || name=$(helper built "$RELEASES" "$DIGEST")
+  if [ -n "$name" ] && "$RELEASES/$name/bin/omni-connector" --version >/dev/null 2>&1; then
+    STEP=6 TOUCHED=""
+    note "built already"
+  else
+    build_release
+    check_release
+    [ -n "$DRY_RUN" ] && { say "Dry run: nothing was changed."; return; }
+    publish_release
+    name=$NAME
+  fi
+  say "prepared: $name"
+}
+
+# Sets NAME.
+publish_release() {
+  NAME=$VERSION
+  [ ! -e "$RELEASES/$NAME" ] || NAME="$VERSION-$(printf '%.8s' "$DIGEST")"
+  [ ! -e "$RELEASES/$NAME" ] || NAME="$NAME-$(date -u +%Y%m%d%H%M%S)"
+  helper publish "$RELEASE" "$RELEASES/$NAME"
+  TOUCHED=""
+}
+
+# Where there is data, the release itself changes to itself: tried on a copy first, the running server handed over, and back when it fails.
+switch_with_data() {
+  publish_release
+  note "this is an update: the release is tried on a copy of your data first"
+  OMNI_HOME="$OMNI_HOME" "$RELEASES/$NAME/bin/omni-connector" update --activate "$NAME" 9>&- || die "The update was not made."
+}
+
+# One that was killed after its switch: the server may still be the release before.
+finish_update() {
+  [ -f "$OMNI_HOME/update.json" ] || return 0
+  OMNI_HOME="$OMNI_HOME" "$LAUNCH" update --activate "$(basename "$(cd "$CURRENT" && pwd -P)")" 9>&- || die "The update was not finished."
+}
+
 switch_release() {
   step "Switch"
   [ -n "$DRY_RUN" ] && { note "point $CURRENT at the new release; keep the newest $KEEP_RELEASES releases"; return; }
-  local name=$VERSION before="" gone
-  [ ! -e "$RELEASES/$name" ] || name="$VERSION-$(printf '%.8s' "$DIGEST")"
-  [ ! -e "$RELEASES/$name" ] || name="$name-$(date -u +%Y%m%d%H%M%S)"
+  if [ -f "$OMNI_HOME/master.key" ] && [ -f "$CURRENT/.omni-release" ]; then switch_with_data; return; fi
+  local name before="" gone
+  publish_release
+  name=$NAME
   [ ! -L "$CURRENT" ] || before=$(readlink "$CURRENT")
-  helper publish "$RELEASE" "$RELEASES/$name"
   [ -z "$before" ] || helper switch "$PREVIOUS" "$before"
   helper switch "$CURRENT" "releases/$name"
   TOUCHED="" SWITCHED=1

@@ -1,16 +1,21 @@
-"""A backup: one file with the database and the master key, sealed with a passphrase (`sealing`). Both, because neither is of use alone.
+"""A backup: one file with all that a moved installation needs, sealed with a passphrase (`sealing`): the database, the master key that it
+is of no use without, and the small files of the home.
 
-Under the seal: one line of JSON, {"made_at" ms, "release", "schema", "master_keys": content of a master.key, "database_bytes"}, then the
-bytes of the database. The head, which everybody can read, says format, version and how it was sealed.
+Under the seal: one line of JSON, {"made_at" ms, "release", "schema", "master_keys": content of a master.key, "files": {name: base64},
+"database_bytes"}, then the bytes of the database. The head, which everybody can read, says format, version and how it was sealed.
+`files` came later: older backups have none, and older releases do not look for it.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +32,46 @@ FACTS_BYTES = 1 << 20
 PASSING = "passing-"
 """Files in backups/ that are only on their way begin so."""
 STALE_S = 3600
+FILES = (".env", "admin.key")
+"""Of the home, what goes along beside the database and the master key. Not logs, copies and releases: they belong to the machine."""
+FILE_BYTES = 128 << 10
+"""Of one such file at most."""
+_NAME = re.compile(r"\.env|admin\.key|[\w-][\w.-]{0,99}\.toml")
+"""What may be put into a home: these, and a file of endpoints. Nothing with a folder in front of it."""
 
 
-def write(target: Path, database: Path, master_keys: str, passphrase: str, made_at: int) -> int:
-    """Seals `database`, a copy that nobody writes to, and the keys into `target`: 0600, whole or not at all. Returns its size in
-    bytes. Reads and writes all of it: call it in a thread. Raises GatewayError: BAD_REQUEST for a short passphrase, INTERNAL where it
-    cannot be written (disk full)."""
+def home_files(home: Path, endpoints_file: str = "") -> dict[str, bytes]:
+    """Name → content of the small files that are there. `endpoints_file`: the setting; the file goes along when it lies in the home.
+    Raises GatewayError INTERNAL for one that cannot be read or is too large: a backup without it would be none."""
+    endpoints = Path(endpoints_file) if endpoints_file else None
+    names = [*FILES, *([endpoints.name] if endpoints is not None and endpoints.parent == home and _NAME.fullmatch(endpoints.name) else [])]
+    found: dict[str, bytes] = {}
+    for name in names:
+        try:
+            with (home / name).open("rb") as file:
+                found[name] = file.read(FILE_BYTES + 1)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            words = f"{home / name} cannot be read ({error.strerror}), so the backup would not be whole."
+            raise GatewayError(Kind.INTERNAL, words) from error
+        if len(found[name]) > FILE_BYTES:
+            raise GatewayError(Kind.INTERNAL, f"{home / name} is larger than {FILE_BYTES >> 10} KB. Make it smaller, then try again.")
+    return found
+
+
+def write(
+    target: Path, database: Path, master_keys: str, passphrase: str, made_at: int, home_files: Mapping[str, bytes] | None = None
+) -> int:
+    """Seals `database`, a copy that nobody writes to, the keys and `home_files` into `target`: 0600, whole or not at all. Returns its
+    size in bytes. Reads and writes all of it: call it in a thread. Raises GatewayError: BAD_REQUEST for a short passphrase, INTERNAL
+    where it cannot be written (disk full)."""
     facts = {
         "made_at": made_at,
         "release": __version__,
         "schema": files.revision(database),
         "master_keys": master_keys,
+        "files": {name: base64.b64encode(content).decode() for name, content in (home_files or {}).items()},
         "database_bytes": database.stat().st_size,
     }
     sealed = sealing.seal_stream(_plain(facts, database), passphrase, {"format": FORMAT, "version": VERSION})
@@ -66,6 +100,24 @@ def read(source: Path, passphrase: str, database: Path) -> Json:
         database.unlink()
         raise sealing.damaged(WHAT)
     return facts
+
+
+def look(source: Path, passphrase: str) -> Json:
+    """What a backup says of itself, without its database; whether that is whole is not known yet. Raises as `read` does."""
+    try:
+        with source.open("rb") as file:
+            return _facts(sealing.open_stream(file, passphrase, FORMAT, VERSION, WHAT))[0]
+    except OSError as error:
+        raise bad_request(f"{source} cannot be read ({error.strerror}).") from error
+
+
+def files_of(facts: Json) -> dict[str, bytes]:
+    """Name → content of the small files in a backup; a name that none of ours has is left out. Raises GatewayError BAD_REQUEST."""
+    said = facts.get("files") or {}
+    try:
+        return {name: base64.b64decode(text, validate=True) for name, text in said.items() if _NAME.fullmatch(name)}
+    except (AttributeError, TypeError, binascii.Error, ValueError):
+        raise sealing.damaged(WHAT) from None
 
 
 def _facts(pieces: Iterator[bytes]) -> tuple[Json, bytes]:

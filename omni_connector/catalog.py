@@ -192,6 +192,14 @@ def family(model_id: str) -> str:
     return _POINT.sub(".", _VERSION.sub(".", name))
 
 
+@lru_cache(maxsize=4096)
+def covers(name: str, model_id: str) -> bool:
+    """Whether a name that the user gave means this model: its own id, or its family. "gpt-4o-2024-08-06" means that edition only."""
+    plain, whole = name.strip().lower(), family(name)
+    # A family has lost nothing by being looked up as one.
+    return plain == model_id.lower() or (whole == family(model_id) and len(whole) == len(plain))
+
+
 def near(name: str, known: Iterable[str], limit: int = 5) -> list[str]:
     """Up to `limit` known names that somebody who typed `name` may have meant, best first."""
     wanted, wanted_family = name.lower(), family(name)

@@ -299,6 +299,8 @@ class Usage:
     """The part of `cache_write` that is kept for an hour and costs more (Anthropic). Counted inside it."""
     web_searches: int | None = None
     """Searches the provider ran and bills one by one."""
+    tier: str | None = None
+    """The class of service that the answer names, in the provider's word ("default", "flex", "priority"): it may change the price."""
 
     @property
     def prompt(self) -> int:
@@ -321,6 +323,7 @@ class Usage:
             {**self.raw, **later.raw},
             self.cache_write_1h if later.cache_write_1h is None else later.cache_write_1h,
             self.web_searches if later.web_searches is None else later.web_searches,
+            self.tier if later.tier is None else later.tier,
         )
 
 

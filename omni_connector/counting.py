@@ -1,4 +1,5 @@
-"""How many tokens a request has, before it is sent: asked of an account's own counter where there is one, else estimated.
+"""How many tokens a request has, before it is sent: asked of an account's own counter where there is one, else counted here with the
+model's own vocabulary (`exact_tokens`), else estimated.
 
 Three formats have a counter (Anthropic `count_tokens`, Gemini `countTokens`, Responses `input_tokens`), and each can stand in
 for the others: the same format passes untouched, another one is translated as a request would be. Counting costs nothing and is
@@ -7,13 +8,14 @@ put into no book, cools nobody and waits for nobody long: clients ask for it in 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
-from omni_connector import catalog, providers, secrets, usage
+from omni_connector import catalog, exact_tokens, providers, secrets, usage
 from omni_connector.call import Call
 from omni_connector.chat import ChatRequest, Json, Origin, Target
 from omni_connector.errors import GatewayError
@@ -40,11 +42,11 @@ MOST_REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """`source` "reported": the provider counted, with `account` (its label) and `provider`. "estimated": nobody was asked, or
-    nobody answered; both are "" then."""
+    """`source` "reported": the provider counted, with `account` (its label) and `provider`. "counted": here, text by text with the
+    model's own vocabulary. "estimated": nobody was asked, or nobody answered; both are "" then."""
 
     tokens: int
-    source: Literal["reported", "estimated"]
+    source: Literal["reported", "counted", "estimated"]
     account: str = ""
     provider: str = ""
 
@@ -73,6 +75,8 @@ class Counter:
         self._endpoints = endpoints
         self._within_s = within_s
         self._clock = clock
+        self.likely: Callable[[str, int], int] = lambda model, tokens: tokens
+        """(model, estimated tokens) → how many they are at that model, by experience."""
         self._left_alone: dict[tuple[str, str, str], float] = {}
         """(account id, wire format, model) → until when it is not asked."""
 
@@ -90,7 +94,10 @@ class Counter:
                 tokens = await self._ask(question, account, model)
                 if tokens is not None:
                     return Count(tokens, "reported", account.label, account.provider)
-        return Count(usage.estimate_tokens(call.body), "estimated")
+        model = candidates[0].model if candidates else call.model or str(request_body.get("model") or "")
+        if (counted := await asyncio.to_thread(_counted, question, model)) is not None:
+            return Count(counted, "counted")
+        return Count(self.likely(model, usage.estimate_tokens(call.body)), "estimated")
 
     # ------------------------------------------------------------ whom
 
@@ -169,18 +176,35 @@ def facing_counter(account: Account, wire: str) -> Account | None:
     return None
 
 
+def _counted(question: _Question, model: str) -> int | None:
+    """The request's tokens by the model's vocabulary; None where that is not to be had, or the request is not understood."""
+    if not exact_tokens.vocabulary(model) or not exact_tokens.installed():
+        return None
+    try:
+        return exact_tokens.count_request(model, _parsed(question, model))
+    except GatewayError:
+        return None
+
+
+def _parsed(question: _Question, model: str) -> ChatRequest:
+    """Raises GatewayError for a request that is wrong."""
+    call = question.call
+    if question.parsed is None:
+        told = {**question.body, "model": call.model or question.body.get("model") or model}
+        question.parsed = COUNTERS[call.wire].parse_count_request(told)
+    return question.parsed
+
+
 def _body(question: _Question, account: Account, model: str) -> bytes:
     call = question.call
     if account.wire == call.wire and not views.is_sealed(call.wire, call.body):
         same: bytes = COUNTERS[call.wire].same_format(call.body, question.body, model)
         return same
-    if question.parsed is None:
-        told = {**question.body, "model": call.model or question.body.get("model") or model}
-        question.parsed = COUNTERS[call.wire].parse_count_request(told)
+    parsed = _parsed(question, model)
     words = account.features | catalog.profile(model)
     target = Target(Origin(account.provider, model), words, catalog.max_output(model), providers.project(account))
     try:
-        rendered = UPSTREAM_COUNTERS[account.wire].render_count_request(question.parsed, model, target)
+        rendered = UPSTREAM_COUNTERS[account.wire].render_count_request(parsed, model, target)
     except GatewayError as error:
         raise _Unsayable from error
     return views.encode(rendered.body)

@@ -176,6 +176,19 @@ def routing_page() -> str:
     return with_section((DOCS / "routing-explained.md").read_text(encoding="utf-8"), score_parts(), "omni_connector/routing/score.py")
 
 
+def monitoring_page() -> str:
+    """docs/monitoring.md: written by hand but for its table of metrics."""
+    return with_section((DOCS / "monitoring.md").read_text(encoding="utf-8"), metric_families(), "omni_connector/metrics/families.py")
+
+
+def metric_families() -> str:
+    """Every metric with its kind and labels."""
+    from omni_connector.metrics import FAMILIES
+
+    rows = [(_code(name), row.kind, ", ".join(map(_code, row.labels)), row.help) for name, row in FAMILIES.items()]
+    return _table(("Metric", "Kind", "Labels", "What it says"), rows)
+
+
 def score_parts() -> str:
     """What `auto` weighs, with the most and the least points of each part."""
     from omni_connector.routing.score import PARTS
@@ -326,6 +339,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "providers.md": providers_page,
     "client-api.md": client_api_page,
     "routing-explained.md": routing_page,
+    "monitoring.md": monitoring_page,
     "promises.md": promises_page,
 }
 """File in docs/ → what it must hold."""

@@ -11,26 +11,25 @@ import logging
 import os
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
-from decimal import Decimal
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from omni_connector import catalog, environment, oauth, prices, providers, restoring, secrets, settings, tokens, usage
+from omni_connector import catalog, environment, homelock, oauth, prices, providers, restoring, secrets, settings, tokens, usage
 from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
+from omni_connector.admission import Admission
 from omni_connector.alerts import Teller, Watch
 from omni_connector.budgets import Budgets
+from omni_connector.calibration import Calibration, Learned
 from omni_connector.call import Call
-from omni_connector.chat import Usage
 from omni_connector.command import Commands
 from omni_connector.counting import Count, Counter
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.fetch import PublicFetcher
 from omni_connector.jobs import Jobs
 from omni_connector.kept import Kept
-from omni_connector.ledger import Ledger
-from omni_connector.limits import Limits
+from omni_connector.ledger import Ledger, Verdict
 from omni_connector.live import Live
 from omni_connector.local_logins import machine
 from omni_connector.onboarding import Doors as SignInDoors
@@ -44,6 +43,8 @@ from omni_connector.prompts import Prompts
 from omni_connector.providers import sign_ins
 from omni_connector.quotas import Hands as PollingHands
 from omni_connector.quotas import Poller
+from omni_connector.reconciling import Hands as ReconcilingHands
+from omni_connector.reconciling import Reconciler
 from omni_connector.record import Record
 from omni_connector.refreshing import Hands as RenewHands
 from omni_connector.refreshing import Refresher, Renewals
@@ -52,16 +53,19 @@ from omni_connector.routing.patience import HEADER, patience_ms
 from omni_connector.routing.plan import Plan
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName
+from omni_connector.sight import Sight
 from omni_connector.snapshot import Account, ClientKey, Snapshot
 from omni_connector.standing import Hands as StandingHands
 from omni_connector.standing import Standing
 from omni_connector.store import accounts as account_rows
-from omni_connector.store import books
+from omni_connector.store import allowances, books
+from omni_connector.store import calibrations as calibration_rows
 from omni_connector.store import homes as home_rows
 from omni_connector.store import kept as kept_rows
 from omni_connector.store import keys as key_rows
 from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
+from omni_connector.store.allowances import Ask, Spent
 from omni_connector.store.engine import Database
 from omni_connector.store.files import Damaged
 from omni_connector.store.snapshot import load_snapshot
@@ -96,38 +100,46 @@ class Gateway:
         self.started_at = now_ms()
         self.live = Live()
         self.pool = Pool(catalog.family)
-        self.limits = Limits()
         self.upstream = Upstream(commands=Commands(home, env))
         self.fetcher = PublicFetcher()
         self.kept = Kept(db, vault)
         self.prompts = Prompts(home, lambda: self.settings, now_ms)
         self.counter = Counter(self.upstream, lambda: self.endpoints)
         self.ledger = Ledger(self._write)
+        self.sight = Sight(env, lambda: self.pool.accounts)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._used: dict[str, int] = {}
         self._homes_due: asyncio.TimerHandle | None = None
+        self.hold: homelock.Hold | None = None
         self._rng = random.Random()
         self._prices: asyncio.Task[None] | None = None
         self._toucher: asyncio.Task[None] | None = None
         self._serving = False
         self._reloading = asyncio.Lock()
-        self.budgets = Budgets(db, self.process_id, now_ms)
-        self.planner = Planner(lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms, self.budgets)
+        self.budgets = Budgets(db, now_ms)
+        self.calibration = Calibration(catalog.family)
+        self.planner = Planner(
+            lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms, self.budgets, self.calibration.upper
+        )
+        self.planner.likely = self.counter.likely = self.calibration.likely
+        self.admission = Admission(self.ledger, self.budgets, self.planner.stake, now_ms)
         self.standing = Standing(db, self.pool, self._standing_hands(), now_ms, self._rng)
         renewing = self._renew_hands()
         self.refresher = Refresher(db, vault, self.upstream, renewing, self.process_id, now_ms, self._rng)
         self.poller = Poller(db, self.upstream, self._polling_hands(), lambda: self.settings, self.process_id, now_ms, self._rng)
         doors = self._doors()
         self._looker = Preparer(doors.sources)
-        self.relay = Relay(self.ledger, self.upstream, self.pool, self.limits, doors, Deadlines())
-        pinger = Pinger(self.upstream, self.ledger, self.process_id, now_ms, self._publish_record)
+        self.relay = Relay(self.ledger, self.upstream, self.pool, doors, Deadlines())
+        pinger = Pinger(self.upstream, self.ledger, self.process_id, now_ms, self._publish_record, self.admission.probe)
         prober = Prober(db, self.upstream, pinger, self._hands(), lambda: self.settings, now_ms, self._rng)
         renewals = Renewals(db, self.refresher, renewing, now_ms, self._rng)
         told = self.live.publish
         self.teller = Teller(db, vault, self.fetcher.post, lambda: self.settings, now_ms, told)
         self.watch = Watch(db, lambda: self.pool.accounts, self.pool.cooldowns, self._fresh, lambda: self.settings, now_ms, told)
-        by_need = (prober, renewals, self.watch, self.teller, self.poller)
-        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=by_need)
+        comparing = ReconcilingHands(lambda: self.pool.accounts, lambda: self.endpoints, self.watch.begin, self.watch.over)
+        reconciler = Reconciler(db, self.upstream, comparing, now_ms, self._rng)
+        by_need = (prober, renewals, self.watch, self.teller, self.poller, reconciler)
+        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=by_need, alarm=self.watch)
         self.admin = self._administration(Process(self.started_at, home, base_url, server))
         self.onboarding = self.admin.onboarding = Onboarding(self._sign_in_doors(base_url))
 
@@ -150,6 +162,7 @@ class Gateway:
         admin.machine = machine(self.env)
         admin.poller = self.poller
         admin.budgets = self.budgets
+        admin.next_request = self.live.next_request
         return admin
 
     def _doors(self) -> Doors:
@@ -157,8 +170,10 @@ class Gateway:
         return Doors(
             plan=self.planner.plan,
             estimate=usage.estimate_tokens,
-            price=self.price,
+            likely=self.calibration.likely,
+            price=prices.price,
             prices_loaded=self._prices_loaded,
+            may_plan=self._may_plan,
             sources=Sources(
                 endpoints=lambda: self.endpoints,
                 keeping=lambda: self.settings.responses_store,
@@ -173,7 +188,8 @@ class Gateway:
             heard=self.poller.harvest,
             renew=self.refresher.renew,
             hopeless=self.refresher.hopeless,
-            reserve=self.planner.reserve,
+            enter=self.admission.begin,
+            entered=self.admission.end,
             failed=self.standing.failed,
             answered=self._answered,
             worked=self.standing.worked,
@@ -181,6 +197,7 @@ class Gateway:
             seal=self._seal,
             process_id=self.process_id,
             now=now_ms,
+            mark=self.sight.tracing.mark,
         )
 
     def _sign_in_doors(self, base_url: str) -> SignInDoors:
@@ -253,9 +270,19 @@ class Gateway:
     async def open(cls, home: Path, env: Mapping[str, str] | None = None, *, server: str = "none", base_url: str = "") -> Gateway:
         """Home, keys and database made ready (created when they are not there), the schema brought up to date, every secret
         decrypted once. Raises SettingsError, SecretsError, DatabaseError with what to do; changes nothing then."""
-        env = settings.environment(home, os.environ if env is None else env)
+        real = os.environ if env is None else env
         settings.prepare_home(home)
-        await asyncio.to_thread(restoring.finish, home)
+        hold = await asyncio.to_thread(restoring.enter, home)
+        try:
+            gateway = await cls._opened(home, settings.environment(home, real), server, base_url)
+        except BaseException:
+            hold.release()
+            raise
+        gateway.hold = hold
+        return gateway
+
+    @classmethod
+    async def _opened(cls, home: Path, env: Mapping[str, str], server: str, base_url: str) -> Gateway:
         vault = secrets.load_or_create_master(home, env)
         first = settings.load(env, {})
         try:
@@ -263,7 +290,7 @@ class Gateway:
         except Damaged as damage:
             raise await asyncio.to_thread(restoring.offer, home, damage) from damage
         try:
-            await db.migrate()
+            await db.migrate(keep=home / "backups")
             gateway = cls(home, env, db, vault, server, base_url)
             await gateway.reload()
         except BaseException:
@@ -274,6 +301,7 @@ class Gateway:
     async def serve(self, *, jobs: bool = True) -> None:
         """Start what a server needs: ledger, connections, recovery of what a crash left open, jobs, watching for changes."""
         self._serving = True
+        self.sight.begin(self.settings)
         self.ledger.start()
         await self.upstream.open()
         await self.jobs.start(clock=jobs)
@@ -281,6 +309,7 @@ class Gateway:
         await self.add_environment_accounts()
         await self.teller.from_environment()
         self.planner.homes.load(await self.db.run(home_rows.load), now_ms())
+        self.calibration.load(Learned(**row) for row in await self.db.run(calibration_rows.load))
         await self.db.watch(self._moved, since=self.snapshot.version)
         self._prices = asyncio.create_task(asyncio.to_thread(usage.source_name), name="price tables")  # type: ignore[arg-type]
         self._toucher = asyncio.create_task(self._touch_forever(), name="touch")
@@ -301,6 +330,8 @@ class Gateway:
                 await self._stop_serving()
         finally:
             await self.db.close()
+            if self.hold is not None:
+                self.hold.release()
 
     async def _stop_serving(self) -> None:
         if self._prices is not None:
@@ -309,6 +340,7 @@ class Gateway:
         await self.jobs.close()
         await self.ledger.close()
         await self.upstream.close()
+        await asyncio.to_thread(self.sight.tracing.close)
         await self._touch()
 
     # ------------------------------------------------------------ the snapshot
@@ -350,6 +382,7 @@ class Gateway:
             retry_share=stored.retry_budget,
             retry_floor=stored.retry_budget_min,
         )
+        self.sight.follow(stored)
 
     async def _fresh(self) -> None:
         """As the database has it now: what another process has just changed may not have come over yet."""
@@ -412,12 +445,13 @@ class Gateway:
         found = catalog.lookup(providers.price_id(candidate.account), candidate.model)
         return None if found is None else found.context_window
 
-    def price(self, used: Usage, account: Account, model: str) -> tuple[Decimal | None, str]:
-        found = prices.price(used, account, model)
-        return found.cost, found.source
-
     def _priced(self) -> bool:
         return self._prices is None or self._prices.done()
+
+    async def _may_plan(self) -> None:
+        """Whoever has budgets is not served on prices that are still unknown."""
+        if self.budgets.watching:
+            await self._prices_loaded()
 
     async def _prices_loaded(self) -> None:
         if self._prices is not None and not self._prices.done():
@@ -427,22 +461,31 @@ class Gateway:
         # In a thread, and ahead of the ledger: pictures take seconds, which no stream and no other request should wait for.
         return await asyncio.to_thread(kept_rows.sealed, self.vault, keeps)
 
-    async def _write(self, opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json]) -> None:
-        def write(conn: Any) -> None:
-            request_rows.insert_open(conn, opens)
-            books.settle(conn, settles)
-            kept_rows.put(conn, keeps)
+    async def _write(self, opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json], asks: Sequence[Ask]) -> Sequence[Verdict]:
+        asking = {ask.request_id for ask in asks}
 
-        await self.db.tx(write)
+        def write(conn: Any) -> tuple[list[Verdict], list[Spent]]:
+            request_rows.insert_open(conn, opens)
+            # Who ends makes room for who begins; who left while he was asking holds nothing.
+            spent = books.settle(conn, [row for row in settles if row["id"] not in asking])
+            verdicts = allowances.admit(conn, asks, now_ms()) if asks else []
+            spent += books.settle(conn, [row for row in settles if row["id"] in asking])
+            kept_rows.put(conn, keeps)
+            return verdicts, spent
+
+        verdicts, spent = await self.db.tx(write)
+        self.budgets.note(spent)
+        return verdicts
 
     async def _show_account(self, account_id: str) -> None:
         if self.live.listening and account_id in self.pool.accounts:
             self.live.publish("account", await self.admin.account(account_id))
 
     def _publish_record(self, record: Record) -> None:
-        """A row was opened or settled; what it cost counts against budgets from here on."""
+        """A row was opened or settled."""
         if record.settled_at is not None:
-            self.budgets.settled(record)
+            self.sight.settled(record)
+            self.calibration.hear(record)
         if self.live.listening:
             self.live.publish("request", record.view())
 
@@ -471,16 +514,19 @@ class Gateway:
             except Exception:
                 log.exception("noting what was used failed; it is tried again")
 
-    async def _touch(self) -> None:
+    async def _touch(self, *, last: bool = False) -> None:
+        now = now_ms()
         used, self._used = self._used, {}
         homes = self.planner.homes.take()
-        if not used and not homes:
+        learned = self.calibration.take(now, last=last)
+        if not used and not homes and not learned:
             return
 
         def write(conn: Any) -> None:
             account_rows.touch(conn, {name: at for name, at in used.items() if name.startswith("acc_")})
             key_rows.touch(conn, {name: at for name, at in used.items() if name.startswith("key_")})
             home_rows.store(conn, homes)
+            calibration_rows.store(conn, [asdict(row) for row in learned], now)
 
         try:
             await self.db.tx(write)
@@ -488,6 +534,7 @@ class Gateway:
             # Nothing is forgotten that was not written: the next round tries it again.
             self._used = {**used, **self._used}
             self.planner.homes.give_back(homes)
+            self.calibration.give_back(learned)
             raise
 
     def _answered(self, asked: Asked, record: Record) -> None:

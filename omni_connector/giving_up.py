@@ -11,7 +11,7 @@ from omni_connector.routing.overflow import larger
 from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, failures
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
-from omni_connector.underway import Doors, Job
+from omni_connector.underway import Deadlines, Doors, Job
 
 
 def exhausted(job: Job, plan: Plan, pool: Pool, now: int) -> GatewayError:
@@ -45,6 +45,23 @@ def _recovery(job: Job, plan: Plan, pool: Pool, now: int) -> float | None:
     return min(waits, default=None)
 
 
+def no_more(job: Job, limits: Deadlines, left: float, *, retrying: int, active: int) -> str:
+    """Why no further account is tried, "" if one may be. Attempts are bounded by count, by wall clock and by the share of traffic that
+    may be retries (a retry budget keeps an outage from multiplying the load). `left`: seconds; `retrying` of `active` requests are on a
+    second or later attempt."""
+    tried = len(job.record.attempts)
+    if tried >= limits.max_attempts:
+        return f"not tried: {tried} attempts are the most for one request"
+    if left < min(1.0, limits.total / 4):  # a healthy account would only be blamed for running out of time
+        return f"not tried: the {limits.total:g} s of the request are as good as over"
+    # Who is silent takes longer than the window until he is given up: one more may be tried after him.
+    if job.broken is None and job.attempt_began - job.began > limits.window:
+        return f"not tried: after {limits.window:g} s no account gets a successor"
+    if retrying >= max(limits.retry_floor, int(limits.retry_share * active)):
+        return "not tried: too many requests are on their second attempt already"
+    return ""
+
+
 def onward(job: Job, failed: Candidate, error: GatewayError, rest: Sequence[Candidate], doors: Doors) -> list[Candidate]:
     """Who may still answer what this one refused as the caller's fault: itself once more without thoughts that it could not read, a
     larger window what is too long, another provider what a filter refused, if the user lets it. Raises the error where nobody may."""
@@ -72,10 +89,11 @@ def leave_out(job: Job, rest: Sequence[Candidate], reason: str) -> None:
 
 def attempt(candidate: Candidate, status: int | None, began: float, error: GatewayError | None) -> Attempt:
     ms = int((time.monotonic() - began) * 1000)
+    at = time.time_ns() // 1_000_000 - ms
     account = candidate.account
     if error is None:
-        return Attempt(account.label, account.provider, candidate.model, status, ms)
-    return Attempt(account.label, account.provider, candidate.model, status, ms, str(error.kind), error.message[:500])
+        return Attempt(account.label, account.provider, candidate.model, status, ms, at=at)
+    return Attempt(account.label, account.provider, candidate.model, status, ms, str(error.kind), error.message[:500], at)
 
 
 def unable(job: Job, candidate: Candidate, error: GatewayError) -> ProviderFailure:

@@ -17,13 +17,13 @@ from typing import Any, Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from omni_connector import prompts
+from omni_connector import backup
 from omni_connector.settings import Settings
 from omni_connector.store import accounts as account_rows
-from omni_connector.store import books, homes, kept, refreshes
+from omni_connector.store import books, refreshes
 from omni_connector.store import jobs as queue
-from omni_connector.store import requests as request_rows
 from omni_connector.store.engine import Database
+from omni_connector.upkeep import Alarm, Upkeep
 
 log = logging.getLogger("omni.jobs")
 
@@ -32,11 +32,6 @@ BEAT_S = 5
 LEASE_MS = 10 * 60_000
 DEAD_MS = 30_000
 """A process that was not seen for this long is dead, even on another machine."""
-CHUNK = 2_000
-"""Rows one delete takes: the writer is never held for long."""
-KEPT_CHUNK = 200
-"""The same for rows that hold whole conversations."""
-
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 
@@ -53,7 +48,9 @@ class Kind:
 
 KINDS = (
     Kind("cooldown-recovery", "Drops cooldowns that ran out long ago.", lambda s: MINUTE, 5_000),
-    Kind("retention", "Deletes request rows beyond the kept days and rows, and kept answers past theirs.", lambda s: HOUR, 5 * MINUTE),
+    Kind("retention", "Deletes request rows beyond the kept days, rows and MiB, and old kept answers.", lambda s: 10 * MINUTE, MINUTE),
+    Kind("disk-guard", "Makes room for new rows, and begins an alert, when the disk is nearly full.", lambda s: MINUTE, 5_000),
+    Kind("usage-check", "Compares the hourly sums of usage with the rows, and makes wrong ones anew.", lambda s: 24 * HOUR, HOUR),
     Kind(
         "snapshot", "Writes a copy of the database to backups/ and keeps the newest ones.", lambda s: int(s.snapshot_hours * HOUR), MINUTE
     ),
@@ -86,7 +83,8 @@ class ByNeed(Protocol):
 
 class Jobs:
     """The clock of one process. `reload` makes the snapshot current after a job changed the configuration. `by_need`: the work
-    that has no fixed interval; its runs of one tick run side by side, since they wait for others."""
+    that has no fixed interval; its runs of one tick run side by side, since they wait for others. `alarm`: who is told of a disk that is
+    nearly full."""
 
     def __init__(
         self,
@@ -97,7 +95,9 @@ class Jobs:
         now: Callable[[], int],
         reload: Callable[[], Awaitable[None]],
         by_need: Sequence[ByNeed] = (),
+        alarm: Alarm | None = None,
     ) -> None:
+        upkeep = Upkeep(db, settings, home, now, alarm)
         self._db = db
         self._settings = settings
         self._home = home
@@ -111,7 +111,9 @@ class Jobs:
         self._running: set[asyncio.Task[None]] = set()
         self._bodies: Mapping[str, Callable[[], Awaitable[str]]] = {
             "cooldown-recovery": self._cooldown_recovery,
-            "retention": self._retention,
+            "retention": upkeep.retention,
+            "disk-guard": upkeep.guard,
+            "usage-check": upkeep.check,
             "snapshot": self._snapshot,
             "recovery": self.recover,
         }
@@ -233,36 +235,15 @@ class Jobs:
             await self._reload()
         return f"{len(gone)} cooldowns had run out"
 
-    async def _retention(self) -> str:
-        settings = self._settings()
-        before = self._now() - int(settings.retention_days * 24 * HOUR) if settings.retention_days else None
-        keep = settings.retention_rows or None
-        deleted = 0
-        while count := await self._db.tx(lambda conn: request_rows.prune(conn, before, keep, CHUNK)):
-            deleted += count
-            await asyncio.sleep(0)
-        await asyncio.to_thread(prompts.prune, self._home, settings.prompt_log_days, self._now())
-        return f"{deleted} request rows and {await self._prune_kept()} kept answers deleted"
-
-    async def _prune_kept(self) -> int:
-        await self._db.tx(lambda conn: homes.prune(conn, self._now() - 24 * HOUR))
-        days = self._settings().kept_days
-        if not days:
-            return 0
-        before, deleted = self._now() - days * 24 * HOUR, 0
-        while count := await self._db.tx(lambda conn: kept.prune(conn, before, KEPT_CHUNK)):
-            deleted += count
-            await asyncio.sleep(0)
-        return deleted
-
     async def _snapshot(self) -> str:
         """A whole copy or none: the store writes beside the target and renames."""
         folder = self._home / "backups"
         folder.mkdir(mode=0o700, exist_ok=True)
         target = folder / f"omni-{self._now()}.db"
         await self._db.snapshot_to(target)
-        kept = sorted(folder.glob("omni-*.db"), reverse=True)
-        for old in kept[self._settings().snapshots_kept :]:
+        # The one just made stays, whatever the clock says; a file that is not named by a time is the user's.
+        others = [path for path, _ in backup.copies(folder) if path != target]
+        for old in others[self._settings().snapshots_kept - 1 :]:
             old.unlink(missing_ok=True)
         return f"copied to {target.name}"
 

@@ -4,6 +4,8 @@ Group commit: one writer task takes everything that waits and commits it in one 
 rows of a few milliseconds. What a settled request leaves for later ones rides along, so that it is there before the client
 can ask for it; it never costs the settlement. Enqueuing never waits and never fails; whoever needs durability awaits the
 future. A caller that is cancelled (the client left) need not await: the row is already in the writer's hands.
+
+Limits are asked in the same transactions (store/allowances.py), so that it costs no commit of its own to be exact.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.store.allowances import Ask, Granted, Refused
 
 Row = dict[str, Any]
-Write = Callable[[Sequence[Row], Sequence[Row], Sequence[Row]], Awaitable[None]]
-"""Writes rows to open, rows to settle and rows to keep in one durable transaction, in that order."""
+Verdict = Granted | Refused
+Write = Callable[[Sequence[Row], Sequence[Row], Sequence[Row], Sequence[Ask]], Awaitable[Sequence[Verdict]]]
+"""Writes rows to open, rows to settle and rows to keep in one durable transaction, and answers what is asked of the limits in it."""
 
 log = logging.getLogger("omni.ledger")
 
 Waiting = tuple[Row, asyncio.Future[None] | None, Sequence[Row]]
 """A row, who waits for it (nobody for one that is offered again), and what is to be kept with it."""
+Asking = tuple[Ask, asyncio.Future[Verdict]]
 
 BARE = ("id", "settled_at", "outcome", "http_status", "flag")
 """What a settlement is reduced to when the database takes the rest of it not even alone."""
@@ -44,6 +49,7 @@ class Ledger:
         self.gather = gather
         self._opens: list[Waiting] = []
         self._settles: list[Waiting] = []
+        self._asks: list[Asking] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -70,6 +76,14 @@ class Ledger:
         """`keep`: rows for later requests, durable together with `row`. Those that cannot be stored are logged and left out."""
         return self._put(self._settles, row, keep)
 
+    def ask(self, ask: Ask) -> asyncio.Future[Verdict]:
+        """Whether the limits let a request in. Right after `open` it is answered in the transaction that opens the row."""
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_read)
+        self._asks.append((ask, future))
+        self._wake.set()
+        return future
+
     @property
     def waiting(self) -> int:
         return len(self._opens) + len(self._settles)
@@ -91,8 +105,9 @@ class Ledger:
             self._wake.clear()
             opens, self._opens = self._opens, []
             settles, self._settles = self._settles, []
-            if opens or settles or (self._closing and self.unsettled):
-                await self._commit(opens, settles)
+            asks, self._asks = self._asks, []
+            if opens or settles or asks or (self._closing and self.unsettled):
+                await self._commit(opens, settles, asks)
                 if self._closing and not self.waiting:
                     return
             elif self._closing:
@@ -100,21 +115,24 @@ class Ledger:
             if self._closing:
                 self._wake.set()
 
-    async def _commit(self, opens: Sequence[Waiting], settles: Sequence[Waiting]) -> None:
+    async def _commit(self, opens: Sequence[Waiting], settles: Sequence[Waiting], asks: Sequence[Asking]) -> None:
         held: list[Waiting] = [(row, None, ()) for row in self.unsettled]
         self.unsettled = []
         settles = [*held, *settles]
         keeps = [kept for _, _, keep in settles for kept in keep]
-        error = await self._try([row for row, _, _ in opens], [row for row, _, _ in settles], keeps)
-        if error is not None:
-            await self._one_by_one(opens, settles, error)
+        verdicts = await self._try([row for row, _, _ in opens], [row for row, _, _ in settles], keeps, [ask for ask, _ in asks])
+        if isinstance(verdicts, GatewayError):
+            await self._one_by_one(opens, settles, asks, verdicts)
             return
         self.commits += 1
         self.rows += len(opens) + len(settles)
         for _, future, _ in (*opens, *settles):
             _tell(future)
+        for (_, asking), verdict in zip(asks, verdicts, strict=True):
+            if not asking.done():
+                asking.set_result(verdict)
 
-    async def _one_by_one(self, opens: Sequence[Waiting], settles: Sequence[Waiting], error: GatewayError) -> None:
+    async def _one_by_one(self, opens: Sequence[Waiting], settles: Sequence[Waiting], asks: Sequence[Asking], error: GatewayError) -> None:
         """Either the database is out of order, or a single row cannot be stored; that one must not hold up all others."""
         queue = [*((True, *waiting) for waiting in opens), *((False, *waiting) for waiting in reversed(settles))]
         stored = 0
@@ -122,7 +140,7 @@ class Ledger:
         for is_open, row, future, keep in queue:
             given_up = not stored and len(refused) >= PROBES
             # Alone and with nothing to keep, it has been refused already.
-            known = len(queue) == 1 and not keep
+            known = len(queue) == 1 and not keep and not asks
             if known or given_up or not await self._alone(is_open, row):
                 refused.append((is_open, row, future))
                 continue
@@ -137,10 +155,19 @@ class Ledger:
                 self.unsettled.append(row)
             elif await self._alone(False, {name: row[name] for name in BARE if name in row}):
                 log.error("request %s was settled without its figures: the database does not take them", row.get("id"))
+        unopened = {row["id"] for is_open, row, _ in refused if is_open}
+        for ask, asking in asks:
+            if asking.done():
+                continue
+            found = error if not stored or ask.request_id in unopened else await self._try([], [], [], [ask])
+            if isinstance(found, GatewayError):
+                asking.set_exception(found)
+            else:
+                asking.set_result(found[0])
 
     async def _alone(self, is_open: bool, row: Row) -> bool:
         try:
-            await self._write([row] if is_open else [], [] if is_open else [row], [])
+            await self._write([row] if is_open else [], [] if is_open else [row], [], [])
         except Exception as error:  # noqa: BLE001 — as above
             log.error("request %s could not be written: %s", row.get("id"), error)
             return False
@@ -150,16 +177,17 @@ class Ledger:
         """Rows to keep of a settlement that is durable by now: those that can be stored."""
         for row in rows:
             try:
-                await self._write([], [], [row])
+                await self._write([], [], [row], [])
             except Exception as error:  # noqa: BLE001 — as above
                 log.error("a %s that was to be kept could not be: %s", row.get("kind"), error)
 
-    async def _try(self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row]) -> GatewayError | None:
+    async def _try(
+        self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]
+    ) -> Sequence[Verdict] | GatewayError:
         reason: Exception | None = None
         for pause in (*RETRIES, None):
             try:
-                await self._write(opens, settles, keeps)
-                return None
+                return await self._write(opens, settles, keeps, asks)
             except Exception as error:  # noqa: BLE001 — whatever the database raises, the writer must live on
                 reason = error
                 log.error("the ledger could not be written: %s", error)
@@ -178,6 +206,6 @@ def _tell(future: asyncio.Future[None] | None, error: GatewayError | None = None
         future.set_exception(error)
 
 
-def _read(future: asyncio.Future[None]) -> None:
+def _read(future: asyncio.Future[Any]) -> None:
     if not future.cancelled():
         future.exception()

@@ -24,14 +24,34 @@ class Live:
 
     def __init__(self) -> None:
         self._readers: set[asyncio.Queue[bytes | None]] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     @property
     def listening(self) -> bool:
         """False: nobody looks, so nothing need be built."""
-        return bool(self._readers)
+        return bool(self._readers or self._waiting)
+
+    async def next_request(self, within: float) -> bool:
+        """Waits until a request is opened or settled in this process, `within` seconds at most. False: the server is going down."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            if not self._closed:
+                await asyncio.wait((waiting,), timeout=within)
+        finally:
+            self._waiting.discard(waiting)
+        return not self._closed
+
+    def _wake(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def publish(self, name: str, value: Any) -> None:
         """Send one named delta to every reader."""
+        if name == "request":
+            self._wake()
         if not self._readers:
             return
         event = encode(name, value)
@@ -45,6 +65,8 @@ class Live:
 
     def close(self) -> None:
         """End every stream: the server is going down."""
+        self._closed = True
+        self._wake()
         for queue in tuple(self._readers):
             if queue.full():
                 queue.get_nowait()

@@ -6,6 +6,7 @@ with what it used on every way out. Its row has no key, and the client "probe".
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -96,20 +97,28 @@ def hear(wire: str, status: int, headers: Mapping[str, str], body: bytes, *, str
 
 
 class Pinger:
-    """Sends pings of one process. `publish` shows a row to the dashboards, as it is opened and as it is settled."""
+    """Sends pings of one process. `publish` shows a row to the dashboards, as it is opened and as it is settled. `admit` asks the limits,
+    in the commit that opens the row (`Admission.probe`)."""
 
     def __init__(
-        self, upstream: Upstream, ledger: Ledger, process_id: str, now: Callable[[], int], publish: Callable[[Record], None]
+        self,
+        upstream: Upstream,
+        ledger: Ledger,
+        process_id: str,
+        now: Callable[[], int],
+        publish: Callable[[Record], None],
+        admit: Callable[[Record, Account, bytes], Awaitable[object]],
     ) -> None:
         self._upstream = upstream
         self._ledger = ledger
         self._process_id = process_id
         self._now = now
         self._publish = publish
+        self._admit = admit
 
     async def send(self, account: Account, model: str, endpoints: providers.Endpoints, why: str) -> None:
-        """Raises GatewayError unless the model answered: the provider's failure, or INTERNAL when the row could not be opened and
-        nothing was sent. `why`: what keeps the account out, for the row."""
+        """Raises GatewayError unless the model answered: the provider's failure, a limit that has no room for it, or INTERNAL when the row
+        could not be opened: then nothing was sent. `why`: what keeps the account out, for the row."""
         request, stream = ping(account, model, endpoints)
         record = Record(
             new_id("req", self._now()), self._now(), self._process_id, account.wire, upstream_path(account.wire, model, stream), CLIENT
@@ -122,7 +131,7 @@ class Pinger:
         self._publish(record)
         try:
             # With whom it is sent to: after a crash, what it cost is still known to be this account's.
-            await self._ledger.open({**record.opened(), **served})
+            await asyncio.gather(self._ledger.open({**record.opened(), **served}), self._admit(record, account, request.body))
             await self._ask(record, account, request)
         except GatewayError as error:
             await self._settle(record, "failed", error.status, error)
@@ -140,7 +149,7 @@ class Pinger:
             status, headers, body = await self._upstream.fetch(request, WITHIN_S)
             heard = hear(account.wire, status, headers, body, stream=record.stream, estimated_input=record.est_input)
             price = prices.price(heard.usage, account, record.model_requested)
-            record.used(heard, price.cost, price.source)
+            record.used(heard, price.cost, price.source, price.worth)
             record.first_token_ms = _ms(began)
         except GatewayError as error:
             error.message = secrets.scrub(error.message, account.access)[:WORDS]

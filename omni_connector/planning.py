@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from omni_connector import catalog, prices, providers, usage
+from omni_connector import admission, catalog, prices, providers, usage
 from omni_connector.budgets import Budgets
+from omni_connector.calibration import ALLOWANCE, PLAIN_ALLOWANCE
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.prepare import Asked, Preparer
@@ -23,7 +24,7 @@ from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
 from omni_connector.settings import Settings
 from omni_connector.snapshot import Account, ClientKey, Snapshot
-from omni_connector.wire import conversations
+from omni_connector.wire import caps, conversations
 from omni_connector.wire.views import View
 
 PROVIDER_NAMES: Mapping[str, str] = {
@@ -36,13 +37,17 @@ ANSWER_TOKENS = 500
 """What an answer is taken to be long when prices are compared before it is there."""
 
 
+TOOLS = b'"tools"'
+
+
 def provider_named(word: str) -> str:
     """The provider that a path, a header or a setting names, in any case; "" when there is none."""
     return PROVIDER_NAMES.get(word.strip().lower(), "")
 
 
 class Planner:
-    """`snapshot` and `stored` give the configuration of the moment; `priced`: whether prices are known without loading them now."""
+    """`snapshot` and `stored` give the configuration of the moment; `priced`: whether prices are known without loading them now;
+    `at_most`: (model, estimated tokens of a prompt, tokens that its provider may add) → as many as they can turn out to be."""
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Planner:
         priced: Callable[[], bool],
         now: Callable[[], int],
         budgets: Budgets,
+        at_most: Callable[[str, int, int], int],
     ) -> None:
         self._snapshot = snapshot
         self._stored = stored
@@ -59,8 +65,11 @@ class Planner:
         self._priced = priced
         self._now = now
         self._budgets = budgets
+        self._at_most = at_most
         self._rng = random.Random()
         self.homes = Homes()
+        self.likely: Callable[[str, int], int] = lambda model, tokens: tokens
+        """(model, estimated tokens of a prompt) → how many they are at that model, by experience."""
 
     # ------------------------------------------------------------ plans
 
@@ -102,15 +111,12 @@ class Planner:
         if asked.conversation and record.account_id is not None:
             self.homes.settle(asked.conversation, record.account_id, record.usage.prompt or None, self._now())
 
-    def reserve(self, call: Call, candidate: Candidate, tokens: int) -> Overspent | None:
-        """Holds what an attempt is going to cost, until the request is settled; or why there is no money for it any more."""
-        account = candidate.account
-        return self._budgets.reserve(call.id, call.key.id, account.id, lambda: self._cost(account, candidate.model, tokens))
-
     def _over(self, call: Call, tokens: int) -> Over:
+        wanted = caps.read(call.wire, call.body)
+
         def over(candidate: Candidate) -> Overspent | None:
-            account = candidate.account
-            return self._budgets.over(call.key.id, account.id, lambda: self._cost(account, candidate.model, tokens))
+            account, model = candidate.account, candidate.model
+            return self._budgets.over(call.key.id, account, model, lambda: self.stake(account, model, wanted, tokens, call.body).least)
 
         return over
 
@@ -164,7 +170,15 @@ class Planner:
             return Decimal(0)
         if found is None or found.input is None or found.output is None:
             return None
+        tokens = self.likely(model, tokens)
         return found.per_request + found.input.at(tokens) * tokens + found.output.at(tokens) * ANSWER_TOKENS
+
+    def stake(self, account: Account, model: str, wanted: caps.Wanted, tokens: int, body: bytes) -> admission.Stake:
+        """What a request with so many tokens, as estimated, can cost there."""
+        found = self._rates(account, model)
+        free = found is None and providers.price_id(account) in usage.FREE
+        prompt = self._at_most(model, tokens, ALLOWANCE if TOOLS in body else PLAIN_ALLOWANCE)
+        return admission.stake(found, free, wanted, prompt, body, model)
 
     def _saving(self, candidate: Candidate, tokens: int) -> Decimal | None:
         """Dollars less that so many tokens of a prompt cost there when they come from the cache; None: unknown."""

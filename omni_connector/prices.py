@@ -1,4 +1,4 @@
-"""What an answer costs at an account: the user's own prices first, then the list's (`usage.py`).
+"""What an answer costs at an account: the user's own prices first, then what the provider says it took, then the list's (`usage.py`).
 
 Of the prices that name a model, the nearest wins: one for the account before one for the provider before one for everybody;
 then the model's own id before its family before a pattern; of two patterns the one that says more.
@@ -6,7 +6,9 @@ then the model's own id before its family before a pattern; of two patterns the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -17,13 +19,60 @@ from omni_connector.chat import Usage
 from omni_connector.snapshot import Account, PriceOverride
 
 ID, FAMILY, PATTERN = range(3)
+SUBSCRIPTION = usage.FREE["subscription"]
 COUNTS = ("input", "cache_read", "cache_write", "output", "reasoning", "cache_write_1h", "web_searches")
 """Counts of a row of the books, by the same names as in Usage."""
 
 
+VENDORS: tuple[tuple[str, str], ...] = (
+    (r"claude-", "anthropic"),
+    (r"gpt-|o[134](-|$)|codex-", "openai"),
+    (r"gemini-", "google"),
+    (r"kimi-", "moonshotai"),
+    (r"glm-", "zai"),
+    (r"grok-", "x-ai"),
+    (r"deepseek-", "deepseek"),
+    (r"minimax-", "minimax"),
+    (r"mistral-|magistral-|codestral|devstral", "mistral"),
+)
+"""Pattern on a model's family → whose list says what it costs those who pay by the token. First match wins."""
+_LEVEL = re.compile(r"-(thinking|minimal|low|medium|high|xhigh)$")
+"""Plans name models with their level of thinking; lists do not."""
+
+
 def price(used: Usage, account: Account, model: str, at: int | None = None) -> usage.Price:
-    """`usage.price` of an answer by this account; `model` is the provider's own id. `at`: ms UTC, None = now."""
-    return usage.price(used, providers.price_id(account), model, override=rates(account, model), at=at)
+    """What an answer by this account costs; `model` is the provider's own id. `at`: ms UTC, None = now. Raises nothing."""
+    own = find(account, model)
+    price_id = providers.price_id(account)
+    if own is None and price_id not in usage.FREE and (told := providers.reported_cost(account, used.raw)) is not None:
+        return usage.Price(told, usage.REPORTED)
+    found = usage.price(used, price_id, model, override=None if own is None else _rates(own), at=at)
+    if found.source == SUBSCRIPTION or (own is not None and own.subscription):
+        return replace(found, worth=worth(used, own, price_id, model, at))
+    return found
+
+
+def worth(used: Usage, own: PriceOverride | None, price_id: str | None, model: str, at: int | None = None) -> Decimal | None:
+    """What an answer that a subscription pays for would cost by the token: by the user's rates beside it, else by the list of who made
+    the model. None: unknown."""
+    if own is not None and own.subscription and own.rated:
+        return usage.price(used, None, model, override=_own_rates(own), at=at).cost
+    if price_id is not None and price_id not in usage.FREE:
+        return usage.price(used, price_id, model, at=at).cost
+    listed = _listed(model)
+    return None if listed is None else usage.price(used, *listed, at=at).cost
+
+
+@lru_cache(maxsize=4096)
+def _listed(model: str) -> tuple[str, str] | None:
+    """(whose list, the model's name there); None: nobody's list has it."""
+    family = catalog.family(model)
+    vendor = next((price_id for pattern, price_id in VENDORS if re.match(pattern, family)), None)
+    if vendor is None:
+        return None
+    plain = _LEVEL.sub("", model.strip().lower())
+    names = dict.fromkeys((model, plain, catalog.family(plain)))
+    return next(((vendor, name) for name in names if usage.priced_model(vendor, name) is not None), None)
 
 
 def rates(account: Account, model: str) -> usage.Rates | None:
@@ -59,8 +108,10 @@ def _far(scope: str) -> int:
 
 
 def _rates(entry: PriceOverride) -> usage.Rates:
-    if entry.subscription:
-        return usage.NOTHING
+    return usage.NOTHING if entry.subscription else _own_rates(entry)
+
+
+def _own_rates(entry: PriceOverride) -> usage.Rates:
     nothing = Decimal(0)
     return usage.own_rates(
         entry.input or nothing, entry.output or nothing, entry.cache_read, entry.cache_write, entry.per_request or nothing

@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ FILE_BYTES = 10_000_000
 MOST_FILES = 50
 WAITING = 200
 """Calls that wait to be written at most; while the disk is slower than the clients, further ones are left out."""
+WAITING_BYTES = 64 << 20
+"""The same in bytes: 200 bodies of the largest kind that `prompt_log_kb` allows would be gigabytes."""
 MARGIN = 4096
 """Bytes that are looked at beyond the cut, and not written: a secret across the cut is masked, not halved."""
 TEXT = ("json", "text/", "event-stream", "x-ndjson")
@@ -112,6 +115,7 @@ class Prompts:
         self._now = now
         self._writer: ThreadPoolExecutor | None = None
         self._waiting = 0
+        self._bytes = 0
         self._left_out = 0
         self._closed = False
 
@@ -128,27 +132,32 @@ class Prompts:
             self._hand_over(call, heard, settings)
 
     def _hand_over(self, call: Call, heard: Heard, settings: Settings) -> None:
-        if self._waiting >= WAITING or self._closed:
+        asked = Part(settings.prompt_log_kb << 10, call.headers.get("content-type", ""))
+        asked.add(call.body)
+        size = len(asked.held) + len(heard.answer.held)
+        if self._waiting >= WAITING or (self._waiting and self._bytes + size > WAITING_BYTES) or self._closed:
             self._left_out += 1
             return
         if self._left_out:
             log.warning("%d calls are not in the prompt log: they came faster than they could be written", self._left_out)
             self._left_out = 0
         self._waiting += 1
+        self._bytes += size
         self._writer = self._writer or ThreadPoolExecutor(1, "prompts")
-        asked = Part(settings.prompt_log_kb << 10, call.headers.get("content-type", ""))
-        asked.add(call.body)
         loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._writer, self._write, call, asked, heard, settings)
-        done.add_done_callback(self._written)
+        # Not the call itself: it would keep its whole body, of which only a part is written.
+        done = loop.run_in_executor(self._writer, self._write, _facts(call, heard.status), asked, heard.answer, settings)
+        done.add_done_callback(partial(self._written, size))
 
-    def _written(self, done: asyncio.Future[None]) -> None:
+    def _written(self, size: int, done: asyncio.Future[None]) -> None:
         self._waiting -= 1
+        self._bytes -= size
         if not done.cancelled() and (error := done.exception()) is not None:
             log.error("a call could not be written to the prompt log: %s", error)
 
-    def _write(self, call: Call, asked: Part, heard: Heard, settings: Settings) -> None:
-        entry = _entry(call, asked, heard)
+    def _write(self, facts: Mapping[str, Any], asked: Part, answer: Part, settings: Settings) -> None:
+        cut = [name for name, part in (("request", asked), ("answer", answer)) if part.cut]
+        entry = {**facts, "request": asked.text(), "answer": answer.text(), "cut": cut}
         if settings.prompt_log_mode == "console":
             print(json.dumps(entry), file=sys.stderr, flush=True)  # ASCII only: nothing in it can steer a terminal
             return
@@ -161,18 +170,15 @@ class Prompts:
             await asyncio.to_thread(self._writer.shutdown)
 
 
-def _entry(call: Call, asked: Part, heard: Heard) -> Mapping[str, Any]:
+def _facts(call: Call, status: int | None) -> Mapping[str, Any]:
     return {
         "at": call.started_at,
         "id": call.id,
-        "path": call.path,
+        "path": secrets.redact(call.path),
         "protocol": call.wire,
-        "client": call.client,
+        "client": secrets.redact(call.client),
         "key": call.key.name,
-        "status": heard.status,
-        "request": asked.text(),
-        "answer": heard.answer.text(),
-        "cut": [name for name, part in (("request", asked), ("answer", heard.answer)) if part.cut],
+        "status": status,
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from omni_connector.chat import Usage
 from omni_connector.errors import KINDS, GatewayError
 from omni_connector.meter import Reading
-from omni_connector.usage import nano, usd
+from omni_connector.usage import TIER, nano, usd
 
 Json = dict[str, Any]
 Outcome = Literal["ok", "failed", "client_left", "cut", "recovered"]
@@ -40,6 +40,8 @@ class Attempt:
     ms: int
     kind: str | None = None
     message: str | None = None
+    at: int = field(default=0, compare=False)
+    """When it began, in ms UTC; in no row."""
 
     def as_json(self) -> Json:
         return {
@@ -69,6 +71,8 @@ class Record:
     stream: bool = False
     model_requested: str = ""
     est_input: int = 0
+    """As estimated; what experience makes of it for a model is `likely_input`, and what the row keeps for the case of a crash."""
+    likely_input: int = 0
     route: str = ""
     skipped: Sequence[Json] = ()
     continued: bool = False
@@ -77,6 +81,10 @@ class Record:
     """Written out when the row is settled; no live row carries it."""
     attempts: list[Attempt] = field(default_factory=list)
     dropped: tuple[str, ...] = ()
+    traceparent: str = ""
+    """The client's header of that name: the trace that the request is part of. In no row, like `span`."""
+    span: str = ""
+    """The same of this request's own span, once a provider was told."""
     account_id: str | None = None
     account_label: str | None = None
     provider: str | None = None
@@ -92,10 +100,12 @@ class Record:
     usage_source: str = "none"
     cost: Decimal | None = None
     price_source: str | None = None
+    worth: Decimal | None = None
+    """What it would have cost by the token, where a subscription pays for it."""
 
     def end(self, now: int, outcome: Outcome, http_status: int, error: GatewayError | None = None) -> None:
         """The request is over; called exactly once, whatever happened."""
-        self.settled_at = now
+        self.settled_at = max(now, self.started_at)  # a clock that was set back meanwhile ends nothing before it began
         self.outcome = outcome
         self.http_status = http_status
         self.error = error
@@ -103,11 +113,12 @@ class Record:
         if outcome == "cut" and self.flag is None:
             self.flag = "CUT"
 
-    def used(self, reading: Reading, cost: Decimal | None, price_source: str) -> None:
+    def used(self, reading: Reading, cost: Decimal | None, price_source: str, worth: Decimal | None = None) -> None:
         self.usage = reading.usage
         self.usage_source = reading.source
         self.cost = cost
         self.price_source = price_source
+        self.worth = worth
 
     def opened(self) -> Json:
         """Columns of the row as it is before the upstream call."""
@@ -123,7 +134,7 @@ class Record:
             "key_id": self.key_id,
             "key_name": self.key_name,
             "model_requested": self.model_requested[:NAME],
-            "est_input": self.est_input,
+            "est_input": self.likely_input or self.est_input,
             "route": self.route,
         }
 
@@ -155,12 +166,14 @@ class Record:
             "output": usage.output,
             "reasoning": usage.reasoning,
             "usage_source": self.usage_source,
-            "usage_raw": usage.raw or None,
+            # The class of service stands beside the block, but is part of what it costs.
+            "usage_raw": ({**usage.raw, TIER: usage.tier} if usage.tier else usage.raw) or None,
             "cost_nano": nano(self.cost),
             "price_source": self.price_source,
             "plan": None if self.plan is None else self.plan.as_json(),
             "cache_write_1h": usage.cache_write_1h,
             "web_searches": usage.web_searches,
+            "shadow_nano": nano(self.worth),
         }
 
     def view(self) -> Json:
@@ -197,7 +210,7 @@ class Record:
                 "reasoning": usage.reasoning,
                 "source": self.usage_source,
             },
-            "cost": {"usd": usd(nano(self.cost)), "source": self.price_source},
+            "cost": {"usd": usd(nano(self.cost)), "source": self.price_source, "worth_usd": usd(nano(self.worth))},
             "error": None if self.error is None else {"kind": str(self.error.kind), "message": self.error.message[:WORDS]},
         }
 

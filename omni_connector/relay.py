@@ -14,12 +14,12 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from omni_connector import continuing, giving_up, secrets
+from omni_connector.admission import shortened
 from omni_connector.call import Call, Headers, Sink, answer_headers, error_answer
 from omni_connector.chat import Json
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.lanes import Gathered, Lane, PassThrough, Raw
 from omni_connector.ledger import Ledger
-from omni_connector.limits import Limits
 from omni_connector.meter import Reading
 from omni_connector.prepare import Asked, NoEndpoint, Prepared, Preparer, Unable, is_about_endpoint, kept_rows
 from omni_connector.record import Outcome, Record
@@ -29,6 +29,7 @@ from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.underway import Deadlines, Doors, Job
 from omni_connector.upstream import Begun, Exchange, Upstream, read_all
+from omni_connector.usage import UNKNOWN
 from omni_connector.wire import dialect, passing, views
 
 log = logging.getLogger("omni.relay")
@@ -53,11 +54,10 @@ class Stale(Exception):
 class Relay:
     """Carries requests of one process. `active` are in flight now, `retrying` of them on a second or later attempt."""
 
-    def __init__(self, ledger: Ledger, upstream: Upstream, pool: Pool, limits: Limits, doors: Doors, deadlines: Deadlines) -> None:
+    def __init__(self, ledger: Ledger, upstream: Upstream, pool: Pool, doors: Doors, deadlines: Deadlines) -> None:
         self._ledger = ledger
         self._upstream = upstream
         self._pool = pool
-        self._limits = limits
         self._doors = doors
         self._preparer = Preparer(doors.sources)
         self.deadlines = deadlines
@@ -77,8 +77,6 @@ class Relay:
             raise
         finally:
             self.active -= 1
-            if job.entered:
-                self._limits.leave(call.key, self._doors.now(), job.record.usage.total)
 
     async def _answer(self, job: Job) -> None:
         call, record = job.call, job.record
@@ -88,14 +86,13 @@ class Relay:
             record.stream, record.model_requested = view.stream, view.model
             # Bytes of sounds and pictures are no tokens.
             record.est_input = self._doors.estimate(call.body) if call.wire in views.WIRES else 0
+            await self._doors.may_plan()
             plan = await self._plan(job, job.asked)
             record.plan, record.route = plan, plan.route
             record.skipped = [skipped.as_json() for skipped in plan.skipped]
             if not plan.attempts:
                 raise refusal(plan, self._doors.now())
-            self._limits.enter(call.key, self._doors.now())
-            job.entered = True
-            await self._open(job)
+            await self._open(job, plan.attempts[0])
             await self._attempts(job, plan)
         except GatewayError as error:
             await self._fail(job, error)
@@ -182,20 +179,7 @@ class Relay:
         job.broken = continuing.broken(job.lane, error, job.record)
 
     def _no_more(self, job: Job) -> str:
-        """Why no further account is tried, "" if one may be. Attempts are bounded by count, by wall clock and by the share of
-        traffic that may be retries (a retry budget keeps an outage from multiplying the load)."""
-        limits = self.deadlines
-        tried = len(job.record.attempts)
-        if tried >= limits.max_attempts:
-            return f"not tried: {tried} attempts are the most for one request"
-        if self._left(job) < min(1.0, limits.total / 4):  # a healthy account would only be blamed for running out of time
-            return f"not tried: the {limits.total:g} s of the request are as good as over"
-        # Who is silent takes longer than the window until he is given up: one more may be tried after him.
-        if job.broken is None and job.attempt_began - job.began > limits.window:
-            return f"not tried: after {limits.window:g} s no account gets a successor"
-        if self.retrying >= max(limits.retry_floor, int(limits.retry_share * self.active)):
-            return "not tried: too many requests are on their second attempt already"
-        return ""
+        return giving_up.no_more(job, self.deadlines, self._left(job), retrying=self.retrying, active=self.active)
 
     def _retried(self, job: Job) -> None:
         """A retry is over when it failed or when its answer has begun: a long answer is no load on the others."""
@@ -239,14 +223,15 @@ class Relay:
         """One try at one account, to the end. Raises GatewayError; Unable when the request cannot even be said there, or when
         the account filled up or was taken out since the plan was made. `panic`: it is tried although our own guess is against it."""
         job.attempt_began = time.monotonic()
+        cap = await self._admitted(job, candidate)
         prepared = await self._prepare(job, candidate)
+        if cap is not None:
+            prepared = shortened(prepared, candidate, cap)
         # Nothing is awaited between this look and the slot below: that keeps `max_in_flight` exact and half-open tests single.
         hold = self._pool.check(candidate.account, candidate.model, self._doors.now())
         if hold is not None and not (panic and hold.guess):
             raise Unable(GatewayError(Kind.NO_ACCOUNT, hold.reason))
         record = job.record
-        if (over := self._doors.reserve(job.call, candidate, record.est_input)) is not None:
-            raise Unable(over.error())
         record.account_id, record.account_label = candidate.account.id, candidate.account.label
         record.provider, record.model = candidate.account.provider, candidate.model
         record.dropped = prepared.dropped
@@ -269,6 +254,8 @@ class Relay:
             error.message = secrets.scrub(error.message, candidate.account.access)
             if not job.sink.started or len(record.attempts) == before:
                 record.attempts.append(giving_up.attempt(candidate, error.upstream_status or status, began, error))
+            if not job.sink.started:
+                job.lane = None  # who refused used nothing, also for a client that leaves before somebody else is asked
             if not job.sink.started and self._preparer.note_missing(candidate, prepared, error):
                 raise NoEndpoint(error) from error
             if error.kind is Kind.ACCOUNT_REJECTED and self._may_renew(job, candidate):
@@ -282,6 +269,13 @@ class Relay:
             raise
         finally:
             self._pool.release(slot)
+
+    async def _admitted(self, job: Job, candidate: Candidate) -> int | None:
+        """Lets the limits decide, once for each account that is tried."""
+        if job.entering is None or job.entering.candidate.key != candidate.key or job.broken is not None:
+            paid = None if job.broken is None else job.broken.cost
+            job.entering = self._doors.enter(job.call, candidate, job.record.est_input, paid)
+        return None if job.entering is None else await self._doors.entered(job.entering)
 
     async def _prepare(self, job: Job, candidate: Candidate) -> Prepared:
         assert job.asked is not None
@@ -298,7 +292,7 @@ class Relay:
         wait = min(self.deadlines.first_byte, self._left(job)) if prepared.stream else self._left_whole(job)
         try:
             async with asyncio.timeout(wait):
-                exchange = await self._upstream.send(prepared.request)
+                exchange = await self._upstream.send(self._doors.mark(prepared.request, job.record))
                 if 200 <= exchange.status < 300:
                     self._doors.heard(candidate.account, exchange.headers, candidate.model, b"")
                     return exchange
@@ -505,13 +499,18 @@ class Relay:
     # ------------------------------------------------------------ settle
 
     def _record(self, call: Call) -> Record:
-        return Record(call.id, call.started_at, self._doors.process_id, call.wire, call.path, call.client, call.key.id, call.key.name)
+        record = Record(call.id, call.started_at, self._doors.process_id, call.wire, call.path, call.client, call.key.id, call.key.name)
+        record.traceparent = call.headers.get("traceparent", "")
+        return record
 
-    async def _open(self, job: Job) -> None:
-        """The row, durable before anything is sent upstream."""
+    async def _open(self, job: Job, first: Candidate) -> None:
+        """The row, durable before anything is sent upstream; the limits of the first account are asked in the same commit."""
         job.opened = True
         self._doors.publish(job.record)
-        await self._ledger.open(job.record.opened())
+        job.record.likely_input = self._doors.likely(first.model, job.record.est_input)
+        opened = self._ledger.open(job.record.opened())
+        job.entering = self._doors.enter(job.call, first, job.record.est_input, None)
+        await opened
 
     async def _settle(self, job: Job, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
         await self._doors.prices_loaded()
@@ -547,13 +546,16 @@ class Relay:
         if lane is None or record.account_id is None or record.model is None or (torn is not None and lane is torn.lane):
             return
         try:
-            reading: Reading = lane.reading(record.est_input)
+            reading: Reading = lane.reading(self._doors.likely(record.model, record.est_input))
             account = self._pool.accounts.get(record.account_id)
-            cost, source = (None, "unknown") if account is None else self._doors.price(reading.usage, account, record.model)
+            price = UNKNOWN if account is None else self._doors.price(reading.usage, account, record.model)
         except Exception:
             log.exception("what request %s used is unknown", record.id)  # figures are worth less than a closed row
             return
-        record.used(*((reading, cost) if torn is None else torn.plus(reading, cost)), source)
+        if torn is None:
+            record.used(reading, price.cost, price.source, price.worth)
+        else:
+            record.used(*torn.plus(reading, price.cost), price.source)
 
     async def _fail(self, job: Job, error: GatewayError) -> None:
         """Tell the client in its own format, after the row is closed."""
@@ -565,7 +567,10 @@ class Relay:
             await self._close_row(job, "cut" if job.sink.started else "failed", error)
         if job.sink.started:
             told = job.lane.fail(error) if job.lane is not None else b""
-            if told or not isinstance(job.lane, Raw):
+            if not told and not isinstance(job.lane, Raw) and not job.call.as_array:
+                # The answer was complete and its end held back for the books, which did not take it: nor is this a clean end.
+                told = passing.fail_stream(job.call.wire, error)
+            if told:
                 await job.sink.end(told)
             return
         status, headers, body = error_answer(job.call.wire, error, job.record)

@@ -314,6 +314,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(AKIA|ASIA)[0-9A-Z]{16}\b", rf"\1{MASK}", 0),
         (r"\b(LTAI|STS\.)[0-9A-Za-z]{12,}", rf"\1{MASK}", 0),
         (r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]{8,}\.[\w-]*", MASK, 0),
+        # A private key in PEM, also with its line ends spelled out, as JSON has them.
+        (r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)(?:\\+[nr]|[A-Za-z0-9+/=\s]){1,20000}", rf"\1{MASK}", 0),
         # Headers.
         (rf"\b(Bearer\s+|Basic\s+){_VALUE}", rf"\1{MASK}", re.IGNORECASE),
         # JSON, also inside a JSON string: "api_key": "…"

@@ -72,6 +72,12 @@ class Settings:
     )
     retention_days: int = _row(90, "Days that finished requests are kept in the books; 0 keeps them.", low=0)
     retention_rows: int = _row(1_000_000, "Finished requests that are kept at most; 0 is no limit.", low=0)
+    keep_requests_mb: int = _row(
+        4096, "MiB of the SQLite file that may be in use; beyond it the oldest requests and kept answers go. 0 is no limit.", low=0
+    )
+    disk_reserve_mb: int = _row(
+        256, "MiB free on the disk below which an alert begins and the oldest requests make room for new ones; 0 never does that.", low=0
+    )
     responses_store: bool = _row(
         True, "Keep answers of the Responses API, encrypted, so that previous_response_id works with every provider."
     )
@@ -165,6 +171,10 @@ class Settings:
     )
     # Logs
     log_level: str = _row("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
+    log_format: str = _row("text", "How a line of the log looks: words for people, or one JSON object.", choices=("text", "json"))
+    log_target: str = _row(
+        "file", "Where the log goes: OMNI_HOME/logs, or standard error, as containers want it.", choices=("file", "stderr"), stored=False
+    )
     prompt_log_mode: str = _row(
         "none",
         "Write down what clients ask and what they are answered: nowhere, in OMNI_HOME/logs/prompts, or on the server's console. "
@@ -175,6 +185,16 @@ class Settings:
     prompt_log_file: str = _row("prompts.jsonl", "Name of that file; a folder in front of it is ignored.", seed=("PROMPT_LOG_FILENAME",))
     prompt_log_days: int = _row(7, "Days that such files are kept; 0 keeps them until there are too many.", low=0)
     prompt_log_kb: int = _row(64, "KiB of each request and of each answer that are written down.", low=1, high=16384)
+    # Monitoring
+    monitor_key: str = _row(
+        "", "A key that opens /metrics and /provider_health and nothing else, for a monitoring system.", secret=True, stored=False
+    )
+    tracing: str = _row(
+        "off",
+        "Send a trace of every request to an OpenTelemetry collector (needs the extra otel); OTEL_EXPORTER_OTLP_ENDPOINT is its address.",
+        choices=("off", "otlp"),
+    )
+    trace_upstream: bool = _row(False, "Tell providers the trace that a request belongs to, in the header traceparent.")
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     """Name → where the value came from; what is not listed is a default."""
 

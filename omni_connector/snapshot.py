@@ -80,6 +80,8 @@ class Account:
     demo: bool = False
     stands_in_for: tuple[str, ...] = ()
     """Providers whose name means this account too, while none of theirs is connected ("gemini" a Gemini CLI sign-in)."""
+    usage_key: str = field(default="", repr=False)
+    """A second credential, which may read what the provider says was spent (`options.usage_key`, write-only)."""
     access: str = field(default="", repr=False)
     """What proves us to the provider: the key itself, or the access token of a sign-in."""
     access_until: int | None = None
@@ -127,8 +129,14 @@ class PriceOverride:
     cache_write: Decimal | None = None
     per_request: Decimal | None = None
     subscription: bool = False
-    """It is paid for otherwise: an answer costs nothing."""
+    """It is paid for otherwise: an answer costs nothing. Rates beside it say what it would be worth by the token."""
     updated_at: int = 0
+
+    @property
+    def rated(self) -> bool:
+        """Whether any rate is said."""
+        rates = (self.input, self.output, self.cache_read, self.cache_write, self.per_request)
+        return any(rate is not None for rate in rates)
 
     def holds_for(self, account_id: str | None, provider: str | None) -> bool:
         return self.scope in ("", f"account:{account_id}", f"provider:{provider}")

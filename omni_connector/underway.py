@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from omni_connector.admission import Entering
 from omni_connector.call import Call, Sink
 from omni_connector.chat import Json, Usage
 from omni_connector.continuing import Broken
@@ -14,9 +15,11 @@ from omni_connector.errors import GatewayError, ProviderFailure
 from omni_connector.lanes import Lane
 from omni_connector.prepare import Asked, Sources
 from omni_connector.record import Record
-from omni_connector.routing.plan import Overspent, Plan
+from omni_connector.routing.plan import Plan
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
+from omni_connector.upstream import UpstreamRequest
+from omni_connector.usage import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,11 @@ class Doors:
 
     plan: Callable[[Call, Asked], Plan]
     estimate: Callable[[bytes], int]
-    price: Callable[[Usage, Account, str], tuple[Decimal | None, str]]
+    price: Callable[[Usage, Account, str], Price]
     prices_loaded: Callable[[], Awaitable[None]]
     """Done when `price` answers without loading its tables first."""
+    may_plan: Callable[[], Awaitable[None]]
+    """Done when a plan may be made: with budgets not before there are prices."""
     sources: Sources
     window: Callable[[Candidate], int | None]
     """Tokens that fit a candidate's model; None: unknown."""
@@ -58,8 +63,11 @@ class Doors:
     """(an account with a sign-in, the access token that was refused or "") → the account with one that was not. Raises GatewayError."""
     hopeless: Callable[[Account], GatewayError | None]
     """Why an account's token is no good, while it is known that there is no other."""
-    reserve: Callable[[Call, Candidate, int], Overspent | None]
-    """(call, candidate, estimated tokens of the prompt): the budgets hold the price of this attempt, or say why they cannot."""
+    enter: Callable[[Call, Candidate, int, Decimal | None], Entering | None]
+    """(call, candidate, estimated tokens of the prompt, what was paid already): asks the limits, in the ledger's next commit. None: no
+    limit applies."""
+    entered: Callable[[Entering], Awaitable[int | None]]
+    """→ tokens that the answer may have at most; None: as the request says. Raises GatewayError or Unable."""
     failed: Callable[[Candidate, GatewayError], None]
     """An account failed: cool it, remember it, say so."""
     answered: Callable[[Asked, Record], None]
@@ -71,6 +79,10 @@ class Doors:
     """Rows to keep → the same with encrypted values, those that can be kept."""
     process_id: str
     now: Callable[[], int]
+    likely: Callable[[str, int], int] = lambda model, tokens: tokens
+    """(model, estimated tokens of a prompt) → how many they are at that model, by experience."""
+    mark: Callable[[UpstreamRequest, Record], UpstreamRequest] = lambda request, record: request
+    """The request to a provider, with the trace that it belongs to where the user wants that told."""
 
 
 @dataclass(slots=True)
@@ -97,8 +109,8 @@ class Job:
     """The answer that broke off after its first words, while others may go on with it."""
     retrying: bool = False
     """On a second or later attempt whose answer has not begun."""
-    entered: bool = False
-    """Counted by the limits of its key."""
+    entering: Entering | None = None
+    """What the limits were asked last."""
     opened: bool = False
     failures: list[ProviderFailure] = field(default_factory=list)
     errors: list[GatewayError] = field(default_factory=list)

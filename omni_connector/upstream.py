@@ -382,6 +382,10 @@ LONG = ("/api/backup", "/api/prices/reprice")
 """Whose answer takes as long as the database is large."""
 
 
+SILENT_S = 60
+"""A server that runs says something every 15 seconds."""
+
+
 class AdminClient:
     """The admin API of a running server, for the command line."""
 
@@ -404,9 +408,13 @@ class AdminClient:
         return response.status_code, answer if isinstance(answer, dict) else {"data": answer}
 
     async def lines(self, path: str) -> AsyncIterator[str]:
-        """The lines of a streamed answer (server-sent events), for `logs -f`."""
+        """The lines of a streamed answer (server-sent events), for `logs -f`. Raises GatewayError also when it falls silent, without so
+        much as a sign of life, and for another status than 200 (code "refused", with the words of the answer)."""
         try:
-            async with self._client.stream("GET", path, timeout=httpx2.Timeout(None, connect=2)) as response:
+            async with self._client.stream("GET", path, timeout=httpx2.Timeout(SILENT_S, connect=2)) as response:
+                if response.status_code != 200:
+                    words = (await response.aread())[:2000].decode("utf-8", "replace")
+                    raise GatewayError(Kind.BAD_REQUEST, words, upstream_status=response.status_code, code="refused")
                 async for line in response.aiter_lines():
                     yield line
         except _CAUGHT as error:

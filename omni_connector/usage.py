@@ -25,8 +25,14 @@ FREE: Mapping[str, str] = {"local": "local", "demo": "demo", "subscription": "su
 PER_MILLION = Decimal(1_000_000)
 PER_THOUSAND = Decimal(1_000)
 NANO = Decimal(1_000_000_000)
-CONTEXT_KEYS = ("service_tier", "speed")
+TIER, STANDARD_TIER = "service_tier", "default"
+CONTEXT_KEYS = (TIER, "speed")
 """Words of a provider's usage block that choose a price variant (OpenAI flex and priority, Anthropic fast)."""
+
+STANDARD = frozenset({"default", "standard", "standard_only", "auto", "on_demand"})
+"""Classes of service, in the providers' words, that cost what the list says."""
+TIERED = frozenset({"openai", "azure", "google"})
+"""Whose other classes cost more or less than the list: without a price of its own, such an answer's price is unknown."""
 
 OVERRIDE = "override"
 REPORTED = "reported"
@@ -40,6 +46,8 @@ class Price:
 
     cost: Decimal | None
     source: str
+    worth: Decimal | None = None
+    """What it would have cost where it is paid for by a subscription; None: unknown, or it is paid for by the token."""
 
 
 UNKNOWN = Price(None, "unknown")
@@ -147,7 +155,7 @@ def rates(price_id: str, model: str, at: int | None = None, context: tuple[tuple
     if priced is None:
         return None
     if priced.steady is not None:
-        return priced.steady
+        return None if _costs_otherwise(priced, price_id, context) else priced.steady
     stamp = int(time.time() * 1000) if at is None else at
     # Every time rule of the data changes on whole minutes, so one compilation serves all requests of a minute.
     return _rates_in_minute(price_id, model, stamp // 60_000, context)
@@ -159,7 +167,20 @@ def _rates_in_minute(price_id: str, model: str, minute: int, context: tuple[tupl
     if priced is None:
         return None
     moment = datetime.fromtimestamp(minute * 60, tz=UTC)
+    if _costs_otherwise(priced, price_id, context, moment):
+        return None
     return _compile(priced.model.get_prices(moment, dict(context) or None))
+
+
+def _costs_otherwise(priced: _Priced, price_id: str, context: tuple[tuple[str, str], ...], moment: datetime | None = None) -> bool:
+    """Whether it was served in a class whose price the data does not know: the standard one would be wrong."""
+    tier = next((value for key, value in context if key == TIER), STANDARD_TIER)
+    if price_id not in TIERED or tier in STANDARD:
+        return False
+    return not any(
+        variant.when.get(TIER) == tier and (variant.constraint is None or moment is None or variant.constraint.active(moment))
+        for variant in priced.model.price_variants or ()
+    )
 
 
 def _compile(prices: Any) -> Rates | None:
@@ -222,7 +243,7 @@ def price(
 
     `provider_price_id` is `Provider.price_id` (see `providers.price_id`); "local", "demo" and "subscription" cost 0 and say so.
     `override`: what the user set for this model there; it wins over everything (`prices.rates`). `at`: ms UTC, None = now.
-    `service_tier`: the tier the answer names outside its usage block; one inside `usage.raw` is found by itself.
+    `service_tier`: where `usage.tier` does not say it; one inside `usage.raw` is found by itself.
     An unknown model, a count without a rate, or no counts at all: cost None. Raises nothing.
     """
     if override is not None and override.web_search is not None:
@@ -249,7 +270,7 @@ def _priced(found: Rates, usage: Usage, source: str) -> Price:
 
 
 def _context(usage: Usage, service_tier: str | None) -> tuple[tuple[str, str], ...]:
-    named = {"service_tier": service_tier, **{key: usage.raw.get(key) for key in CONTEXT_KEYS if usage.raw.get(key)}}
+    named = {TIER: service_tier or usage.tier, **{key: usage.raw.get(key) for key in CONTEXT_KEYS if usage.raw.get(key)}}
     return tuple((key, value) for key, value in named.items() if isinstance(value, str))
 
 
@@ -336,7 +357,7 @@ def _window_tokens(window: bytes) -> float:
 
 def estimate_request(request: ChatRequest) -> int:
     """How many tokens a request's prompt probably has: texts, tool schemas, and a flat guess for each picture or document."""
-    total = sum(MESSAGE_TOKENS + sum(map(_part_tokens, message.parts)) for message in request.messages)
+    total = sum(MESSAGE_TOKENS + sum(map(part_tokens, message.parts)) for message in request.messages)
     for tool in request.tools:
         total += MESSAGE_TOKENS + estimate_tokens(f"{tool.name}{tool.description or ''}{tool.schema or tool.format or tool.raw}")
     if request.output is not None and request.output.schema:
@@ -344,14 +365,15 @@ def estimate_request(request: ChatRequest) -> int:
     return total
 
 
-def _part_tokens(part: Part) -> int:
+def part_tokens(part: Part) -> int:
+    """The same of one part."""
     match part:
         case TextPart() | RefusalPart() | ReasoningPart():
             return estimate_tokens(part.text)
         case ToolCallPart():
             return MESSAGE_TOKENS + estimate_tokens(part.name) + estimate_tokens(part.arguments)
         case ToolResultPart():
-            return MESSAGE_TOKENS + sum(map(_part_tokens, part.parts))
+            return MESSAGE_TOKENS + sum(map(part_tokens, part.parts))
         case MediaPart(kind="image"):
             return IMAGE_TOKENS
         case MediaPart():

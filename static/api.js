@@ -63,6 +63,7 @@ export async function call(method, path, body, options = {}) {
 export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body = {}, options) => call("POST", path, body, options);
 export const patch = (path, body) => call("PATCH", path, body);
+export const put = (path, body) => call("PUT", path, body);
 export const del = (path, options) => call("DELETE", path, undefined, options);
 
 export async function loadSession() {

@@ -12,6 +12,7 @@ import { Button, closeDialog, Confirm, Dialog, dialog, Dot, html, Icon, openDial
 
 const accounts = () => import("./views/accounts.js"), activity = () => import("./views/activity.js"), alerts = () => import("./views/alerts.js");
 const connecting = () => import("./views/connect.js"), keys = () => import("./views/keys.js"), models = () => import("./views/models.js");
+const limits = () => import("./views/limits.js"), prices = () => import("./views/prices.js");
 const overview = () => import("./views/overview.js"), providers = () => import("./views/providers.js"), request = () => import("./views/request.js");
 const routing = () => import("./views/routing.js"), settings = () => import("./views/settings.js"), signin = () => import("./views/signin.js");
 const transfer = () => import("./views/transfer.js");
@@ -22,6 +23,7 @@ const GROUPS = [
   ["What happens", [["overview", "Overview", "gauge", "o", part(overview, "Overview")], ["activity", "Activity", "activity", "t", part(activity, "Activity")]]],
   ["Pool", [["accounts", "Accounts", "plug", "a", part(accounts, "Accounts")], ["providers", "Providers", "server", "p", part(providers, "Providers")], ["models", "Models", "box", "m", part(models, "Models")]]],
   ["Programs", [["keys", "Keys", "key-round", "k", part(keys, "Keys")], ["routing", "Routing", "corner-down-right", "r", part(routing, "Routing")]]],
+  ["Money", [["limits", "Limits", "wallet", "b", part(limits, "Limits")], ["prices", "Prices", "tag", "c", part(prices, "Prices")]]],
   ["House", [["alerts", "Alerts", "triangle-alert", "l", part(alerts, "Alerts")], ["settings", "Settings", "settings", "s", part(settings, "Settings")]]],
 ];
 const VIEWS = GROUPS.flatMap(([, views]) => views);
@@ -33,8 +35,9 @@ partOf(route.value).ahead(); // Beside the session, not after it.
 
 const DIALOGS = {
   connect: lateDialog(connecting, "Connect"), edit: lateDialog(connecting, "Edit"), "sign-in": lateDialog(signin, "SignIn"),
-  "create-key": lateDialog(keys, "CreateKey"), "reveal-key": lateDialog(keys, "RevealKey"), "edit-name": lateDialog(routing, "EditName"),
+  "create-key": lateDialog(keys, "CreateKey"), "edit-key": lateDialog(keys, "EditKey"), "reveal-key": lateDialog(keys, "RevealKey"), "edit-name": lateDialog(routing, "EditName"),
   "edit-provider": lateDialog(providers, "EditProvider"), "edit-channel": lateDialog(alerts, "EditChannel"),
+  "edit-limit": lateDialog(limits, "EditLimit"), "edit-price": lateDialog(prices, "EditPrice"), reprice: lateDialog(prices, "Reprice"),
   "import-file": lateDialog(transfer, "ImportFile"), "export-file": lateDialog(transfer, "ExportFile"),
   confirm: Confirm, help: Help, more: More,
 };

@@ -35,7 +35,7 @@ export function usd(text) {
 /** A budget: "$1.23 of $5 this month". */
 export function spending({ amount, period, spent_usd }) {
   const when = { day: "today", week: "this week", month: "this month" }[period] || "in total";
-  return spent_usd === undefined ? `$${amount} ${when}` : `${usd(spent_usd)} of $${amount} ${when}`;
+  return spent_usd === undefined || spent_usd === null ? `$${amount} ${when}` : `${usd(spent_usd)} of $${amount} ${when}`;
 }
 
 /** A length of time, coarse: "28 s", "4 min", "3 h", "2 d". */

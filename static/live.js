@@ -25,6 +25,8 @@ export const resync = signal(0);
 export const arrivals = signal({ n: 0, rows: [] });
 /** Rises when an alert or one of its channels changes: the view fetches them again. */
 export const alertMoves = signal(0);
+/** Rises when a limit or a price of the user's changes: the views that show them fetch them again. */
+export const ruleMoves = signal(0);
 /** Seconds clock for countdowns and minute clock for ages; both stand still while the page is hidden. */
 export const now = signal(Date.now());
 export const minute = signal(Date.now());
@@ -148,6 +150,8 @@ const APPLY = {
   alert: () => (alertMoves.value += 1),
   "alert-channel": () => (alertMoves.value += 1),
   "alert-channel-removed": () => (alertMoves.value += 1),
+  limit: () => (ruleMoves.value += 1),
+  price: () => (ruleMoves.value += 1),
   system: (data) => (system.value = data),
   version: (data) => checkVersion(typeof data === "string" ? data : data.version),
 };

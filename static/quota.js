@@ -1,7 +1,8 @@
 // What is left on an account: quota windows, plan, money and a look ahead. What nobody tells is said to be unknown, never drawn as 0 %.
 import { useState } from "./vendor/hooks.mjs";
 import { patch, post } from "./api.js";
-import { absolute, exact, spending } from "./format.js";
+import { BudgetMeter, rates } from "./budget.js";
+import { absolute, exact } from "./format.js";
 import { putAccount } from "./live.js";
 import { Ago, Button, html, In, oops, TextField, toast } from "./ui.js";
 
@@ -44,15 +45,8 @@ function Money({ balance }) {
   return html`<span class=${spent ? "bad" : "t2"} title=${said}>${Number(balance.amount).toLocaleString("en-US", cents)} ${balance.currency} left${balance.manual ? html` <span class="t4">set by you</span>` : null}</span>`;
 }
 
-/** What the owner lets it spend; what costs nothing is still served when that is spent. */
-function Budget({ budget }) {
-  const spent = Number(budget.spent_usd) >= Number(budget.amount);
-  const title = `Budget${budget.resets_at ? `, renewed ${absolute(budget.resets_at)}` : ", not renewed by itself"}`;
-  return html`<span class=${spent ? "bad" : "t2"} title=${title}>${spending(budget)}</span>`;
-}
-
 /** Is there anything to say of what is left, or anybody to ask? */
-export const told = (account) => !!((account.quota || []).length || account.balance || account.plan || account.can_refresh);
+export const told = (account) => !!((account.quota || []).length || account.balance || account.budget || account.rpm || account.tpm || account.plan || account.can_refresh);
 
 /** Quota and money of an account; the windows that are nearly spent come first, the others on request. */
 export function Left({ account }) {
@@ -68,7 +62,8 @@ export function Left({ account }) {
     ${windows.slice(0, all ? windows.length : SHOWN).map((quota) => html`<${Meter} key=${keyOf(quota)} quota=${quota} />`)}
     ${more > 0 ? html`<span><${Button} small kind="link" aria-expanded=${String(all)} onClick=${() => setAll(!all)}>${all ? "fewer" : `${more} more`}<//></span>` : null}
     ${balance ? html`<${Money} balance=${balance} />` : null}
-    ${account.budget ? html`<${Budget} budget=${account.budget} />` : null}
+    ${account.budget ? html`<${BudgetMeter} budget=${account.budget} name=${account.label} />` : null}
+    ${rates(account) ? html`<span class="sm t3" title="As much as you let it have">at most ${rates(account)}</span>` : null}
     ${some && quota_error ? html`<span class="sm t4" title=${why}>as of <${Ago} at=${polled_at} suffix=" ago" /></span>` : null}</span><${Refresh} account=${account} /></div>`;
 }
 

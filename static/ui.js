@@ -164,8 +164,8 @@ export function TextField({ label, hint, error, optional, value, onInput, area, 
     aria-invalid=${error ? "true" : null} spellcheck="false" autocapitalize="off" value=${value} onInput=${(event) => onInput(event.currentTarget.value)} ...${guard} ...${rest} />`}<//>`;
 }
 
-export function Select({ label, hint, value, onChange, options, ...rest }) {
-  return html`<${Field} label=${label} hint=${hint}>${(id) => html`<select id=${id} class="input" value=${value} onChange=${(event) => onChange(event.currentTarget.value)} ...${rest}>
+export function Select({ label, hint, error, value, onChange, options, ...rest }) {
+  return html`<${Field} label=${label} hint=${hint} error=${error}>${(id, note) => html`<select id=${id} class="input" aria-describedby=${note} aria-invalid=${error ? "true" : null} value=${value} onChange=${(event) => onChange(event.currentTarget.value)} ...${rest}>
     ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}</select>`}<//>`;
 }
 

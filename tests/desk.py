@@ -18,8 +18,8 @@ HERE = {"client": ("127.0.0.1", 50_000)}
 ELSEWHERE = {"client": ("192.0.2.7", 50_000)}
 ADMIN_READS = (
     "/api/accounts", "/api/providers", "/api/providers/openai", "/api/keys", "/api/usage", "/api/quota", "/api/prices", "/api/requests",
-    "/api/provider-models", "/api/system", "/api/config", "/api/alerts", "/api/alerts/channels",
-    "/api/jobs", "/api/events", "/provider_health", "/v1/router/status", "/v1/router/usage", "/v1/router/config",
+    "/api/clients", "/api/agent-prompt", "/api/provider-models", "/api/system", "/api/config", "/api/alerts", "/api/alerts/channels",
+    "/api/jobs", "/api/events", "/provider_health", "/metrics", "/v1/router/status", "/v1/router/usage", "/v1/router/config",
 )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ async def read(rig: Rig, path: str) -> tuple[int, str, str]:
 async def test_sums_and_rows_as_files(rig: Rig) -> None:
     await ask(rig, "a question")
     await rig.rows()
-    for path in ("/api/usage?group=hour&format=csv", "/api/usage/openai?group=client&format=csv"):
+    for path in ("/api/usage?group=hour&format=csv", "/api/usage/openai?group=client&format=csv", "/v1/router/usage?format=csv"):
         status, kind, text = await read(rig, path)
         assert (status, kind) == (200, "text/csv; charset=utf-8")
         (line,) = csv.DictReader(io.StringIO(text))
@@ -80,3 +80,34 @@ async def test_prompts_are_written_from_the_moment_that_it_is_wanted_and_no_long
     assert rig.key not in logged()
     assert "first secret" not in logged()
     assert "third" not in logged()
+
+
+async def test_requests_are_followed_as_they_are_settled(rig: Rig) -> None:  # P-06
+    headers = {"authorization": f"Bearer {rig.gateway.admin_key}"}
+
+    async def event(answer: aiohttp.ClientResponse) -> tuple[str, dict[str, object]]:
+        lines = [(await answer.content.readline()).decode().rstrip("\n") for _ in range(4)]
+        assert (lines[1], lines[3]) == ("event: request", "")
+        return lines[0].removeprefix("id: "), json.loads(lines[2].removeprefix("data: "))
+
+    await ask(rig, "before")
+    await rig.rows()
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for wrong in ("?status=open", "?lines=x", "?format=csv"):
+            assert (await session.get(f"{rig.url}/api/requests/tail{wrong}")).status == 400
+        async with session.get(f"{rig.url}/api/requests/tail?lines=5&model=test-model") as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            _, first = await event(answer)
+            await ask(rig, "meanwhile")
+            place, second = await event(answer)
+            assert first["id"] != second["id"]
+            assert second["state"] == "settled"
+        await ask(rig, "while nobody listened")
+        await rig.rows()
+        async with session.get(f"{rig.url}/api/requests/tail", headers={"last-event-id": place}) as answer:
+            seen = {(await event(answer))[1]["id"] for _ in range(3)}
+            assert len(seen) == 3
+            rig.gateway.live.close()
+            assert await answer.content.read() == b"", "it ends when the server goes down"
+    async with aiohttp.ClientSession() as session:
+        assert (await session.get(f"{rig.url}/api/requests/tail")).status == 401

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import app as module
+from omni_connector import logs
+from omni_connector.settings import Settings, SettingsError
 from tests.desk import ADMIN_READS
 from tests.serving import Rig, stream, whole
 
@@ -28,7 +30,7 @@ CHAT = {"model": "test-model", "messages": [{"role": "user", "content": "the sec
 class Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.setFormatter(module.Redacting("%(levelname)s %(name)s %(message)s"))
+        self.setFormatter(logs.Text("%(levelname)s %(name)s %(message)s"))
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -127,7 +129,7 @@ def test_the_log_masks_secrets_wherever_they_stand(text: str) -> None:
         raise ValueError(f"upstream said {secret}")
     except ValueError as error:
         record.exc_info = (type(error), error, error.__traceback__)
-    line = module.Redacting("%(message)s").format(record)
+    line = logs.Text("%(message)s").format(record)
     assert secret not in line
     assert "ValueError" in line
 
@@ -137,7 +139,7 @@ def test_the_log_file_is_private_and_names_no_prompt_library_noise(tmp_path: Pat
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:
-        module.set_up_logging(tmp_path, "info")
+        logs.set_up(tmp_path, Settings())
         logging.getLogger("omni.test").info("Authorization: Bearer sk-proj-abcdefghijklmnop1234567890")
         logging.getLogger("sqlalchemy.engine").info("INSERT INTO requests ('the secret plan')")
     finally:
@@ -201,3 +203,9 @@ def test_the_note_for_the_command_line_is_private(tmp_path: Path) -> None:
         note = module.write_server_note(tmp_path, host, 5, "http://localhost:5")
         assert note.stat().st_mode & 0o777 == 0o600
         assert json.loads(note.read_text())["url"] == url
+
+
+def test_a_note_that_cannot_be_written_is_said_in_plain_words(tmp_path: Path) -> None:
+    """A full disk: the start ends with one line, not with a traceback."""
+    with pytest.raises(SettingsError, match=r"server\.json cannot be written \(.+\)\. Free some space"):
+        module.write_server_note(tmp_path / "gone", "127.0.0.1", 5, "http://localhost:5")

@@ -84,3 +84,27 @@ def test_room_is_looked_for_first(tmp_path: Path) -> None:
     backup.free_for(tmp_path, 1)
     with pytest.raises(GatewayError, match="Free some space"):
         backup.free_for(tmp_path, 1 << 60)
+
+
+def test_small_files_go_along_and_nothing_else_does(sealed: Path, database: Path, tmp_path: Path) -> None:  # P-61
+    home = tmp_path / "home"
+    (home / "logs").mkdir(parents=True)
+    for name in (".env", "admin.key", "server.json", "mine.toml", "logs/x.log"):
+        (home / name).write_text(name)
+    assert backup.home_files(home) == {".env": b".env", "admin.key": b"admin.key"}
+    assert set(backup.home_files(home, str(home / "mine.toml"))) == {".env", "admin.key", "mine.toml"}
+    assert set(backup.home_files(home, "/etc/hosts.toml")) == {".env", "admin.key"}
+    backup.write(sealed, database, KEY, WORDS, 5, backup.home_files(home))
+    assert backup.files_of(backup.look(sealed, WORDS)) == backup.home_files(home)
+    hostile = dict.fromkeys(("../x", "a/b.toml", "omni.db", "master.key", "server.json", ".toml", ""), "eA==")
+    assert backup.files_of({"files": {**hostile, ".env": "eA=="}}) == {".env": b"x"}
+    for wrong in ({"files": {".env": "?"}}, {"files": {".env": 5}}, {"files": [1]}):
+        with pytest.raises(GatewayError, match="damaged"):
+            backup.files_of(wrong)
+    (home / ".env").write_bytes(b"x" * (backup.FILE_BYTES + 1))
+    with pytest.raises(GatewayError, match="larger than"):
+        backup.home_files(home)
+    (home / ".env").unlink()
+    (home / ".env").mkdir()
+    with pytest.raises(GatewayError, match="cannot be read"):
+        backup.home_files(home)

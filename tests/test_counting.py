@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from omni_connector import providers, usage
+from omni_connector import exact_tokens, providers, usage
 from omni_connector.call import Call
 from omni_connector.chat import Opaque, Origin, seal
 from omni_connector.counting import COUNTERS, FAILED_S, NO_COUNTER_S, WORD, Count, Counter, facing_counter
@@ -200,6 +200,22 @@ async def test_without_a_counter_it_is_estimated(network: Network, counter: Coun
     tools, body = call(MESSAGES, {"model": "asked", "messages": [], "tools": [{"name": "f", "input_schema": {}}]})
     count = await counter.count(tools, body, [account(network, "x", "anthropic", (500, {}))])
     assert count == Count(usage.estimate_tokens(tools.body), "estimated")
+    assert network.asked == []
+
+
+async def test_with_the_model_s_own_vocabulary_it_is_counted(
+    network: Network, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exact_tokens, "installed", lambda: True)
+    monkeypatch.setattr(exact_tokens, "count", lambda model, text: len(text))
+    counter.likely = lambda model, tokens: tokens * 2 if model == "claude-opus-5" else tokens
+    asking, body = call(MESSAGES, BODIES[MESSAGES])
+    gpt = [replace(account(network, "r", "openrouter", (500, {})), model="openai/gpt-5")]
+    assert await counter.count(asking, body, gpt) == Count(2 + exact_tokens.MESSAGE_FRAME + exact_tokens.ANSWER_FRAME, "counted")
+    claude = [replace(account(network, "r", "openrouter", (500, {})), model="claude-opus-5")]
+    assert await counter.count(asking, body, claude) == Count(2 * usage.estimate_tokens(asking.body), "estimated")
+    wrong, body = call(MESSAGES, {"model": "asked", "messages": "Hi"})
+    assert (await counter.count(wrong, body, gpt)).source == "estimated", "nobody refuses what nobody is asked"
     assert network.asked == []
 
 

@@ -460,3 +460,20 @@ async def test_what_was_used_is_noted_later_when_the_database_refuses(
     (account,) = [one for one in await gateway.db.run(lambda conn: account_rows.list_accounts(conn, gateway.vault)) if one.label == "a"]
     assert account.last_used_at == now
     await gateway.close()
+
+
+async def test_what_was_learned_of_estimates_survives_a_restart(migrated_home: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(migrated_home, tmp_path / "learning"))
+    first = await Gateway.open(home, {})
+    await first.serve(jobs=False)
+    first.calibration.learn("gpt-5", 10_000, 14_000)
+    learned = first.calibration.known()
+    await first.close()
+    second = await Gateway.open(home, {})
+    await second.serve(jobs=False)
+    try:
+        assert second.calibration.known() == learned
+        likely = second.calibration.likely("gpt-5", 1_000)
+        assert second.planner.likely("gpt-5", 1_000) == second.counter.likely("gpt-5", 1_000) == likely > 1_000
+    finally:
+        await second.close()

@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "install.sh"
-OPTIONS = ("--start", "--test", "--from", "--sha256", "--no-path", "--dry-run", "--uninstall", "--purge", "--help")
+OPTIONS = ("--start", "--test", "--from", "--sha256", "--no-path", "--dry-run", "--prepare", "--uninstall", "--purge", "--help")
 
 PROGRAM = """
 import http.server, json, os, pathlib, signal, sys
@@ -166,6 +166,8 @@ def offline(place: Place, wheels: Path) -> Place:
         ["--from"],
         ["--purge"],
         ["--start", "--test"],
+        ["--start", "--prepare"],
+        ["--prepare", "--uninstall"],
         ["--uninstall", "--from", "x.tgz"],
         ["--from", "https://files.example.invalid/omni.tar.gz"],
         ["--sha256", "abc", "--from", "x.tgz"],
@@ -323,6 +325,17 @@ def test_archives(offline: Place, tmp_path: Path) -> None:
     piped = place.run(stdin=SCRIPT.read_text(), ARCHIVE_URL=(tmp_path / "omni.zip").as_uri())
     assert piped.returncode == 0, piped.stderr
     assert place.version() == "1.0.1"
+
+
+def test_the_checksum_beside_an_archive_counts(place: Place, tmp_path: Path) -> None:
+    archive = tmp_path / "omni.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tiny_tree(tmp_path / "tree", "1.0.0"), "tree")
+    archive.with_name("omni.tar.gz.sha256").write_text(f"{'0' * 64}  omni.tar.gz\n")
+    for args, env in ((["--from", str(archive)], {}), ([], {"OMNI_ARCHIVE_URL": archive.as_uri()})):
+        done = place.run(*args, stdin=SCRIPT.read_text(), **env)
+        assert done.returncode == 1
+        assert "not the expected one" in done.stderr and place.releases() == set()
 
 
 @pytest.mark.parametrize("name", ["../outside", "tree/../../../outside", "/tmp/omni-outside"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import socket
@@ -14,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from omni_connector import backup
 from omni_connector.jobs import DEAD_MS, HOUR, KINDS, LEASE_MS, MINUTE, Jobs, Report
 from omni_connector.secrets import Vault
 from omni_connector.settings import Settings, load
 from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import accounts as account_rows
+from omni_connector.store import books
 from omni_connector.store import jobs as queue
-from omni_connector.store import kept
 from omni_connector.store import requests as request_rows
 from omni_connector.store.engine import Database
 
@@ -56,7 +58,7 @@ class Works:
         def write(conn: Any) -> None:
             request_rows.insert_open(conn, [row])
             if settled:
-                request_rows.settle(conn, [{"id": row["id"], "settled_at": at + 1, "outcome": "ok"}])
+                books.settle(conn, [{"id": row["id"], "settled_at": at + 1, "outcome": "ok"}])
 
         await self.db.tx(write)
 
@@ -86,7 +88,7 @@ async def test_nothing_runs_at_the_start_and_everything_in_its_time(works: Works
     assert set(await works.jobs()) == {kind.name for kind in KINDS}
     assert await jobs.tick() == 0
     works.now += MINUTE + 5_000
-    assert await jobs.tick() == 2  # cooldowns and recovery
+    assert await jobs.tick() == 3  # cooldowns, recovery and the look at the disk
     assert await jobs.tick() == 0
     works.now += DAY + 5 * MINUTE
     assert await jobs.tick() == len(KINDS)
@@ -109,10 +111,10 @@ async def test_a_process_that_died_in_the_middle_gives_its_job_up_when_the_lease
     jobs = await started(works)
     works.now += MINUTE + 5_000
     claimed = await works.db.tx(lambda conn: queue.claim(conn, "prc_dead", works.now, LEASE_MS))
-    assert len(claimed) == 2
+    assert len(claimed) == 3
     assert await jobs.tick() == 0
     works.now += LEASE_MS + 1
-    assert await jobs.tick() == 2
+    assert await jobs.tick() == 4, "and the retention, whose time has come"
     for old in claimed:  # it comes back to life: too late
         assert await works.db.tx(lambda conn, job=old: queue.finish(conn, job.id, job.fence, works.now)) is False
     await jobs.close()
@@ -237,38 +239,6 @@ async def test_jobs_of_a_killed_process_do_not_wait_for_their_lease(works: Works
 # ---------------------------------------------------------------- The jobs
 
 
-async def test_retention_by_days_and_by_rows_in_chunks(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
-    from omni_connector import jobs as module
-
-    monkeypatch.setattr(module, "CHUNK", 3)
-    for number in range(20):
-        await works.request(number, START - (20 - number) * DAY)
-    await works.request(99, START - 100 * DAY, settled=False)  # still open: never deleted
-    works.set(retention_days=10, retention_rows=1000)
-    assert await works.process()._retention() == "10 request rows and 0 kept answers deleted"
-    works.set(retention_days=0, retention_rows=5)
-    await works.process()._retention()
-    kept = {row["id"] for row in await works.requests()}
-    assert "req_000099" in kept
-    assert kept - {"req_000099"} == {f"req_{number:06}" for number in range(16, 20)}, "the newest rows stay"
-    works.set(retention_days=0, retention_rows=0)
-    assert await works.process()._retention() == "0 request rows and 0 kept answers deleted"
-
-
-async def test_kept_answers_go_after_their_days(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
-    from omni_connector import jobs as module
-
-    monkeypatch.setattr(module, "KEPT_CHUNK", 3)
-    rows = [{"kind": "call", "key_id": "k", "id": f"c{n}", "created_at": START - n * DAY - 1, "value": b"x"} for n in range(10)]
-    await works.db.tx(lambda conn: kept.put(conn, rows))
-    works.set(kept_days=0)
-    assert (await works.process()._retention()).endswith("0 kept answers deleted")
-    works.set(kept_days=2)
-    assert await works.process()._retention() == "0 request rows and 8 kept answers deleted"
-    left = await works.db.run(lambda conn: kept.get(conn, "call", "k", [row["id"] for row in rows]))
-    assert [row["id"] for row in left] == ["c0", "c1"]
-
-
 async def test_snapshots_are_whole_and_only_the_newest_stay(works: Works) -> None:
     works.set(snapshots_kept=2)
     (works.home / "backups").mkdir(exist_ok=True)
@@ -285,6 +255,33 @@ async def test_snapshots_are_whole_and_only_the_newest_stay(works: Works) -> Non
     await copy.integrity()
     assert len(await copy.run(request_rows.list_requests)) == 1
     await copy.close()
+
+
+async def test_a_week_of_daily_copies_by_itself(works: Works) -> None:  # R-12, P-61
+    """Twelve days, looked at every two hours, with restarts: one copy a day, and the last seven stay."""
+    made: list[int] = []
+    folder = works.home / "backups"
+    folder.mkdir(exist_ok=True)
+    (folder / "omni-mine.db").write_text("put there by the user")
+    for day in range(12):
+        jobs = await started(works, f"prc_{day}")
+        for _ in range(12):
+            await jobs.tick()
+            made += [at for _, at in backup.copies(folder) if at not in made]
+            works.now += 2 * HOUR
+    assert len(made) >= 10
+    gaps = [later - earlier for earlier, later in itertools.pairwise(made)]
+    assert all(abs(gap - DAY) <= 2 * HOUR for gap in gaps)
+    assert [at for _, at in backup.copies(folder)] == made[:-8:-1]
+    assert (folder / "omni-mine.db").exists()
+
+
+async def test_a_clock_that_was_set_back_does_not_cost_the_new_copy(works: Works) -> None:
+    works.set(snapshots_kept=2)
+    for moved in (0, DAY, -300 * DAY):
+        works.now = START + moved
+        await works.process()._snapshot()
+    assert [at for _, at in backup.copies(works.home / "backups")] == [START + DAY, START - 300 * DAY]
 
 
 async def test_cooldowns_that_ran_out_are_dropped_and_the_others_stay(works: Works) -> None:

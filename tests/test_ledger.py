@@ -10,6 +10,7 @@ import pytest
 from omni_connector import ledger as ledger_module
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.ledger import Ledger
+from omni_connector.store.allowances import Ask, Granted
 
 
 class Disk:
@@ -18,10 +19,11 @@ class Disk:
     def __init__(self) -> None:
         self.commits: list[tuple[list[Any], list[Any]]] = []
         self.kept: list[list[Any]] = []
+        self.asked: list[str] = []
         self.broken = 0
         self.gate: asyncio.Event | None = None
 
-    async def write(self, opens: Any, settles: Any, keeps: Any) -> None:
+    async def write(self, opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
         if self.gate is not None:
             await self.gate.wait()
         if self.broken:
@@ -29,6 +31,8 @@ class Disk:
             raise OSError("disk full")
         self.commits.append((list(opens), list(settles)))
         self.kept.append(list(keeps))
+        self.asked += [ask.request_id for ask in asks]
+        return [Granted(None) for _ in asks]
 
 
 @pytest.fixture(autouse=True)
@@ -112,10 +116,10 @@ async def test_a_row_that_cannot_be_stored_holds_up_nobody() -> None:  # R-13
     """One impossible value (a count beyond 64 bits) used to fail every later commit as well."""
     disk = Disk()
 
-    async def write(opens: Any, settles: Any, keeps: Any) -> None:
+    async def write(opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
         if any(row.get("input") == 2**70 for row in (*opens, *settles)):
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
-        await disk.write(opens, settles, keeps)
+        return await disk.write(opens, settles, keeps, asks)
 
     book = Ledger(write, gather=0)
     book.start()
@@ -163,10 +167,10 @@ async def test_what_is_kept_shares_the_commit_of_its_settlement() -> None:
 async def test_a_kept_row_that_cannot_be_stored_costs_no_settlement(beside: int, caplog: pytest.LogCaptureFixture) -> None:  # R-13
     disk = Disk()
 
-    async def write(opens: Any, settles: Any, keeps: Any) -> None:
+    async def write(opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
         if any(kept["id"] == "poison" for kept in keeps):
             raise ValueError("no such bytes")
-        await disk.write(opens, settles, keeps)
+        return await disk.write(opens, settles, keeps, asks)
 
     book = Ledger(write, gather=0)
     book.start()
@@ -190,4 +194,35 @@ async def test_after_an_outage_only_settlements_are_offered_again() -> None:
     assert book.unsettled == [{"id": "a"}]
     await book.settle({"id": "b"})
     assert (disk.commits, disk.kept) == ([([], [{"id": "a"}, {"id": "b"}])], [[]])
+    await book.close()
+
+
+async def test_limits_are_asked_in_the_commit_that_opens_the_row() -> None:
+    disk = Disk()
+    book = Ledger(disk.write, gather=0)
+    book.start()
+    opened, verdict = book.open({"id": "a"}), book.ask(Ask("a", 0, ()))
+    await opened
+    assert await verdict == Granted(None) and (disk.asked, book.commits) == (["a"], 1)
+    assert await book.ask(Ask("b", 0, ())) == Granted(None), "for its next account, without a row"
+    await book.close()
+
+
+async def test_nobody_is_let_in_whose_row_is_not_open() -> None:
+    disk = Disk()
+
+    async def write(opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
+        if any(row["id"] == "poison" for row in opens):
+            raise OverflowError("no such number")
+        return await disk.write(opens, settles, keeps, asks)
+
+    book = Ledger(write, gather=0)
+    book.start()
+    rows = [book.open({"id": name}) for name in ("a", "poison")]
+    asks = [book.ask(Ask(name, 0, ())) for name in ("a", "poison")]
+    found = await asyncio.gather(*rows, *asks, return_exceptions=True)
+    assert [isinstance(each, GatewayError) for each in found] == [False, True, False, True] and disk.asked == ["a"]
+    disk.broken = 100
+    assert isinstance((await asyncio.gather(book.ask(Ask("c", 0, ())), return_exceptions=True))[0], GatewayError)
+    disk.broken = 0
     await book.close()

@@ -1,99 +1,86 @@
-"""What one key may do per minute and at once; the clock is an argument."""
+"""Which limits a request counts against, and what is told of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.limits import WINDOW, Limits
-from omni_connector.snapshot import ClientKey
+from omni_connector.limits import Bound, limits_of, refusal
+from omni_connector.routing.plan import Overspent
+from omni_connector.snapshot import Account, ClientKey, Limit, Snapshot
+from omni_connector.store.allowances import Claim, Refused
 
-START = 1_800_000_000_000
-
-
-def key(**more: Any) -> ClientKey:
-    return ClientKey("key_1", "n", "h", "x", 0, **more)
-
-
-def refused(limits: Limits, who: ClientKey, now: int) -> GatewayError:
-    with pytest.raises(GatewayError) as told:
-        limits.enter(who, now)
-    assert told.value.kind is Kind.RATE_LIMITED
-    assert told.value.retry_after is not None and told.value.retry_after > 0
-    return told.value
+NOW = 1_800_000_000_000
+ACCOUNT = Account("acc_1", "openai", "main", rpm=5, max_in_flight=2)
+KEY = ClientKey("key_1", "laptop", "h", "hash", 0, tpm=100, budget={"amount": "2", "period": "day"})
 
 
-def test_requests_a_minute() -> None:  # C-43
-    limits, who = Limits(), key(rpm=2)
-    for second in (0, 10):
-        limits.enter(who, START + second * 1000)
-        limits.leave(who, START + second * 1000, 100)
-    error = refused(limits, who, START + 20_000)
-    assert "2 requests a minute" in error.message
-    assert error.retry_after == 40, "the first of the two is forgotten a minute after it came"
-    limits.enter(who, START + WINDOW)
+def snapshot(*limits: Limit) -> Snapshot:
+    return Snapshot(accounts=(ACCOUNT, Account("acc_2", "groq", "free")), keys={KEY.hash: KEY}, limits=limits)
 
 
-def test_tokens_a_minute_count_when_they_are_known() -> None:
-    limits, who = Limits(), key(tpm=1000)
-    limits.enter(who, START)
-    limits.enter(who, START)  # nothing is known to be used yet
-    limits.leave(who, START + 5_000, 999)
-    limits.enter(who, START + 6_000)
-    limits.leave(who, START + 7_000, 1)
-    assert refused(limits, who, START + 8_000).retry_after == 57
-    limits.enter(who, START + 5_000 + WINDOW)
+def names(bounds: Any) -> list[str]:
+    return [bound.name for bound in bounds]
 
 
-def test_in_flight() -> None:
-    limits, who = Limits(), key(max_in_flight=1)
-    limits.enter(who, START)
-    assert "1 requests in flight" in refused(limits, who, START).message
-    limits.leave(who, START, 0)
-    limits.enter(who, START)
+def test_all_that_apply_do_the_key_first() -> None:
+    limits = limits_of(
+        snapshot(
+            Limit("model", "gpt-4o", rpm=1),
+            Limit("model", "gpt-4o-2024-08-06", rpm=1),
+            Limit("provider", "openai", budget={"amount": "1", "period": "month", "mode": "soft"}),
+            Limit("installation", max_in_flight=9),
+        )
+    )
+    found = limits.applying("key_1", ACCOUNT, "gpt-4o-2024-11-20")
+    assert names(found) == ["key laptop", "this installation", "main", "provider openai", "model gpt-4o"]
+    assert [bound.enforced for bound in found] == [True, True, True, False, True]
+    assert names(limits.applying("key_2", Account("acc_2", "groq", "free"), "gpt-4o-2024-08-06"))[1:] == [
+        "model gpt-4o",
+        "model gpt-4o-2024-08-06",
+    ]
+    assert list(limits_of(Snapshot()).applying("key_1", ACCOUNT, "gpt-4o")) == []
 
 
-def test_a_refused_request_counts_nowhere() -> None:
-    limits, who = Limits(), key(rpm=1, max_in_flight=5)
-    limits.enter(who, START)
-    for _ in range(50):
-        refused(limits, who, START + 1)
-    limits.leave(who, START, 0)
-    limits.enter(who, START + WINDOW)
-    assert limits._uses["key_1"].in_flight == 1
+def test_claims_name_the_period_and_what_is_free_asks_no_budget() -> None:
+    bound = limits_of(snapshot()).by["key", "key_1"]
+    claim = bound.claim(NOW, free=False)
+    assert (claim.amount, claim.end_at - claim.start_at, claim.tpm) == (2_000_000_000, 86_400_000, 100)
+    assert bound.claim(NOW, free=True) == Claim("key", "key_1", tpm=100)
+    soft = limits_of(snapshot(Limit("installation", "", {"amount": "1", "period": "total", "mode": "soft"}, rpm=3)))
+    assert soft.by["installation", ""].claim(NOW, free=False) == Claim("installation", "", rpm=3)
 
 
-def test_keys_do_not_share_and_a_key_without_limits_keeps_no_list() -> None:
-    limits = Limits()
-    limits.enter(key(rpm=1), START)
-    free = ClientKey("key_2", "n", "h", "y", 0)
-    for _ in range(1000):
-        limits.enter(free, START)
-        limits.leave(free, START, 10)
-    use = limits._uses["key_2"]
-    assert (use.in_flight, len(use.requests), len(use.tokens)) == (0, 0, 0)
-    limits.leave(ClientKey("key_3", "n", "h", "z", 0), START, 1)  # never entered: nothing happens
+def told(limit: Limit, why: Any, **more: Any) -> Overspent | GatewayError:
+    bound: Bound = limits_of(snapshot(limit)).by[limit.scope, limit.subject]
+    return refusal(bound, Refused(bound.claim(NOW, free=False), why, **more), 3_000_000, NOW)
 
 
-@given(st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 400)), max_size=60), st.integers(1, 5), st.integers(1, 500))
-def test_no_minute_ever_holds_more_than_allowed(steps: list[tuple[int, int]], rpm: int, tpm: int) -> None:
-    limits, who, now = Limits(), key(rpm=rpm, tpm=tpm), START
-    entered: list[int] = []
-    used: list[tuple[int, int]] = []
-    for wait, tokens in steps:
-        now += wait
-        spent = sum(count for at, count in used if at > now - WINDOW)
-        lately = sum(at > now - WINDOW for at in entered)
-        try:
-            limits.enter(who, now)
-        except GatewayError:
-            assert lately >= rpm or spent >= tpm
-            continue
-        assert lately < rpm and spent < tpm
-        entered.append(now)
-        limits.leave(who, now, tokens)
-        used.append((now, tokens))
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("rpm", "This installation may send 3 requests a minute. Wait, or raise the limit."),
+        ("tpm", "This installation may use 4 tokens a minute. Wait, or raise the limit."),
+        ("in_flight", "This installation may have 5 requests in flight. Wait, or raise the limit."),
+        (
+            "held",
+            "The budget of this installation has no room for this request ($0.500000 of $1 today, $0.400000 held for requests in flight, ",
+        ),
+    ],
+)
+def test_where_nobody_else_helps_the_client_is_told_when_to_come_back(why: str, words: str) -> None:
+    limit = Limit("installation", "", {"amount": "1", "period": "day"}, 3, 4, 5)
+    error = told(limit, why, until_at=NOW + 20_000, spent=500_000_000, held=400_000_000)
+    assert isinstance(error, GatewayError) and (error.kind, error.retry_after) == (Kind.RATE_LIMITED, 20.0)
+    assert error.message.startswith(words)
+
+
+def test_a_candidate_that_is_out_says_so_and_the_next_one_may() -> None:
+    over = told(Limit("provider", "openai", rpm=3), "rpm", until_at=NOW + 9)
+    assert over == Overspent("provider openai may send 3 requests a minute", NOW + 9, of_key=False)
+    spent = told(Limit("model", "gpt-4o", {"amount": "1", "period": "total"}), "spent", spent=10**9)
+    assert isinstance(spent, Overspent) and spent.until_at is None
+    assert spent.reason == "the budget of model gpt-4o is spent ($1.000000 of $1 in total, at least $0.003000 for this request)"
+    assert told(Limit("installation", "", {"amount": "1", "period": "day"}), "spent", spent=10**9).error().kind is Kind.BUDGET_SPENT  # type: ignore[union-attr]

@@ -92,3 +92,23 @@ async def test_closing_ends_every_stream_even_a_full_one() -> None:
 
 def test_an_event_is_one_line_of_data() -> None:
     assert encode("x", {"text": "a\nb\r\n"}) == b'event: x\ndata: {"text":"a\\nb\\r\\n"}\n\n'
+
+
+async def test_who_follows_the_books_is_woken_by_requests_and_by_the_end() -> None:
+    live = Live()
+    assert await live.next_request(0.001)
+    waiting = asyncio.create_task(live.next_request(60))
+    await asyncio.sleep(0)
+    assert live.listening
+    live.publish("account", {})
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    live.publish("request", {})
+    live.publish("request", {})
+    assert await waiting
+    assert not live.listening
+    waiting = asyncio.create_task(live.next_request(60))
+    await asyncio.sleep(0)
+    live.close()
+    assert not await waiting
+    assert not await live.next_request(60)

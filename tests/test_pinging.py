@@ -16,7 +16,7 @@ from omni_connector.ledger import Ledger
 from omni_connector.pinging import Pinger, model_for, ping
 from omni_connector.record import Record
 from omni_connector.snapshot import Account
-from omni_connector.store import requests
+from omni_connector.store import books, requests, sums
 from omni_connector.store.engine import Database
 from omni_connector.upstream import UpstreamRequest
 
@@ -45,7 +45,7 @@ class World:
         self.open_rows: list[Any] = []
         self.shown: list[tuple[str, Any]] = []
         network: Any = self
-        self.pinger = Pinger(network, self.ledger, "prc_1", lambda: NOW, self._show)
+        self.pinger = Pinger(network, self.ledger, "prc_1", lambda: NOW, self._show, self._admit)
 
     async def fetch(self, request: UpstreamRequest, within: float) -> tuple[int, Mapping[str, str], bytes]:
         self.open_rows = await self.rows()
@@ -63,14 +63,18 @@ class World:
     def _show(self, record: Record) -> None:
         self.shown.append((record.view()["state"], record.outcome))
 
-    async def _write(self, opens: Any, settles: Any, keeps: Any) -> None:
+    async def _admit(self, record: Record, account: Account, body: bytes) -> None:
+        """No limits."""
+
+    async def _write(self, opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
         def write(conn: Any) -> None:
             requests.insert_open(conn, opens)
-            requests.settle(conn, settles)
+            books.settle(conn, settles)
 
         if self.broken:
             raise OSError("disk full")
         await self.db.tx(write)
+        return []
 
 
 @pytest.fixture
@@ -106,7 +110,7 @@ async def test_a_ping_is_on_record_like_any_request(world: World) -> None:  # R-
     assert (row["outcome"], row["http_status"], row["flag"], row["error"]) == ("ok", 200, None, None)
     assert (row["usage"]["input"], row["usage"]["output"], row["usage"]["source"]) == (36, 1, "reported")
     assert world.shown == [("open", None), ("settled", "ok")]
-    (spent,) = await world.db.run(lambda conn: requests.usage(conn, "account", 0, NOW + 1))
+    (spent,) = await world.db.run(lambda conn: sums.usage(conn, "account", 0, NOW + 1))
     assert (spent["id"], spent["requests"], spent["input"]) == ("acc_1", 1, 36)
     assert spent["cost_nano"] == round((36 * 0.59 + 0.79) * 1000), "dollars a million tokens"
 

@@ -116,12 +116,12 @@ async def test_the_users_own_price_counts(house: House) -> None:
     await admin.set_price("*", {"input": "1", "output": "2", "per_request": "0.000000001", "provider": "openai"})
     await admin.set_price("gpt-5*", {"subscription": True, "account": "cheap"})
     assert (await ask(house, sort)).headers["x-omni-account"] == "cheap"
-    assert (await house.row())["cost"] == {"usd": "0.000000", "source": "override"}
+    assert (await house.row())["cost"] == {"usd": "0.000000", "source": "override", "worth_usd": "0.045270"}
     assert (await ask(house)).headers["x-omni-account"] == "dear"
     row = await house.row()
     tokens = row["usage"]
     nanos = tokens["input"] * 1000 + tokens["cache_read"] * 1000 + tokens["output"] * 2000 + 1
-    assert row["cost"] == {"usd": usd(nanos), "source": "override"}
+    assert row["cost"] == {"usd": usd(nanos), "source": "override", "worth_usd": None}
     assert (await ask(house, {"x-omni-max-price": "0.0000001", **sort})).headers["x-omni-account"] == "cheap"
 
     other = await Gateway.open(house.gateway.home, {})  # another process sets it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -67,7 +68,7 @@ def test_a_price_of_ones_own_also_where_the_account_is_free_or_unknown() -> None
         mine = account(entry("x", rate="0.25"), options={"price_id": price_id})
         assert prices.price(counts, mine, "x") == usage.Price(Decimal("0.5"), "override")
     free = account(PriceOverride("*", subscription=True))
-    assert prices.price(counts, free, "gpt-4o") == usage.Price(Decimal(0), "override")
+    assert prices.price(counts, free, "gpt-4o") == usage.Price(Decimal(0), "override", worth=Decimal(5))
     assert prices.price(counts, account(), "gpt-4o").source == usage.source_name()
 
 
@@ -104,3 +105,30 @@ def test_a_row_again_knows_all_that_it_was_billed_by() -> None:
     found = prices.again({**ROW, **counts, "provider": "anthropic"}, there, ())
     assert isinstance(found, usage.Price)
     assert found.cost == Decimal("0.005625") + Decimal("0.003") + Decimal("0.03")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "worth"),
+    [
+        # Dollars of a million tokens read, as each vendor lists them.
+        ("codex", "gpt-5", "1.25"),
+        ("codex", "gpt-5-codex-high", "1.25"),
+        ("kiro", "claude-sonnet-4.5", "6"),
+        ("gemini-cli", "gemini-2.5-pro", "2.5"),
+        ("antigravity", "claude-opus-4-6-thinking", "5"),
+        ("kimi-code", "kimi-for-coding", None),
+        ("codex", "nobody-knows", None),
+    ],
+)
+def test_what_a_plan_pays_for_is_worth_its_list_price(provider: str, model: str, worth: str | None) -> None:
+    found = prices.price(Usage(input=1_000_000, output=0), replace(account(), provider=provider), model)
+    assert (found.cost, found.source) == (Decimal(0), "subscription")
+    assert found.worth == (None if worth is None else Decimal(worth))
+
+
+def test_the_user_says_what_it_is_worth() -> None:
+    mine = PriceOverride("*", input=Decimal(2), output=Decimal(3), subscription=True)
+    found = prices.price(Usage(input=1_000_000, output=1_000_000), replace(account(mine), provider="codex"), "gpt-5")
+    assert found == usage.Price(Decimal(0), "override", worth=Decimal(5))
+    local = prices.price(Usage(input=5, output=5), replace(account(), provider="ollama"), "qwen3")
+    assert local == usage.Price(Decimal(0), "local")

@@ -20,13 +20,14 @@ from omni_connector.jobs import LEASE_MS, Jobs
 from omni_connector.ledger import Ledger
 from omni_connector.pinging import Pinger
 from omni_connector.probing import Hands, Prober
+from omni_connector.record import Record
 from omni_connector.routing.health import FOREVER, RULES, HealthSettings, cooldown_for, scope_of
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.settings import load
 from omni_connector.snapshot import Account, Cooldown, Snapshot
+from omni_connector.store import books, requests
 from omni_connector.store import jobs as queue
-from omni_connector.store import requests
 from omni_connector.store.engine import Database
 from omni_connector.tokens import Tokens
 from omni_connector.upstream import UpstreamRequest
@@ -91,7 +92,7 @@ class House:
             learned=self._learned,
         )
         network: Any = self
-        pinger = Pinger(network, self.ledger, name, lambda: self.now, lambda record: None)
+        pinger = Pinger(network, self.ledger, name, lambda: self.now, lambda record: None, self._admit)
         return Prober(self.db, network, pinger, hands, lambda: self.settings, lambda: self.now, Still())
 
     def jobs(self, name: str = "prc_1") -> Jobs:
@@ -119,12 +120,16 @@ class House:
         self.asked.append(account)
         return self.listed(account)
 
-    async def _write(self, opens: Any, settles: Any, keeps: Any) -> None:
+    async def _admit(self, record: Record, account: Account, body: bytes) -> None:
+        """No limits."""
+
+    async def _write(self, opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
         def write(conn: Any) -> None:
             requests.insert_open(conn, opens)
-            requests.settle(conn, settles)
+            books.settle(conn, settles)
 
         await self.db.tx(write)
+        return []
 
     async def _renew(self, account: Account, refused: str) -> Account:
         if not self.renewable:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,40 @@ async def test_secrets_are_masked_and_bytes_are_told_by_their_size(tmp_path: Pat
     assert entry["answer"] == "[40 bytes of image/png]"
     (entry, *_) = await written(tmp_path / "form", asked=call(b"--x", "multipart/form-data; boundary=x"))
     assert entry["request"] == "[3 bytes of multipart/form-data]"
+
+
+async def test_what_waits_is_bounded_and_holds_no_whole_bodies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that stands still: what is kept for it has a size, and the calls that are over are gone."""
+    monkeypatch.setattr(prompts, "WAITING_BYTES", 3 * 1024)
+    still, begun = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> None:
+        begun.set()
+        still.wait(10)
+
+    monkeypatch.setattr(prompts, "append", slow)
+    settings = replace(Settings(), prompt_log_mode="file", prompt_log_kb=1)
+    log = Prompts(tmp_path, lambda: settings, lambda: NOW)
+    calls = [call(b"x" * 100_000) for _ in range(5)]
+    for one in calls:
+        await log.around(streaming, one, Out())
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert log._bytes <= 3 * 1024 + 1024 + MARGIN
+    assert log._left_out >= 3
+    still.set()
+    await log.close()
+    await asyncio.sleep(0)
+    assert log._bytes == 0
+
+
+async def test_the_small_fields_hold_no_secret_either(tmp_path: Path) -> None:
+    asked = replace(call(), client=f"tool/{SECRET}", path=f"/v1/x?key={SECRET}")
+    (entry,) = await written(tmp_path, asked=asked)
+    assert SECRET not in json.dumps(entry)
+    pem = "-----BEGIN RSA PRIVATE KEY-----\\nMIIEpAIBAAKCAQEA1c7\\nabc=\\n-----END RSA PRIVATE KEY-----"
+    (entry,) = await written(tmp_path / "pem", asked=call(f'{{"text":"{pem}"}}'.encode()))
+    assert "MIIE" not in entry["request"]
+    assert json.loads(entry["request"])["text"].endswith("-----END RSA PRIVATE KEY-----")
 
 
 @pytest.mark.parametrize("before", range(1000, 1024 + 40, 3))

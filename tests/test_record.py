@@ -118,9 +118,9 @@ async def test_the_plan_is_written_once_when_the_row_is_settled(db: Database) ->
 
 def test_money_is_exact_and_unknown_is_not_zero() -> None:
     assert whole().settled()["cost_nano"] == 1_234_568
-    assert whole().view()["cost"] == {"usd": "0.001234568", "source": "genai-prices 0.2.3"}
+    assert whole().view()["cost"] == {"usd": "0.001234568", "source": "genai-prices 0.2.3", "worth_usd": None}
     assert cut("cut", None).settled()["cost_nano"] is None
-    assert cut("cut", None).view()["cost"] == {"usd": None, "source": "unknown"}
+    assert cut("cut", None).view()["cost"] == {"usd": None, "source": "unknown", "worth_usd": None}
 
 
 def test_every_end_has_its_flag() -> None:
@@ -130,6 +130,13 @@ def test_every_end_has_its_flag() -> None:
     assert cut("cut", GatewayError(Kind.UPSTREAM_TIMEOUT, "slow")).flag == "TIMEOUT"
     assert {"CUT", "RECOVERED", "NO_ACCOUNT"} <= flags().keys()
     assert all(words.endswith(".") for words in flags().values())
+
+
+def test_a_clock_that_was_set_back_ends_nothing_before_it_began() -> None:
+    record = fresh()
+    record.end(record.started_at - 3_600_000, "ok", 200)
+    row = record.settled()
+    assert (row["settled_at"], row["duration_ms"]) == (record.started_at, 0)
 
 
 def test_what_counts_against_an_account() -> None:

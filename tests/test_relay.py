@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from omni_connector import prepare
+from omni_connector import prepare, secrets
 from omni_connector import relay as module
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.gateway import Gateway, now_ms
 from omni_connector.relay import LEFT
-from omni_connector.snapshot import ClientKey, Cooldown
+from omni_connector.snapshot import Cooldown
 from tests.live.answers import CHAT, MESSAGES, Said, chat_chunk, chat_error, messages_error
 from tests.live.answers_more import RESPONSES, told
 from tests.relaying import Client, House, Script
@@ -74,9 +74,9 @@ async def test_the_row_is_on_disk_before_the_last_byte(house: House) -> None:  #
     gates = [asyncio.Event(), asyncio.Event()]
     real, waiting = house.gateway.ledger._write, list(gates)
 
-    async def write(opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json]) -> None:
+    async def write(opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json], asks: Any) -> Any:
         await waiting.pop(0).wait()
-        await real(opens, settles, keeps)
+        return await real(opens, settles, keeps, asks)
 
     await house.account("a", chat(streamed=True))
     house.gateway.ledger._write = write
@@ -97,7 +97,7 @@ async def test_the_row_is_on_disk_before_the_last_byte(house: House) -> None:  #
 async def test_a_request_that_cannot_be_put_on_record_is_not_carried_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     from omni_connector import ledger
 
-    async def full(opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json]) -> None:
+    async def full(opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json], asks: Any) -> Any:
         raise OSError("disk full")
 
     monkeypatch.setattr(ledger, "RETRIES", ())
@@ -214,7 +214,8 @@ async def test_what_is_refused_before_it_starts_is_on_record_as_well(house: Hous
     unknown = await house.ask(model="test-modal")
     assert (unknown.status, unknown.error["code"]) == (404, "model_not_found")
     assert "test-model" in unknown.error["message"]
-    limited = ClientKey("key_2", "small", "", "", 0, rpm=1)
+    made = await house.gateway.admin.create_key({"name": "small", "rpm": 1})
+    limited = house.gateway.snapshot.keys[secrets.hash_key(made["key"])]
     assert (await house.ask(key=limited)).status == 200
     refused = await house.ask(key=limited)
     assert (refused.status, refused.error["type"]) == (429, "rate_limit_exceeded")  # C-43

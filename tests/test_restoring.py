@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from omni_connector import backup, restoring
+from omni_connector import backup, homelock, restoring
 from omni_connector.errors import GatewayError
 from omni_connector.gateway import Gateway
 from omni_connector.store import files, schema
@@ -254,3 +256,115 @@ async def test_an_older_schema_is_migrated(old: Path, tmp_path: Path) -> None:
 async def test_postgres_has_its_own_tools(tmp_path: Path) -> None:
     with pytest.raises(GatewayError, match="pg_restore"):
         restoring.place(tmp_path, {"OMNI_DATABASE_URL": "postgresql://h/d"})
+
+
+# ---------------------------------------------------------------- The small files of the home
+
+
+def small_files(home: Path) -> dict[str, bytes]:
+    return {name: (home / name).read_bytes() for name in backup.FILES if (home / name).exists()}
+
+
+async def test_settings_and_the_admin_key_move_along_and_come_back(old: Path, tmp_path: Path) -> None:  # P-61, R-12
+    (old / ".env").write_bytes(b"OMNI_PORT=4001 # mine\n")
+    await sealed(old, tmp_path / "b")
+    new = tmp_path / "new"
+    await add(new, "two")
+    mine = small_files(new)
+    assert set(mine) == {"admin.key"}
+    told = await restore(new, tmp_path)
+    assert sorted(told["files"]) == [".env", "admin.key"]
+    assert small_files(new) == small_files(old)
+    assert {(new / name).stat().st_mode & 0o777 for name in backup.FILES} == {0o600}
+    assert (Path(told["kept"]) / "admin.key").read_bytes() == mine["admin.key"]
+    undone = await restoring.restore(new, {}, copy=Path(told["kept"]).name, now_ms=NOW)
+    assert small_files(new) == mine, "what was not there is gone again"
+    assert await labels(new) == ["two"]
+    again = await restoring.restore(new, {}, copy=Path(undone["kept"]).name, now_ms=NOW)
+    assert small_files(new) == small_files(old)
+    assert sorted(again["files"]) == [".env", "admin.key"]
+    kept = await restoring.restore(new, {}, copy=Path(told["kept"]).name, keep_files=True, now_ms=NOW)
+    assert kept["files"] == []
+    assert small_files(new) == small_files(old)
+
+
+async def test_a_settings_file_that_cannot_be_read_changes_nothing(old: Path, tmp_path: Path) -> None:
+    for content, said in ((b"\xff\xfe", "UTF-8"), (b"not a line", "line 1")):
+        backup.write(tmp_path / "b", old / "omni.db", (old / "master.key").read_text(), WORDS, 5, {".env": content})
+        before = picture(old)
+        with pytest.raises(Exception, match=said):
+            await restore(old, tmp_path)
+        assert picture(old) == before
+
+
+async def test_the_database_goes_where_the_restored_settings_have_it(old: Path, tmp_path: Path) -> None:
+    (old / ".env").write_text(f"OMNI_DATABASE_URL=sqlite:///{tmp_path}/data/books.db\n")
+    copy = tmp_path / "copy.db"
+    files.snapshot(old / "omni.db", copy)
+    backup.write(tmp_path / "b", copy, (old / "master.key").read_text(), WORDS, 5, backup.home_files(old))
+    new = tmp_path / "new"
+    with pytest.raises(GatewayError, match="--keep-files"):
+        await restore(new, tmp_path)
+    assert not (new / ".env").exists()
+    (tmp_path / "data").mkdir()
+    told = await restore(new, tmp_path)
+    assert told["database"] == str(tmp_path / "data" / "books.db")
+    assert await labels(new) == ["one"]
+    assert not (new / "omni.db").exists()
+
+
+async def test_a_backup_of_before_small_files_still_restores(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "copy.db"
+    files.snapshot(old / "omni.db", copy)
+    real = json.dumps
+
+    def without(value: Any, **more: Any) -> str:
+        return real({name: part for name, part in value.items() if name != "files"}, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", without)
+        backup.write(tmp_path / "b", copy, (old / "master.key").read_text(), WORDS, 5)
+    assert "files" not in backup.look(tmp_path / "b", WORDS)
+    told = await restore(tmp_path / "new", tmp_path)
+    assert (told["accounts"], told["files"]) == (1, [])
+
+
+async def test_one_restore_at_a_time_and_no_start_meanwhile(old: Path, tmp_path: Path) -> None:
+    with homelock.alone(old):
+        with pytest.raises(GatewayError, match="restore is under way"):
+            await restore(old, tmp_path)
+        with pytest.raises(GatewayError, match="restore is under way"):
+            homelock.share(old, 0)
+    assert await labels(old) == ["one"]
+    first, second = await asyncio.gather(restore(old, tmp_path), restore(old, tmp_path), return_exceptions=True)
+    assert sorted(isinstance(one, GatewayError) for one in (first, second)) == [False, True]
+    assert await labels(old) == ["one"]
+
+
+async def test_a_start_carries_out_what_was_decided_and_two_starts_do_it_once(old: Path, tmp_path: Path) -> None:  # R-12
+    note = {"database": str(old / "omni.db"), "ready": str(old / "none"), "keys": "", "kept": str(old / "kept"), "put": [".env"]}
+    (old / restoring.READY).mkdir()
+    (old / restoring.READY / ".env").write_text("OMNI_PORT=4002\n")
+    restoring._write(old / restoring.NOTE, json.dumps(note))
+    holds = await asyncio.gather(*(asyncio.to_thread(restoring.enter, old) for _ in range(4)))
+    assert (old / ".env").read_text() == "OMNI_PORT=4002\n"
+    assert not (old / restoring.NOTE).exists()
+    for hold in holds:
+        hold.release()
+
+
+async def test_a_copy_of_an_older_release_is_put_back_by_the_next_start(old: Path) -> None:  # O-11
+    """It is not migrated on the way: the release that starts next is to read it."""
+    copy = old / "backups/before.db"
+    files.snapshot(old / "omni.db", copy)
+    with closing(sqlite3.connect(copy)) as conn:
+        conn.execute("UPDATE alembic_version SET version_num = '0000'")
+        conn.commit()
+    kept = restoring.put_back(old, {}, copy, NOW)
+    assert files.revision(old / "omni.db") == schema.head() and not kept.exists()
+    assert restoring.finish(old) and not restoring.finish(old)
+    assert files.revision(old / "omni.db") == "0000" and files.revision(kept / "omni.db") == schema.head()
+    copy.write_bytes(b"no database")
+    with pytest.raises(GatewayError):
+        restoring.put_back(old, {}, copy, NOW)
+    assert not (old / restoring.NOTE).exists()

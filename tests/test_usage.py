@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_connector import usage
-from omni_connector.chat import ChatRequest, MediaPart, Message, TextPart, Tool, ToolCallPart, ToolResultPart, Usage
+from omni_connector.chat import ChatRequest, MediaPart, Message, Origin, TextPart, Tool, ToolCallPart, ToolResultPart, Usage, UsageSeen
+from omni_connector.wire import FORMATS
 
 NOON = 1_763_726_400_000  # 2025-11-21T12:00:00Z
 EVENING = NOON + 8 * 3_600_000
@@ -62,6 +64,67 @@ def test_service_tier_chooses_the_price() -> None:
     assert cost(counts, "openai", "gpt-5", later) == Decimal("1.25")
     assert usage.price(counts, "openai", "gpt-5", at=later, service_tier="flex").cost == Decimal("0.625")
     assert cost(Usage(input=1_000_000, output=0, raw={"service_tier": "priority"}), "openai", "gpt-5", later) == Decimal("2.5")
+
+
+def test_an_answer_names_its_class_of_service_beside_its_usage() -> None:
+    """Whole, streamed and translated: the price of OpenAI's tiers hangs on a word outside the usage block."""
+    later = 1_795_000_000_000
+    chat = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000}
+    block = {"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 1_000_000}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+    delta = {"id": "c", "model": "m", "service_tier": "Flex", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}
+    done = {"id": "r", "output": [], "status": "completed", "usage": block, "service_tier": "flex"}
+    pieces = [delta, {"id": "c", "model": "m", "service_tier": "Flex", "choices": [], "usage": chat}]
+    stream = b"".join(b"data: " + json.dumps(piece).encode() + b"\n\n" for piece in pieces) + b"data: [DONE]\n\n"
+    ears = [FORMATS[wire].Listener() for wire in ("openai-chat", "openai-chat", "openai-responses", "gemini-generate")]
+    ears[0].whole({"choices": [choice], "usage": chat, "service_tier": "flex"})
+    ears[1].feed(stream)
+    ears[2].whole(done)
+    meta = {"promptTokenCount": 1_000_000, "candidatesTokenCount": 0, "totalTokenCount": 1_000_000, "serviceTier": "FLEX"}
+    ears[3].whole({"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}], "usageMetadata": meta})
+    for ear in ears:
+        assert ear.usage is not None and ear.usage.tier == "flex"
+        assert usage.price(ear.usage, "openai", "gpt-5", at=later).cost == Decimal("0.625")
+    parser = FORMATS["openai-chat"].ResponseParser(Origin("openai", "gpt-5"))
+    told = [event.usage for event in parser.feed(stream) if isinstance(event, UsageSeen)]
+    assert told and told[-1].tier == "flex"
+
+
+@pytest.mark.parametrize(
+    ("price_id", "model", "tier", "known"),
+    [
+        ("openai", "gpt-4o", "scale", False),
+        ("openai", "gpt-3.5-turbo", "priority", False),
+        ("openai", "gpt-5", "priority", True),
+        ("google", "gemini-2.5-pro", "priority", False),
+        ("openai", "gpt-3.5-turbo", "default", True),
+        ("google", "gemini-2.5-pro", "standard", True),
+        ("groq", "openai/gpt-oss-120b", "flex", True),
+        ("anthropic", "claude-opus-4-5", "standard", True),
+    ],
+)
+def test_a_class_without_a_price_of_its_own_has_an_unknown_one(price_id: str, model: str, tier: str, known: bool) -> None:
+    found = usage.price(Usage(input=1_000, output=10, tier=tier), price_id, model, at=1_795_000_000_000)
+    assert (found.cost is not None) == known, found
+
+
+@pytest.mark.parametrize(("price_id", "model"), [("openai", "gpt-5"), ("openai", "gpt-6-sol"), ("openai", "gpt-4.1")])
+@pytest.mark.parametrize("tier", ["default", "flex", "priority"])
+def test_tiers_agree_with_genai_prices(price_id: str, model: str, tier: str) -> None:
+    """Each class that the data prices, short prompts and long ones, to the last digit."""
+    import genai_prices
+    from genai_prices import data_snapshot
+
+    later = 1_795_000_000_000
+    _, entry = data_snapshot.get_snapshot().find_provider_model(model, None, price_id, None)
+    if not any(variant.when.get("service_tier") == tier for variant in entry.price_variants or ()) and tier != "default":
+        assert usage.rates(price_id, model, later, (("service_tier", tier),)) is None
+        return
+    listed = entry.get_prices(datetime.fromtimestamp(later / 1000, UTC), {"service_tier": tier})
+    for fresh, cached, output in ((1_000, 500, 70), (300_000, 40_000, 900)):
+        theirs = listed.calc_price(genai_prices.Usage(input_tokens=fresh + cached, cache_read_tokens=cached, output_tokens=output))
+        ours = usage.price(Usage(input=fresh, cache_read=cached, output=output, tier=tier), price_id, model, at=later).cost
+        assert ours == theirs["total_price"]
 
 
 counts = st.integers(0, 400_000)

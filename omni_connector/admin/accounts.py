@@ -21,7 +21,7 @@ from omni_connector.routing.pool import Live
 from omni_connector.routing.probes import announced, doubtful
 from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import accounts as table
-from omni_connector.store import jobs, requests, settings
+from omni_connector.store import jobs, settings, sums
 from omni_connector.usage import usd
 
 Json = dict[str, Any]
@@ -194,7 +194,7 @@ class Accounts(Room):
 
     async def _activity(self) -> Mapping[str, Json]:
         since = day_start(self._clock())
-        return await self.db.run(lambda conn: requests.account_activity(conn, since))
+        return await self.db.run(lambda conn: sums.account_activity(conn, since))
 
     async def _polls(self) -> Mapping[str, jobs.JobRow]:
         """Account id → the job that asks what is left on it."""

@@ -35,10 +35,11 @@ class Backups(Room):
         sealing.must_be_long_enough(given.passphrase)
         folder, now = self.process.home / "backups", self._clock()
         await asyncio.to_thread(backup.sweep, folder, time.time())
+        beside = await asyncio.to_thread(backup.home_files, self.process.home, self.settings.endpoints_file)
         copy, target = backup.passing(folder, ".db"), backup.passing(folder, ".sealed")
         try:
             await self.db.snapshot_to(copy)
-            size = await asyncio.to_thread(backup.write, target, copy, self.vault.written(), given.passphrase, now)
+            size = await asyncio.to_thread(backup.write, target, copy, self.vault.written(), given.passphrase, now, beside)
         finally:
             copy.unlink(missing_ok=True)
         stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%d")

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -23,6 +24,9 @@ T = TypeVar("T", bound=Struct)
 Auth = Literal["api_key", "oauth", "cli", "none"]
 
 PERIODS = ("day", "week", "month", "total")
+MODES = ("hard", "soft")
+NO_ZONES = frozenset({"localtime", "Factory", "posixrules"})
+"""Names in the database of time zones that are none: each machine means another time by them."""
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 MAX_LABEL = 64
 MAX_KEY = 16_384
@@ -49,6 +53,8 @@ class NewAccount(Struct, forbid_unknown_fields=True, kw_only=True):
     priority: int = 0
     weight: int = 1
     max_in_flight: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
     budget: Json | None = None
     headers: dict[str, str] = {}
     proxy_url: str = ""
@@ -74,6 +80,8 @@ class AccountPatch(Struct, forbid_unknown_fields=True, kw_only=True):
     priority: int | UnsetType = UNSET
     weight: int | UnsetType = UNSET
     max_in_flight: int | UnsetType | None = UNSET
+    rpm: int | UnsetType | None = UNSET
+    tpm: int | UnsetType | None = UNSET
     budget: Json | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType | None = UNSET
     proxy_url: str | UnsetType | None = UNSET
@@ -136,6 +144,7 @@ class RequestFilters(Struct, forbid_unknown_fields=True, kw_only=True):
 class UsageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     format: Literal["json", "csv"] = "json"
     group: str = "account"
+    zone: str | None = None
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
 
@@ -283,25 +292,50 @@ def at_least(value: int | None, least: int, param: str, most: int = 2**31 - 1) -
     return value
 
 
-SHOWN_WITH_BUDGETS = ("spent_usd", "resets_at")
+BUDGET_FIELDS = ("amount", "period", "zone", "mode")
+SHOWN_WITH_BUDGETS = ("spent_usd", "held_usd", "resets_at")
 """What the answers add; whoever sends a budget back as it was read means no change of these."""
 
 
 def budget(value: Mapping[str, Any] | None) -> Json | None:
-    """{"amount": dollars, "period"} → the same with the amount as exact decimal text. `null`: no budget."""
+    """{"amount": dollars, "period", "zone", "mode"} → the same with the amount as exact decimal text; a zone or a mode that is not
+    said, or null, is left out. `null`: no budget."""
     if value is None:
         return None
     for name in value:
-        if name not in ("amount", "period", *SHOWN_WITH_BUDGETS):
-            raise bad_request(f"budget: there is no field {name!r}{did_you_mean(str(name), ('amount', 'period'))}.", "budget")
-    period = value.get("period", "month")
+        if name not in (*BUDGET_FIELDS, *SHOWN_WITH_BUDGETS):
+            raise bad_request(f"budget: there is no field {name!r}{did_you_mean(str(name), BUDGET_FIELDS)}.", "budget")
+    period, mode = value.get("period", "month"), value.get("mode")
     if period not in PERIODS:
         raise bad_request(f"budget.period: one of {', '.join(PERIODS)}, not {period!r}.", "budget.period")
+    if mode is not None and mode not in MODES:
+        raise bad_request(f"budget.mode: hard (refuses) or soft (only tells), not {mode!r}.", "budget.mode")
     amount = value.get("amount")
     exact = exact_decimal(amount)
     if exact is None or not 0 <= exact <= 1_000_000_000:
         raise bad_request(f"budget.amount: dollars from 0 to 1000000000, not {amount!r}.", "budget.amount")
-    return {"amount": f"{exact:f}", "period": period}
+    said = {"zone": zone_name(value.get("zone"), "budget.zone"), "mode": mode}
+    return {"amount": f"{exact:f}", "period": period} | {name: word for name, word in said.items() if word is not None}
+
+
+def zone_name(name: object, param: str) -> str | None:
+    """The IANA name in its own spelling; None where none is said. Never "local" and its like: processes on several machines have to
+    mean the same midnight."""
+    if name is None:
+        return None
+    known = _zones()
+    found = known.get(name.strip().lower()) if isinstance(name, str) else None
+    if found is None:
+        near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.6)
+        hint = f" (did you mean {' or '.join(repr(known[low]) for low in near)}?)" if near else ""
+        raise bad_request(f"{param}: an IANA time zone such as Europe/Berlin or UTC, not {name!r}{hint}.", param)
+    return found
+
+
+@cache
+def _zones() -> Mapping[str, str]:
+    """Lower case → the name. Kept, because hundreds of files are looked at."""
+    return {name.lower(): name for name in sorted({*available_timezones(), "UTC"} - NO_ZONES)}
 
 
 def balance(value: Mapping[str, Any] | None) -> Json | None:

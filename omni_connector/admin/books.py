@@ -10,11 +10,13 @@ from omni_connector.admin import bodies, shapes, sheets
 from omni_connector.admin.room import Room
 from omni_connector.admin.when import DAY_MS, parse_when
 from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.periods import zone_of
 from omni_connector.store import requests as table
+from omni_connector.store import sums
 from omni_connector.usage import usd
 
 Json = dict[str, Any]
-GROUPS: tuple[table.Group, ...] = get_args(table.Group)
+GROUPS: tuple[sums.Group, ...] = get_args(sums.Group)
 FILTERS = ("protocol", "provider", "model", "account", "key", "status", "flag", "client", "text")
 PAGE = 50
 MAX_ROWS = 200
@@ -37,10 +39,7 @@ class Books(Room):
 
     async def _page(self, wanted: Mapping[str, str], before: str | None, limit: int) -> tuple[list[Json], str | None]:
         # One more than asked for tells whether there is a next page.
-        def look(conn: Any) -> tuple[list[table.Row], str | None]:
-            return table.list_requests(conn, wanted, before, limit + 1), table.search_floor(conn, wanted, before)
-
-        rows, floor = await self.db.run(look)
+        rows, floor = await self.db.run(lambda conn: table.page(conn, wanted, before, limit + 1))
         page = [shapes.request(row) for row in rows[:limit]]
         return page, page[-1]["id"] if len(rows) > limit else floor
 
@@ -73,26 +72,30 @@ class Books(Room):
         return {"provider": provider, **await self.usage(params, provider)}
 
     async def usage(self, params: Mapping[str, str] | None = None, provider: str | None = None) -> Json:
-        """GET /api/usage → sums per group over [from, to), the last 30 days when not said. Days and hours are those of UTC.
+        """GET /api/usage → sums per group over [from, to), the last 30 days when not said. Days, and times that are written without a
+        zone, are those of `zone` (UTC when not said); hours are those of UTC.
 
-        `cost_usd` adds the known prices; `unpriced` counts the requests it leaves out. It is null when nothing is known.
+        `cost_usd` adds the known prices; `unpriced` counts the requests it leaves out. It is null when nothing is known. `worth_usd`: what
+        subscriptions paid for would have cost by the token, as far as that is known.
         """
         query = bodies.read_query({k: v for k, v in (params or {}).items() if v is not None}, bodies.UsageQuery)
         group = next((known for known in GROUPS if known == query.group), None)
         if group is None:
             raise bad_request(f"group: one of {', '.join(GROUPS)}, not {query.group!r}.", "group")
-        now = self._clock()
-        until = parse_when(query.to, now, "to", "back") if query.to else now + 1
-        since = parse_when(query.from_, now, "from", "back") if query.from_ else max(0, until - DEFAULT_SPAN_MS)
+        now, named = self._clock(), bodies.zone_name(query.zone or "UTC", "zone")
+        zone = zone_of(named)
+        until = parse_when(query.to, now, "to", "back", zone) if query.to else now + 1
+        since = parse_when(query.from_, now, "from", "back", zone) if query.from_ else max(0, until - DEFAULT_SPAN_MS)
         if since >= until:
             raise bad_request("from: it must lie before `to`.", "from")
-        rows = await self.db.run(lambda conn: table.usage(conn, group, since, until, provider=provider))
-        total = {name: sum(row[name] for row in rows) for name in (*_SUMMED, "cost_nano")}
+        rows = await self.db.run(lambda conn: sums.usage(conn, group, since, until, zone, provider))
+        total = {name: sum(row[name] for row in rows) for name in (*_SUMMED, "cost_nano", "shadow_nano")}
         return {
             "group": group,
             "currency": "USD",
             "from": since,
             "to": until,
+            "zone": named,
             "rows": [{"name": row["name"], "id": row["id"], **_sums(row)} for row in rows],
             "total": _sums(total),
         }
@@ -102,11 +105,17 @@ def _read_filters(filters: Mapping[str, str] | None) -> tuple[bodies.RequestFilt
     """The query, and its filters that are set. Raises BAD_REQUEST naming the parameter."""
     query = bodies.read_query(filters or {}, bodies.RequestFilters)
     bodies.at_least(query.limit, 1, "limit")
-    if query.status and query.status not in ("ok", "failed", "open") and not (query.status.isdecimal() and len(query.status) == 3):
-        raise bad_request(f"status: ok, failed, open or an HTTP status such as 429, not {query.status!r}.", "status")
+    must_be_a_status(query.status)
     return query, {name: value for name in FILTERS if (value := getattr(query, name)) is not None}
+
+
+def must_be_a_status(wanted: str | None) -> None:
+    """Raises BAD_REQUEST."""
+    if wanted and wanted not in ("ok", "failed", "open") and not (wanted.isdecimal() and len(wanted) == 3):
+        raise bad_request(f"status: ok, failed, open or an HTTP status such as 429, not {wanted!r}.", "status")
 
 
 def _sums(row: Mapping[str, Any]) -> Json:
     unknown = row["unpriced"] > 0 and row["cost_nano"] == 0
-    return {**{name: row[name] for name in _SUMMED}, "cost_usd": None if unknown else usd(row["cost_nano"])}
+    cost, worth = None if unknown else usd(row["cost_nano"]), usd(row["shadow_nano"])
+    return {**{name: row[name] for name in _SUMMED}, "cost_usd": cost, "worth_usd": worth}

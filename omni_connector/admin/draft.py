@@ -16,6 +16,7 @@ from omni_connector.secrets import key_hint, new_id
 from omni_connector.snapshot import EMPTY, Account, ProviderSettings
 
 Json = dict[str, Any]
+USAGE_KEY = "usage_key"
 
 
 def provider_of(provider_id: str) -> Provider:
@@ -47,6 +48,7 @@ def new_account(
     options = checked_options(options, provider)
     if provider.command:
         options, secret = command_values.put_away(options, known)
+    options, usage_key = _usage_key(options, "")
     account = Account(
         id=new_id("acc", now),
         provider=provider.id,
@@ -61,10 +63,13 @@ def new_account(
         priority=bodies.at_least(given.priority, -1000, "priority", 1000) or 0,
         weight=bodies.at_least(given.weight, 1, "weight", 1000) or 1,
         max_in_flight=bodies.at_least(given.max_in_flight, 1, "max_in_flight"),
+        rpm=bodies.at_least(given.rpm, 1, "rpm"),
+        tpm=bodies.at_least(given.tpm, 1, "tpm"),
         budget=bodies.budget(given.budget),
         headers=bodies.headers(given.headers),
         proxy_url=bodies.proxy_url(given.proxy_url),
         options=options,
+        usage_key=usage_key,
         key_hint=hint,
         created_at=now,
         updated_at=now,
@@ -146,6 +151,8 @@ def changed_fields(patch: bodies.AccountPatch, provider: Provider) -> Json:
         "priority": lambda v: bodies.at_least(v, -1000, "priority", 1000),
         "weight": lambda v: bodies.at_least(v, 1, "weight", 1000),
         "max_in_flight": lambda v: bodies.at_least(v, 1, "max_in_flight"),
+        "rpm": lambda v: bodies.at_least(v, 1, "rpm"),
+        "tpm": lambda v: bodies.at_least(v, 1, "tpm"),
         "budget": bodies.budget,
         "balance": bodies.balance,
         "headers": bodies.headers,
@@ -164,13 +171,33 @@ def changed_fields(patch: bodies.AccountPatch, provider: Provider) -> Json:
 
 
 def moved_values(account: Account, changes: Json) -> Json:
-    """What else changes when an account with a command is edited: the values of its environment stand in its credential, also those
-    that an older row has in its options. Raises BAD_REQUEST."""
+    """What else changes when an account is edited: a second key leaves the options; the values of a command's environment stand in its
+    credential, also those that an older row has in its options. Raises BAD_REQUEST."""
     own = account.own or account
     if own.auth != "cli":
-        return {}
+        if "options" not in changes:
+            return {}
+        options, usage_key = _usage_key(changes["options"], own.usage_key)
+        return {"options": options, "usage_key": usage_key}
     options, secret = command_values.put_away(changes.get("options", own.options), command_values.known(own))
     return {name: value for name, value in (("options", options), ("secret", secret)) if name in changes or value != getattr(own, name)}
+
+
+def _usage_key(options: Json, known: str) -> tuple[Json, str]:
+    """(The options without `usage_key`, that key): it is kept encrypted and never shown. Masked it stays as it is known, left out it is
+    gone. Raises BAD_REQUEST."""
+    rest = {name: value for name, value in options.items() if name != USAGE_KEY}
+    given = options.get(USAGE_KEY)
+    if given is None or given == "":
+        return rest, ""
+    field = f"options.{USAGE_KEY}"
+    if not isinstance(given, str):
+        raise bad_request(f"{field}: a key as text.", field)
+    if given == command_values.MASK:
+        if not known:
+            raise bad_request(f"{field}: give its value; {command_values.MASK} keeps one, and there is none.", field)
+        return rest, known
+    return rest, bodies.api_key(given)
 
 
 def changed_settings(patch: bodies.ProviderPatch, provider: Provider) -> Json:

@@ -18,7 +18,7 @@ from omni_connector.snapshot import Account
 
 Json = dict[str, Any]
 
-PARTS = ("aliases", "chains", "settings")
+PARTS = ("aliases", "chains", "prices", "limits", "settings")
 
 
 class ExportAccounts(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -29,7 +29,7 @@ class ExportAccounts(Struct, forbid_unknown_fields=True, kw_only=True):
     format: Literal["omni", "oneproxy"] = "omni"
     secrets: bool = True
     ids: list[str] = []
-    include: list[str] = msgspec.field(default_factory=lambda: ["aliases", "chains"])
+    include: list[str] = msgspec.field(default_factory=lambda: ["aliases", "chains", "prices", "limits"])
     passphrase: str = ""
     password: str = ""
     admin_key: str = ""
@@ -67,7 +67,13 @@ class Exports(Imports):
             entries = transfer.listed(accounts)
             return _pretty(entries), len(entries)
         picture = self._snapshot()
-        parts: Mapping[str, Any] = {"aliases": picture.aliases, "chains": picture.chains, "settings": _plain_settings(picture.settings)}
+        parts: Mapping[str, Any] = {
+            "aliases": picture.aliases,
+            "chains": picture.chains,
+            "prices": picture.prices,
+            "limits": picture.limits,
+            "settings": _plain_settings(picture.settings),
+        }
         said = transfer.document(
             accounts, self._clock(), secrets=given.secrets, **{name: parts[name] for name in PARTS if name in given.include}
         )

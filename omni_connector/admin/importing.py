@@ -27,7 +27,7 @@ Json = dict[str, Any]
 OnConflict = Literal["skip", "rename", "update"]
 Outcome = Literal["added", "updated", "skipped", "failed"]
 
-NO_ADDRESS = frozenset({"models", "prefix", "model_map", "enabled", "priority", "weight", "max_in_flight", "budget"})
+NO_ADDRESS = frozenset({"models", "prefix", "model_map", "enabled", "priority", "weight", "max_in_flight", "rpm", "tpm", "budget"})
 """What an entry without a credential may change of an account that has one."""
 ADDRESS_STAYS = "Its credential, address, proxy, headers and options stay as they are: the file holds no credential for others."
 NO_KEY = "It was imported without its key. Edit it and give one."

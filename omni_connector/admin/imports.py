@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ from omni_connector import oauth, providers, transfer
 from omni_connector.admin import bodies
 from omni_connector.admin.discovering import Discoveries
 from omni_connector.admin.importing import Known, Ready, Row, decide
-from omni_connector.admin.system import System
+from omni_connector.admin.taking_over import TakingOver
 from omni_connector.admin.uploads import ImportAccounts
 from omni_connector.errors import GatewayError, bad_request
 from omni_connector.oauth import Client
@@ -34,18 +34,16 @@ CHUNK = 250
 FEW = 20
 """Accounts up to which their providers are asked: for their models, and for what a set-up finds."""
 
-MOST_NAMES = 1000
-"""Aliases, chains and settings of one file."""
 
-
-class Imports(Discoveries, System):
+class Imports(Discoveries, TakingOver):
     async def import_accounts(self, body: object) -> Json:
         """POST /api/accounts/import → {"format", "dry_run", "total", "added", "updated", "skipped", "failed", "chunks", "asks", "also",
         "accounts": [{"where", "outcome", "label", "provider", "id", "why", "code", "note"}]}.
 
         `asks`: [{"provider", "provider_label", "code", "message"}] what the user has to decide before some of them can be imported: a
         sign-in that is switched off ("connector_off"), or its provider's terms ("notice"), to be named in `acknowledged`. `also`: aliases,
-        chains and settings that were taken over. Repeating an import that was interrupted goes on with it: what is there is skipped.
+        chains, prices, limits and settings that were taken over. Repeating an import that was interrupted goes on with it: what is there is
+        skipped.
 
         Raises BAD_REQUEST and TOO_LARGE for a file that cannot be read as a whole, NOT_FOUND for an id.
         """
@@ -59,7 +57,9 @@ class Imports(Discoveries, System):
             rows += await self._chunk(imported.accounts[at : at + CHUNK], given, known, asks, few=len(imported.accounts) <= FEW)
             chunks += 1
             await asyncio.sleep(0)  # requests are served in between
-        also = await self._also(imported, given)
+        if not given.dry_run:
+            await self._reload()
+        also = await self._also(imported, given, rows)
         if not given.dry_run:
             await self._reload()
             await self._made_known([row.id for row in rows if row.id and row.outcome in ("added", "updated")], given)
@@ -221,32 +221,6 @@ class Imports(Discoveries, System):
         except GatewayError as error:
             return _failed(ready, error.message)
         return replace(_done(ready), id=account_id)
-
-    async def _also(self, imported: Imported, given: ImportAccounts) -> Json:
-        """Aliases and chains that are not there yet (or `update`), and settings where they are asked for; what is wrong is left out and
-        named."""
-        picture = self._snapshot()
-        done: Json = {"aliases": [], "chains": [], "settings": [], "left_out": []}
-        there = {*(f"aliases {name}" for name in picture.aliases), *(f"chains {name}" for name in picture.chains)}
-        values = {name: getattr(imported, name) for name in ("aliases", "chains", "settings")}
-        if not given.settings:
-            values["settings"] = {}
-        stores: Mapping[str, Callable[[str, Any], Awaitable[Json]]] = {
-            "aliases": lambda name, value: self.set_alias(name, {"targets": value}),
-            "chains": lambda name, value: self.set_chain(name, {"tiers": value}),
-            "settings": lambda name, value: self.set_config({name: value}),
-        }
-        for part, name, value in [(part, name, value) for part, named in values.items() for name, value in named.items()][:MOST_NAMES]:
-            if f"{part} {name}" in there and given.on_conflict != "update":
-                done["left_out"].append(f"{part}: {name} is there already")
-                continue
-            try:
-                if not given.dry_run:
-                    await stores[part](name, value)
-                done[part].append(name)
-            except GatewayError as error:
-                done["left_out"].append(f"{part}: {name[:100]}: {error.message}")
-        return done
 
     async def _made_known(self, ids: Sequence[str], given: ImportAccounts) -> None:
         """To the dashboards, and where there are few of them, their models asked for."""

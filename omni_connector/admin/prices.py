@@ -17,6 +17,7 @@ from omni_connector.admin.accounts import Accounts
 from omni_connector.admin.when import parse_when
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.snapshot import Account, PriceOverride
+from omni_connector.store import books
 from omni_connector.store import prices as table
 
 Json = dict[str, Any]
@@ -66,7 +67,8 @@ class Prices(Accounts):
 
     async def set_price(self, pattern: str, body: object) -> Json:
         """PUT /api/prices/{pattern}: the whole price of a pattern for one account, one provider or everywhere; effective at once, for
-        what is settled from now on. `input` and `output` go together, or `per_request`, or `subscription`: what costs nothing more.
+        what is settled from now on. `input` and `output` go together, or `per_request`, or `subscription`: what costs nothing more; rates
+        beside that say what it would be worth.
 
         Raises BAD_REQUEST naming the field, NOT_FOUND for an account or a provider with near names.
         """
@@ -75,7 +77,9 @@ class Prices(Accounts):
         _complete(given, rates)
         entry = PriceOverride(_pattern(pattern), self._scope(given), **rates, subscription=given.subscription, updated_at=self._clock())
         await self._change(lambda conn: table.put(conn, entry))
-        return self._price_json(entry)
+        answer = self._price_json(entry)
+        self._publish("price", answer)
+        return answer
 
     async def remove_price(self, pattern: str, body: object = None) -> Json:
         """DELETE /api/prices/{pattern}[?account=|provider=] → what is removed. NOT_FOUND."""
@@ -84,7 +88,9 @@ class Prices(Accounts):
         if found is None:
             raise GatewayError(Kind.NOT_FOUND, f"No price is set for {wanted!r} there. GET /api/prices lists them.", param="pattern")
         await self._change(lambda conn: table.delete(conn, wanted, scope))
-        return {**self._price_json(found), "removed": True}
+        answer = {**self._price_json(found), "removed": True}
+        self._publish("price", answer)
+        return answer
 
     async def reprice(self, body: object) -> Json:
         """POST /api/prices/reprice → {"from", "to", "dry_run", "rows" (looked at), "changed", "kept": {reason: rows}, "before_usd",
@@ -107,7 +113,7 @@ class Prices(Accounts):
             # In a thread: it is arithmetic for tens of milliseconds, and the price list may have to be loaded.
             changes = await asyncio.to_thread(told.add, rows, accounts, picture.prices)
             if changes and not given.dry_run:
-                await self.db.tx(lambda conn, them=changes: table.reprice(conn, them))  # type: ignore[misc]
+                await self.db.tx(lambda conn, them=changes: books.reprice(conn, them))  # type: ignore[misc]
         return {"from": start, "to": end, "dry_run": given.dry_run, **told.as_json()}
 
     def _scope(self, given: PriceBody | Whose) -> str:
@@ -158,8 +164,6 @@ def _rate(value: Amount, name: str) -> Decimal | None:
 def _complete(given: PriceBody, rates: Mapping[str, Decimal | None]) -> None:
     """Half a price would be none: a count without a rate makes the whole request's price unknown."""
     named = [name for name, rate in rates.items() if rate is not None]
-    if given.subscription and named:
-        raise bad_request(f"subscription: what is paid for otherwise has no {named[0]}.", "subscription")
     if (rates["input"] is None) != (rates["output"] is None):
         missing = "input" if rates["input"] is None else "output"
         raise bad_request(f"{missing}: name both `input` and `output`; 0 is a price, too.", missing)
@@ -202,11 +206,9 @@ class Difference:
     models: dict[tuple[str, str], Sum] = field(default_factory=dict)
     kept: Counter[str] = field(default_factory=Counter)
 
-    def add(
-        self, rows: Iterable[Mapping[str, Any]], accounts: Mapping[str, Account], own: tuple[PriceOverride, ...]
-    ) -> list[tuple[str, int | None, str]]:
-        """Adds the rows; returns (id, nano-dollars, source) of those that change."""
-        changes = []
+    def add(self, rows: Iterable[Mapping[str, Any]], accounts: Mapping[str, Account], own: tuple[PriceOverride, ...]) -> list[table.Change]:
+        """Adds the rows; returns those that change."""
+        changes: list[table.Change] = []
         for row in rows:
             before = row["cost_nano"]
             found = prices.again(row, accounts.get(row["account_id"] or ""), own)
@@ -216,11 +218,12 @@ class Difference:
                 self.kept[found] += 1
                 self.total.add(before, before)
                 continue
-            after = usage.nano(found.cost)
+            after, worth = usage.nano(found.cost), usage.nano(found.worth)
             self.total.add(before, after)
             if after != before:
                 self.models.setdefault((row["provider"] or "", row["model"] or ""), Sum()).add(before, after)
-                changes.append((row["id"], after, found.source))
+            if (after, worth) != (before, row["shadow_nano"]):
+                changes.append(table.Change(row["id"], after, found.source, worth))
         return changes
 
     def as_json(self) -> Json:

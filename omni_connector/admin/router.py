@@ -6,8 +6,7 @@ as under `/api`, gathered in the way of OneAPI's router endpoints. (R-48…R-51,
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,14 +15,16 @@ from msgspec import Struct
 from omni_connector import __version__, providers
 from omni_connector.admin import bodies
 from omni_connector.admin.books import Books
-from omni_connector.admin.catalogue import STATUSES, Catalogue
+from omni_connector.admin.catalogue import Catalogue
+from omni_connector.admin.health import Health, counted, counts, overall
+from omni_connector.admin.limits import Limits
+from omni_connector.admin.prices import Prices
 from omni_connector.admin.system import System
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.routing.health import FOREVER
 from omni_connector.routing.patience import HEADER, patience_ms, wait_for
 from omni_connector.routing.plan import Plan, Skipped, earliest_recovery, refusal
-from omni_connector.routing.pool import Live
 from omni_connector.routing.score import Score
 from omni_connector.snapshot import ClientKey
 from omni_connector.wire import ocr, views
@@ -46,10 +47,6 @@ BACKEND_FACTS = (
 """Of an account, what `status` tells."""
 
 
-HEALTH_FACTS = ("id", "label", "status", "status_reason")
-"""The same, of what `provider_health` tells."""
-
-
 class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     """`body`: a request as the client would send it, else only the name of the model counts. `key`: id or name of a client key
     whose limits on models and providers count. `headers`: those of the request, such as `Model-Provider`."""
@@ -61,7 +58,7 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
-class Router(Catalogue, Books, System):
+class Router(Limits, Prices, Health, Catalogue, Books, System):
     async def explain(self, body: object) -> Json:
         """POST /v1/router/explain → the plan that the request would get now: attempts in order, exclusions, and why.
 
@@ -80,32 +77,22 @@ class Router(Catalogue, Books, System):
         """GET /v1/router/status: how the whole is ("ok", "degraded", "down", "empty"), and every account's live state. (R-48)"""
         rows = (await self.accounts())["accounts"]
         return {
-            "status": _overall(row["status"] for row in rows),
+            "status": overall(row["status"] for row in rows),
             "version": __version__,
             "uptime_s": max(0, self._clock() - self.process.started_at) // 1000,
             "strategy": self.settings.strategy,
             "in_flight": sum(row["in_flight"] for row in rows),
-            "counts": _counts(rows),
+            "counts": counts(row["status"] for row in rows),
             "backends": [self._backend(row) for row in rows],
         }
 
-    async def provider_health(self) -> Json:
-        """GET /provider_health: the same, by provider; those without an account are left out. (C-77)"""
-        rows = (await self.accounts())["accounts"]
-        found: Json = {}
-        for provider in dict.fromkeys(row["provider"] for row in rows):
-            mine = [row for row in rows if row["provider"] == provider]
-            found[provider] = {
-                "status": _overall(row["status"] for row in mine),
-                "counts": _counts(mine),
-                "accounts": [{name: row[name] for name in HEALTH_FACTS} | _counted(self._live(row["id"])) for row in mine],
-            }
-        return {"status": _overall(row["status"] for row in rows), "providers": found}
-
     async def router_usage(self, params: Mapping[str, str] | None = None) -> Json:
-        """GET /v1/router/usage: spend by account and by model over [from, to); with `group`, that of GET /api/usage. (R-49)"""
+        """GET /v1/router/usage: spend by account and by model over [from, to); with `group`, that of GET /api/usage. (R-49)
+
+        A file (`format=csv`) holds one group, by account where none is named.
+        """
         query = dict(params or {})
-        if query.get("group"):
+        if query.get("group") or query.get("format") == "csv":
             return await self.usage(query)
         by_account = await self.usage({**query, "group": "account"})
         # The same span for both, though time goes on.
@@ -120,7 +107,7 @@ class Router(Catalogue, Books, System):
         }
 
     async def router_config(self) -> Json:
-        """GET /v1/router/config: strategy, accounts, aliases, chains and all settings; no secret stands in it. (R-50)"""
+        """GET /v1/router/config: strategy, accounts, aliases, chains, prices, limits and all settings; no secret stands in it. (R-50)"""
         config = await self.config()
         return {
             "strategy": self.settings.strategy,
@@ -128,6 +115,8 @@ class Router(Catalogue, Books, System):
             "backends": (await self.accounts())["accounts"],
             "aliases": config["aliases"],
             "chains": config["chains"],
+            "prices": (await self.prices())["prices"],
+            "limits": (await self.limits())["limits"],
             "settings": config["settings"],
         }
 
@@ -205,7 +194,7 @@ class Router(Catalogue, Books, System):
         live = self._live(row["id"])
         speed = None if live.latency_ms is None else round(live.latency_ms)
         figures = {"latency_ms": speed, "error_rate": round(live.error_rate, 4)}
-        return {**{name: row[name] for name in BACKEND_FACTS}, **figures, **_counted(live)}
+        return {**{name: row[name] for name in BACKEND_FACTS}, **figures, **counted(live)}
 
     async def _put_strategy(self, name: str, body: object) -> Json:
         given = body.get("strategy") if isinstance(body, Mapping) else None
@@ -270,33 +259,6 @@ def _body(asked: Question) -> bytes:
         return b""
     named = asked.model.strip() and not asked.wire.startswith("gemini")
     return msgspec.json.encode({**asked.body, "model": asked.model.strip()} if named else asked.body)
-
-
-def _counted(live: Live) -> Json:
-    """The last requests of an account in this process (at most pool.RECENT): how many, how many failed, and the last failure. (C-99)"""
-    failed = [outcome for outcome in live.recent if not outcome.ok]
-    recent = len(live.recent)
-    return {
-        "recent": recent,
-        "errors": len(failed),
-        "success_rate": round(1 - len(failed) / recent, 4) if recent else None,
-        "last_error_at": failed[-1].at if failed else None,
-        "last_error": failed[-1].flag if failed else None,
-    }
-
-
-def _counts(rows: list[Json]) -> Json:
-    counted = Counter(row["status"] for row in rows)
-    return {status: counted.get(status, 0) for status in STATUSES}
-
-
-def _overall(statuses: Iterable[str]) -> str:
-    """What is switched off on purpose is no trouble."""
-    wanted = [status for status in statuses if status != "disabled"]
-    if not wanted:
-        return "empty"
-    ready = sum(status == "ready" for status in wanted)
-    return "ok" if ready == len(wanted) else "degraded" if ready else "down"
 
 
 def _named(name: str, body: object) -> tuple[str, object]:

@@ -61,7 +61,7 @@ def account(
     """
     own = item.own or item
     live = [c for c in cooldowns if c.until_at > now_ms]
-    status, reason, leading = _standing(item, live, set(families))
+    status, reason, leading = standing(item, live, set(families))
     return {
         "id": item.id,
         "provider": item.provider,
@@ -81,8 +81,10 @@ def account(
         "priority": item.priority,
         "weight": item.weight,
         "max_in_flight": item.max_in_flight,
+        "rpm": item.rpm,
+        "tpm": item.tpm,
         "budget": item.budget,
-        "options": command_values.shown(item.options) if item.auth == "cli" else dict(item.options),
+        "options": _options(item),
         "proxy": bool(item.proxy_url),
         "status": status,
         "status_reason": reason,
@@ -99,11 +101,18 @@ def account(
     }
 
 
+def _options(item: Account) -> Json:
+    """Secrets in them are masked: what they stand for is kept, and never shown."""
+    if item.auth == "cli":
+        return command_values.shown(item.options)
+    return {**item.options, "usage_key": command_values.MASK} if item.usage_key else dict(item.options)
+
+
 def cooldown(item: Cooldown) -> Json:
     return {"until": item.until_at, "source": item.source, "scope": item.scope or "account", "reason": item.reason}
 
 
-def _standing(item: Account, live: Sequence[Cooldown], families: set[str]) -> tuple[str, str, Cooldown | None]:
+def standing(item: Account, live: Sequence[Cooldown], families: set[str]) -> tuple[str, str, Cooldown | None]:
     """Status word, its reason, and the cooldown that matters most: the account's own before a model family's."""
     whole = [c for c in live if not c.scope]
     leading = max(whole or live, key=lambda c: c.until_at, default=None)
@@ -193,6 +202,6 @@ def request(row: Mapping[str, Any]) -> Json:
             "reasoning": row.get("reasoning"),
             "source": row.get("usage_source") or "none",
         },
-        "cost": {"usd": usd(row.get("cost_nano")), "source": row.get("price_source")},
+        "cost": {"usd": usd(row.get("cost_nano")), "source": row.get("price_source"), "worth_usd": usd(row.get("shadow_nano"))},
         "error": error,
     }

@@ -21,13 +21,13 @@ TYPES: Mapping[str, str] = {
     "jsonl": "application/x-ndjson",
 }
 """Format → media type."""
-_USAGE = ("requests", "failed", "input", "cache_read", "cache_write", "output", "reasoning", "unpriced", "cost_usd")
+_USAGE = ("requests", "failed", "input", "cache_read", "cache_write", "output", "reasoning", "unpriced", "cost_usd", "worth_usd")
 _REQUEST = (
     *("id", "at", "state", "outcome", "http_status", "flag", "protocol", "path", "stream", "client", "key", "model_requested", "model"),
     *("provider", "account", "attempts", "first_token_ms", "duration_ms", "input", "cache_read", "cache_write", "output", "reasoning"),
-    *("usage_source", "cost_usd", "price_source", "error_kind", "error"),
+    *("usage_source", "cost_usd", "price_source", "worth_usd", "error_kind", "error"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones: the wide forms of the first
 
 
 def usage_csv(answer: Json) -> str:
@@ -60,6 +60,7 @@ def _flat(row: Json) -> tuple[Any, ...]:
         "usage_source": row["usage"]["source"],
         "cost_usd": row["cost"]["usd"],
         "price_source": row["cost"]["source"],
+        "worth_usd": row["cost"]["worth_usd"],
         "error_kind": error.get("kind"),
         "error": error.get("message"),
     }

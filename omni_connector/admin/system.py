@@ -31,7 +31,7 @@ class System(Room):
             "version": __version__,
             "started_at": self.process.started_at,
             "uptime_s": max(0, now - self.process.started_at) // 1000,
-            "memory_mb": _memory_mb(),
+            "memory_mb": memory_mb(),
             "cpu_s": round(time.process_time(), 2),
             "in_flight": 0 if self._pool is None else sum(self._pool.live(a.id).in_flight for a in self._snapshot().accounts),
             "home": str(self.process.home),
@@ -161,7 +161,7 @@ def _targets(value: object, param: str, wanted: str) -> tuple[str, ...]:
     return bodies.names(value, param)
 
 
-def _memory_mb() -> float | None:
+def memory_mb() -> float | None:
     """Resident memory of this process now; its peak where the system tells no more; None where it tells nothing."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])

@@ -17,6 +17,9 @@ KINDS: Mapping[str, str] = {
     "account_locked": "Account locked",
     "needs_login": "Sign-in needed",
     "all_down": "All accounts are down",
+    "books_differ": "Books differ from the provider's",
+    "disk_low": "Disk nearly full",
+    "usage_differs": "Usage sums were wrong",
 }
 """Kind → its title."""
 BACK = "back"

@@ -13,6 +13,7 @@ import click
 
 from omni_connector.cli import prompts
 from omni_connector.cli.base import Stop, near, words
+from omni_connector.cli.budget import budget_of, limits_of
 from omni_connector.cli.commands import ask_command, command_of
 from omni_connector.cli.desk import Desk, ask
 from omni_connector.cli.output import budget_words, count, facts, few, money, note, say, table, when
@@ -38,13 +39,12 @@ def body_of(given: Json) -> Json:
             body[name] = given[name]
     if given["models"] is not None:
         body["models"] = [] if given["models"] == NONE else words(given["models"])
-    if given["max_in_flight"] is not None:
-        body["max_in_flight"] = _limit(given["max_in_flight"])
+    body |= limits_of(given)
     if given["model_map"]:
         body["model_map"] = dict(pair(entry, "=", "--map") for entry in given["model_map"])
     if given["header"]:
         body["headers"] = dict(pair(entry, ":", "--header") for entry in given["header"])
-    body |= _budget(given["budget"], given["period"])
+    body |= budget_of(given)
     options = option_values(given["option"])
     if given["region"]:
         options["region"] = given["region"]
@@ -97,22 +97,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _limit(text: str) -> int | None:
-    if text == NONE:
-        return None
-    if not text.isdecimal():
-        raise click.UsageError(f"--max-in-flight: a whole number or 'none', not {text!r}.")
-    return int(text)
-
-
-def _budget(amount: str | None, period: str | None) -> Json:
-    if amount is None:
-        if period:
-            raise click.UsageError("--period needs --budget.")
-        return {}
-    return {"budget": None if amount == NONE else {"amount": amount, "period": period or "month"}}
 
 
 # ---------------------------------------------------------------- The questions of `backend add`
@@ -269,6 +253,8 @@ def show_account(a: Json) -> None:
             ("priority", a["priority"]),
             ("weight", a["weight"]),
             ("at the same time", a["max_in_flight"]),
+            ("requests a minute", a["rpm"]),
+            ("tokens a minute", a["tpm"]),
             ("plan", a["plan"]),
             ("quota", [_window(w) for w in a["quota"]]),
             ("balance", balance_words(a["balance"])),

@@ -63,7 +63,11 @@ def _show_channels(answer: Json) -> None:
 @click.option("--url-env", metavar="NAME", help="Take the address from this environment variable.")
 @click.option("--secret-env", metavar="NAME", help="Take the secret that signs messages from this environment variable.")
 @click.option("--name", default="", help="Your name for it (default: its kind).")
-@click.option("--kinds", metavar="A,B", help="Only these alerts: low_balance, budget_reached, account_locked, needs_login, all_down.")
+@click.option(
+    "--kinds",
+    metavar="A,B",
+    help="Only these alerts: low_balance, budget_reached, account_locked, needs_login, all_down, disk_low, usage_differs.",
+)
 @json_option
 def add(
     kind: str | None,

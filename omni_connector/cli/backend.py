@@ -20,6 +20,7 @@ from omni_connector.cli.accounts import (
     wizard,
 )
 from omni_connector.cli.base import Group, Stop, json_option
+from omni_connector.cli.budget import OPTIONS, budget_of, budget_options, limit_options, names_budget, plain
 from omni_connector.cli.commands import changed
 from omni_connector.cli.desk import Desk, ask, at_desk
 from omni_connector.cli.gemini_login import gemini_oauth_login
@@ -43,9 +44,8 @@ _FIELDS = (
     click.option("--map", "model_map", metavar="NAME=ID", multiple=True, help="Answer NAME with the provider's model ID. Repeatable."),
     click.option("--priority", type=int, help="Higher is tried first (default 0)."),
     click.option("--weight", type=int, help="Share of the work among equals (default 1)."),
-    click.option("--max-in-flight", metavar="N", help="Requests at the same time ('none': no limit)."),
-    click.option("--budget", metavar="DOLLARS", help="What it may spend in one period ('none': no limit)."),
-    click.option("--period", type=click.Choice(["day", "week", "month", "total"]), help="Period of the budget (default: month)."),
+    limit_options,
+    budget_options,
     click.option("--header", metavar="'NAME: VALUE'", multiple=True, help="Send this header along. Repeatable."),
     click.option("--proxy-url", metavar="URL", help="Reach the provider through this proxy (http, https, socks5)."),
     click.option("--preset", metavar="NAME", help="For a local command: one that is known by name, such as claude-code or codex-exec."),
@@ -128,15 +128,18 @@ def edit(account: str, as_json: bool, **given: Any) -> None:
       omni-connector backend edit work --priority 10
       omni-connector backend edit work --key-env NEW_KEY
       omni-connector backend edit gpu-box --models "qwen3-32b,llama-3.3-70b" --max-in-flight 4
+      omni-connector backend edit work --budget 20 --period week --zone Europe/Berlin --rpm 60
     """
+    money = {option: given.pop(option) for option in OPTIONS}
     changes = body_of(given) | balance_of(given["balance"])
-    if not changes.keys() - {"discover"}:
+    if not changes.keys() - {"discover"} and not names_budget(money):
         raise click.UsageError("Nothing to change. Name a field, such as --label, --priority or --key-env (see --help).")
 
     async def work(desk: Desk) -> Json:
         found = await find_account(desk, account)
         if "options" in changes:
             changes["options"] = changed(changes["options"], found["options"])
+        changes.update(budget_of(money, found["budget"] and plain(found["budget"])))
         return await desk.call("edit_account", found["id"], changes)
 
     show(at_desk(work), as_json, show_saved)

@@ -27,9 +27,9 @@ _PASSPHRASE = click.option("--passphrase-env", metavar="NAME", help="The passphr
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 def backup(file: str, passphrase_env: str | None, force: bool, as_json: bool) -> None:
-    """Write everything (accounts, keys, settings, books, and the master key) to FILE, encrypted with a passphrase. 0600.
+    """Write everything (accounts, keys, settings, books, master key, admin key, .env) to FILE, encrypted with a passphrase. 0600.
 
-    The server may run meanwhile. Not in it: .env, the admin key, logs.
+    The server may run meanwhile. Not in it: logs, and the copies in backups/.
 
     \b
     Examples:
@@ -59,12 +59,14 @@ def _written(target: Path, size: int) -> None:
 @click.argument("file", required=False)
 @click.option("--snapshot", metavar="NAME", help="A copy in backups/ instead of a FILE.")
 @_PASSPHRASE
+@click.option("--keep-files", is_flag=True, help="Leave .env and the admin key of this machine as they are.")
 @click.option("--force", is_flag=True, hidden=True)
 @json_option
-def restore(file: str | None, snapshot: str | None, passphrase_env: str | None, force: bool, as_json: bool) -> None:
+def restore(file: str | None, snapshot: str | None, passphrase_env: str | None, keep_files: bool, force: bool, as_json: bool) -> None:
     """Put a backup FILE, or a copy of the daily ring, in place of the present database. The server must be stopped.
 
-    The file is examined before anything is changed, and what is there now is kept in backups/before-restore-….
+    A FILE also brings its .env, its admin key and its master key. It is examined before anything is changed, and what is there now is
+    kept in backups/before-restore-…, from where --snapshot brings it back.
 
     \b
     Examples:
@@ -86,7 +88,9 @@ def restore(file: str | None, snapshot: str | None, passphrase_env: str | None, 
         raise Stop(f"There is no file {source}.")
     passphrase = "" if source is None else _passphrase(passphrase_env)
     with plain_errors():
-        told = asyncio.run(carry_out(home(), os.environ, file=source, copy=snapshot or "", passphrase=passphrase, now_ms=_now_ms()))
+        told = asyncio.run(
+            carry_out(home(), os.environ, file=source, copy=snapshot or "", passphrase=passphrase, keep_files=keep_files, now_ms=_now_ms())
+        )
     show(told, as_json, _restored)
 
 
@@ -112,9 +116,12 @@ def _restored(told: Json) -> None:
             ("as of", when(told["made_at"]) if told["made_at"] else None),
             ("schema", f"{told['schema_before']} → {told['schema']}" if migrated else told["schema"]),
             ("database", told["database"]),
+            ("also", ", ".join(told["files"]) or None),
             ("kept before", told["kept"]),
         )
     )
+    if told["kept"]:
+        note(f"To undo this: omni-connector restore --snapshot {Path(told['kept']).name}")
     note("Start the server: omni-connector")
 
 

@@ -64,7 +64,13 @@ OPERATIONS: Mapping[str, tuple[str, str]] = {
     "request": ("GET", "/api/requests/{}"),
     "usage": ("GET", "/api/usage"),
     "usage_of": ("GET", "/api/usage/{}"),
+    "reconciliations": ("GET", "/api/reconciliations"),
     "quota": ("GET", "/api/quota"),
+    "limits": ("GET", "/api/limits"),
+    "set_limit": ("PUT", "/api/limits/{}/{}"),
+    "remove_limit": ("DELETE", "/api/limits/{}/{}"),
+    "set_installation_limit": ("PUT", "/api/limits/installation"),
+    "remove_installation_limit": ("DELETE", "/api/limits/installation"),
     "prices": ("GET", "/api/prices"),
     "set_price": ("PUT", "/api/prices/{}"),
     "remove_price": ("DELETE", "/api/prices/{}"),
@@ -104,9 +110,14 @@ class Desk(Protocol):
     async def call(self, operation: str, *args: Any) -> Json:
         """Carry out one of OPERATIONS. Raises GatewayError as `Admin` does."""
 
+    def follow(self, query: Mapping[str, str], after: str = "") -> AsyncIterator[tuple[str, Json] | None]:
+        """`Admin.tail`: requests as they are settled. Ends when the server does; raises GatewayError as `Admin` does."""
+
 
 class AdminClient(Protocol):
     async def request(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]: ...
+
+    def lines(self, path: str) -> AsyncIterator[str]: ...
 
     async def close(self) -> None: ...
 
@@ -170,6 +181,30 @@ class ServerDesk:
             raise refusal(status, answer)
         return answer
 
+    async def follow(self, query: Mapping[str, str], after: str = "") -> AsyncIterator[tuple[str, Json] | None]:
+        place = after
+        try:
+            async for line in self._client.lines(f"/api/requests/tail?{urlencode({**query, 'after': after})}"):
+                if line.startswith("id: "):
+                    place = line[4:]
+                elif line.startswith("data: "):
+                    yield place, json.loads(line[6:])
+                elif line.startswith(":"):
+                    yield None
+        except GatewayError as error:
+            if error.code != "refused":
+                return  # the server has ended, or the line broke
+            raise refusal(error.upstream_status or 500, _told(error.message)) from error
+
+
+def _told(text: str) -> Json:
+    """The error answer that a stream was refused with."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
 
 def request_for(operation: str, *args: Any) -> tuple[str, str, Json | None]:
     """Operation and arguments → method, path with query, body."""
@@ -205,6 +240,10 @@ class DatabaseDesk:
             raise KeyError(operation)
         answer: Json = await getattr(self._admin, operation)(*args)
         return answer
+
+    async def follow(self, query: Mapping[str, str], after: str = "") -> AsyncIterator[tuple[str, Json] | None]:
+        async for told in self._admin.tail(query, after):
+            yield told
 
 
 # ---------------------------------------------------------------- Opening it

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from omni_connector.cli.base import Group, Stop, json_option, near, words
+from omni_connector.cli.budget import budget_of, budget_options, limit_options, limits_of, names_budget, plain
 from omni_connector.cli.desk import Desk, ask, at_desk, base_url
 from omni_connector.cli.output import budget_words, facts, note, say, show, table, when
 
 Json = dict[str, Any]
+F = TypeVar("F", bound=Callable[..., Any])
 NO_LIMIT = "none"
 
 
 @click.group(cls=Group)
 def key() -> None:
-    """Create, list, limit, rotate and revoke the omni- keys that your programs use."""
+    """Create, list, limit, edit, rotate and revoke the omni- keys that your programs use."""
+
+
+_FIELDS = (
+    click.option("--expires", metavar="WHEN", help="A span (12h, 30d, 8w), a date (2027-01-31), or 'never' (default)."),
+    click.option("--models", metavar="A,B", help="Only these models."),
+    click.option("--providers", metavar="A,B", help="Only these providers."),
+    limit_options,
+    budget_options,
+)
+
+
+def _fields(command: F) -> F:
+    for option in reversed(_FIELDS):
+        command = option(command)
+    return command
 
 
 @key.command()
 @click.option("--name", default="", help="What it is for: laptop, ci, … (default: key, key-2, …).")
-@click.option("--expires", metavar="WHEN", help="A span (12h, 30d, 8w), a date (2027-01-31), or 'never' (default).")
-@click.option("--models", metavar="A,B", help="Only these models.")
-@click.option("--providers", metavar="A,B", help="Only these providers.")
-@click.option("--rpm", type=int, help="Requests a minute.")
-@click.option("--tpm", type=int, help="Tokens a minute.")
-@click.option("--max-in-flight", type=int, help="Requests at the same time.")
-@click.option("--budget", metavar="DOLLARS", help="What it may spend in one period.")
-@click.option("--period", type=click.Choice(["day", "week", "month", "total"]), help="Period of the budget (default: month).")
+@_fields
 @json_option
 def create(as_json: bool, **limits: Any) -> None:
     """Create a key. It is shown this once; only its hash is kept.
@@ -39,7 +50,7 @@ def create(as_json: bool, **limits: Any) -> None:
       omni-connector key create --name ci --expires 30d --models "gpt-5-mini" --budget 5 --period week
       export OPENAI_API_KEY=$(omni-connector key create --name shell)
     """
-    answer = ask("create_key", _body(limits))
+    answer = ask("create_key", _body(limits) | budget_of(limits))
     show(answer, as_json, _show_minted)
 
 
@@ -49,21 +60,40 @@ def _show_minted(answer: Json) -> None:
     note(f'Use it with base URL {base_url()}/v1 and model "auto".')
 
 
+@key.command()
+@click.argument("key", metavar="KEY")
+@click.option("--name", help="Another name.")
+@_fields
+@json_option
+def edit(key: str, as_json: bool, **limits: Any) -> None:
+    """Change what a key may do, at once. What you do not name stays; 'none' takes a limit away.
+
+    \b
+    Examples:
+      omni-connector key edit ci --budget 10
+      omni-connector key edit ci --zone Europe/Berlin --soft
+      omni-connector key edit laptop --rpm 60 --models none --expires never
+    """
+    changes = _body(limits)
+    if not changes and not names_budget(limits):
+        raise click.UsageError("Nothing to change. Name a limit, such as --budget, --rpm or --expires (see --help).")
+
+    async def work(desk: Desk) -> Json:
+        found = await find_key(desk, key)
+        return await desk.call("edit_key", found["id"], changes | budget_of(limits, found["budget"] and plain(found["budget"])))
+
+    show(at_desk(work), as_json, _show_facts)
+
+
 def _body(limits: Json) -> Json:
-    """Options → key body; an option that was not given is not in it."""
-    budget, period = limits.pop("budget"), limits.pop("period")
-    if period and budget is None:
-        raise click.UsageError("--period needs --budget.")
-    body: Json = {name: value for name, value in limits.items() if value not in (None, "")}
-    if budget is not None:
-        body["budget"] = None if budget == NO_LIMIT else {"amount": budget, "period": period or "month"}
-    if "expires" in body:
-        expires = body.pop("expires")
-        body["expires_at"] = None if expires == "never" else expires
+    """Options → key body without its budget; an option that was not given is not in it."""
+    body: Json = {name: limits[name] for name in ("name", "models", "providers") if limits[name]}
+    if limits["expires"]:
+        body["expires_at"] = None if limits["expires"] == "never" else limits["expires"]
     for name in ("models", "providers"):
         if name in body:
             body[name] = None if body[name] == NO_LIMIT else words(body[name])
-    return body
+    return body | limits_of(limits)
 
 
 @key.command("list")

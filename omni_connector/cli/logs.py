@@ -21,6 +21,8 @@ from omni_connector.cli.output import count, money, say, show, when
 Json = dict[str, Any]
 LOG_FILE = "omni-connector.log"
 POLL_S = 0.3
+REMEMBERED = 2000
+"""Requests that were told, to tell none twice."""
 FILTERS = ("status", "model", "account", "provider", "protocol", "key", "client", "flag", "text")
 
 
@@ -33,11 +35,26 @@ FILTERS = ("status", "model", "account", "provider", "protocol", "key", "client"
 def logs(follow: bool, lines: int, requests: bool, only: tuple[str, ...], as_json: bool) -> None:
     """The last lines of the server's log, or of its requests.
 
-    With --json: one document; with -f as well: one JSON document a line.
+    With --json: one document; with -f as well: one JSON document a line. A request is told when it is settled.
+
+    \b
+    Examples:
+      omni-connector logs -f
+      omni-connector logs -f --requests
+      omni-connector logs -f --only status=failed --only model=gpt-5.5 --json
     """
-    if requests or only:
-        asyncio.run(_requests(follow, lines, _filters(only), as_json))
-        return
+    try:
+        if requests or only:
+            wanted = _filters(only)
+            asyncio.run(_follow(lines, wanted, as_json) if follow else _requests(lines, wanted, as_json))
+        else:
+            _log(follow, lines, as_json)
+    except KeyboardInterrupt:
+        if not follow:  # there it is the only way to end it, and no failure
+            raise
+
+
+def _log(follow: bool, lines: int, as_json: bool) -> None:
     path = home() / "logs" / LOG_FILE
     if not path.is_file():
         raise Stop(f"There is no log yet ({path}). The server writes it when it runs.")
@@ -103,18 +120,16 @@ def _filters(only: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-async def _requests(follow: bool, lines: int, filters: dict[str, str], as_json: bool) -> None:
+async def _requests(lines: int, filters: dict[str, str], as_json: bool) -> None:
     async with open_desk() as desk:
         rows = await _last(desk, filters, lines)
-        if as_json and not follow:
-            show({"requests": rows}, True, lambda _: None)
-            return
-        for row in reversed(rows):
-            _say_row(row, as_json)
-        if not rows and not follow:
-            say("No such request." if filters else "No request yet.")
-        if follow:
-            await _follow_requests(desk, filters, as_json, {row["id"]: row["state"] for row in rows})
+    if as_json:
+        show({"requests": rows}, True, lambda _: None)
+        return
+    for row in reversed(rows):
+        say(request_line(row))
+    if not rows:
+        say("No such request." if filters else "No request yet.")
 
 
 async def _last(desk: Desk, filters: dict[str, str], lines: int) -> list[Json]:
@@ -130,19 +145,22 @@ async def _last(desk: Desk, filters: dict[str, str], lines: int) -> list[Json]:
     return rows
 
 
-async def _follow_requests(desk: Desk, filters: dict[str, str], as_json: bool, seen: dict[str, str]) -> None:
-    """Every request once when it opens and once when it is settled."""
+async def _follow(lines: int, filters: dict[str, str], as_json: bool) -> None:
+    """Every request once, when it is settled; the last ones first. A server that ends or starts meanwhile is no end: the books are."""
+    place, told = "", deque[str](maxlen=REMEMBERED)
+    began = f"{time.time_ns() // 1_000_000}-"
     while True:
-        rows = (await desk.call("requests", {**filters, "limit": "200"}))["requests"]
-        for row in reversed(rows):
-            if seen.get(row["id"]) != row["state"]:
-                _say_row(row, as_json)
-        seen = {row["id"]: row["state"] for row in rows}
+        async with open_desk() as desk:
+            rows = desk.follow({**filters, **({} if place else {"lines": str(lines)})}, place)
+            async for one in rows:
+                if one is None:
+                    continue
+                place, row = one
+                if row["id"] not in told:  # who comes back is told a few once more
+                    say(json.dumps(row, ensure_ascii=False) if as_json else request_line(row))
+                    told.append(row["id"])
+        place = place or began
         await asyncio.sleep(POLL_S)
-
-
-def _say_row(row: Json, as_json: bool) -> None:
-    say(json.dumps(row, ensure_ascii=False) if as_json else request_line(row))
 
 
 def request_line(row: Json) -> str:

@@ -124,11 +124,14 @@ def count(value: int | None) -> str:
 
 
 def budget_words(budget: Json | None) -> str | None:
-    """ "$5 a month, $1.230000 spent, renewed 2026-08-01 …"; "total" is never renewed."""
+    """ "$5 a month (Europe/Berlin), soft, $1.230000 spent, $0.010000 in flight, renewed 2026-08-01 …"; "total" is never renewed."""
     if budget is None:
         return None
     said = f"${budget['amount']} " + ("in total" if budget["period"] == "total" else f"a {budget['period']}")
+    said += f" ({budget['zone']})" if budget.get("zone") and budget["period"] != "total" else ""
+    said += ", soft" if budget.get("mode") == "soft" else ""
     said += f", {money(budget['spent_usd'])} spent" if "spent_usd" in budget else ""
+    said += f", {money(budget['held_usd'])} in flight" if float(budget.get("held_usd") or 0) else ""
     return said + (f", renewed {when(budget['resets_at'])}" if budget.get("resets_at") else "")
 
 

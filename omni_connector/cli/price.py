@@ -49,7 +49,8 @@ def _where(p: Json) -> str:
 
 
 def _rates(p: Json) -> list[str | None]:
-    return ["subscription", None, None, None, None] if p["subscription"] else [p[name] for name in RATES]
+    rates: list[str | None] = [p[name] for name in RATES]
+    return ["subscription", *rates[1:]] if p["subscription"] and not any(rates) else rates
 
 
 @price.command("set")
@@ -59,7 +60,9 @@ def _rates(p: Json) -> list[str | None]:
 @click.option("--cache-read", metavar="USD", help="A million tokens read from the cache (else: as --input).")
 @click.option("--cache-write", metavar="USD", help="A million tokens written to the cache (else: as --input).")
 @click.option("--per-request", metavar="USD", help="Each answer, beside its tokens.")
-@click.option("--subscription", is_flag=True, help="It is paid for otherwise: an answer costs nothing.")
+@click.option(
+    "--subscription", is_flag=True, help="It is paid for otherwise: an answer costs nothing. Rates beside it say what it is worth."
+)
 @click.option("--account", metavar="LABEL", help="Only for this account.")
 @click.option("--provider", metavar="ID", help="Only for the accounts of this provider.")
 @json_option
@@ -79,9 +82,10 @@ def set_one(model: str, input_: str | None, as_json: bool, **options: Any) -> No
 
 
 def _words(p: Json) -> str:
+    rates = ", ".join(f"{name.replace('_', ' ')} ${p[name]}" for name in RATES if p[name] is not None)
     if p["subscription"]:
-        return "subscription, $0"
-    return ", ".join(f"{name.replace('_', ' ')} ${p[name]}" for name in RATES if p[name] is not None)
+        return f"subscription, $0 (worth {rates})" if rates else "subscription, $0"
+    return rates
 
 
 @price.command()

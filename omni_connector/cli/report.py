@@ -20,11 +20,18 @@ _TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 @click.option("--from", "from_", metavar="WHEN", help="A span back (24h, 7d), a date, or 'today' (default: 30d).")
 @click.option("--to", metavar="WHEN", help="The same forms (default: now).")
 @click.option("--provider", metavar="ID", help="Only of this provider.")
+@click.option("--zone", metavar="NAME", help="Time zone of days and dates, for example Europe/Berlin (default: UTC).")
 @click.option("--csv", "as_csv", is_flag=True, help="Lines for a spreadsheet.")
+@click.option("--reconcile", is_flag=True, help="What providers say that each day cost, beside these books.")
 @json_option
-def usage(group: str, from_: str | None, to: str | None, provider: str | None, as_csv: bool, as_json: bool) -> None:
+def usage(
+    group: str, from_: str | None, to: str | None, provider: str | None, zone: str | None, as_csv: bool, reconcile: bool, as_json: bool
+) -> None:
     """Requests, tokens and exact cost, by account, model, provider, key, client, day or hour (UTC)."""
-    query = {"group": group, "from": from_, "to": to}
+    if reconcile:
+        show(ask("reconciliations", {}), as_json, _show_days)
+        return
+    query = {"group": group, "from": from_, "to": to, "zone": zone}
     answer = ask("usage_of", provider, query) if provider else ask("usage", query)
     if as_csv and not as_json:
         from omni_connector.admin.sheets import usage_csv
@@ -46,9 +53,28 @@ def _show_usage(answer: Json) -> None:
     titles = (answer["group"].upper(), "REQUESTS", "FAILED", "INPUT", "CACHED", "WRITTEN", "OUTPUT", "THOUGHT", "COST")
     table(titles, rows, right=titles[1:])
     note(f"{when(answer['from'])} to {when(answer['to'])}.")
+    if float(total.get("worth_usd") or 0):
+        note(f"What subscriptions paid for would have cost {money(total['worth_usd'])} by the token.")
     if total["unpriced"]:
         some = "1 request has" if total["unpriced"] == 1 else f"{count(total['unpriced'])} requests have"
         note(f"{some} no known price and {'is' if total['unpriced'] == 1 else 'are'} not in the cost.")
+
+
+def _show_days(answer: Json) -> None:
+    rows = [
+        (d["day"], d["account"]["label"], money(d["theirs_usd"]), money(d["ours_usd"]), money(d["difference_usd"]), d["state"])
+        for d in answer["days"]
+    ]
+    if rows:
+        table(("DAY (UTC)", "ACCOUNT", "PROVIDER", "BOOKS", "DIFFERENCE", "STATE"), rows, right=("PROVIDER", "BOOKS", "DIFFERENCE"))
+    else:
+        say("No day has been compared yet.")
+    for day in answer["days"]:
+        if day["state"] != "equal":
+            note(f"{day['day']} {day['account']['label']}: {day['words']}.")
+    for account in answer["accounts"]:
+        if account["words"]:
+            note(f"{account['label']}: {account['words']}.")
 
 
 @click.command()

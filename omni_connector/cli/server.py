@@ -146,13 +146,14 @@ def browse(url: str) -> bool:
 
 
 @click.command()
+@click.option("--offline", is_flag=True, help="Ask no provider whether it can be reached.")
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
+def doctor(ctx: click.Context, offline: bool, as_json: bool) -> None:
     """Examine the installation: every finding in a plain sentence, with its fix. Exit code 1 when something fails."""
     from omni_connector.doctor import examine, verdict
 
-    findings = asyncio.run(examine(home(), running(home())))
+    findings = asyncio.run(examine(home(), running(home()), offline=offline))
     answer = {"ok": verdict(findings), "findings": [finding.as_json() for finding in findings]}
     show(answer, as_json, _show_findings)
     ctx.exit(0 if answer["ok"] else 1)

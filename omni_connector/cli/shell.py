@@ -8,16 +8,35 @@ from typing import ClassVar
 import click
 
 from omni_connector import __version__
-from omni_connector.cli import alerts, backend, backup, chain, config, explain, key, price, provider, quota, report, server
+from omni_connector.cli import (
+    alerts,
+    backend,
+    backup,
+    chain,
+    config,
+    explain,
+    key,
+    limit,
+    price,
+    provider,
+    quota,
+    report,
+    server,
+    service,
+    setup,
+    update,
+)
 from omni_connector.cli.base import Group, json_option, near
 
 # The root help, in the order in which a newcomer needs things.
 SECTIONS: Mapping[str, Sequence[str]] = {
     "Server": ("serve", "status", "stop", "open", "logs", "doctor"),
     "Accounts and keys": ("backend", "provider", "key"),
+    "Programs": ("setup",),
     "What happens": ("models", "usage", "quota", "explain", "alerts"),
-    "Settings": ("config", "chain", "price"),
+    "Settings": ("config", "chain", "limit", "price"),
     "Safety": ("backup", "restore"),
+    "Installation": ("update", "rollback", "service"),
 }
 EPILOG = """\b
 First steps:
@@ -25,12 +44,17 @@ First steps:
   omni-connector backend add                  connect an account (asks; every answer is also an option)
   omni-connector backend add demo             … or look around first: the built-in demo needs no key
   omni-connector key create --name laptop     the key your programs use, shown once
+  omni-connector setup claude-code            point a program here: shows the changes first, and can undo them
   omni-connector doctor                       something does not work? this names the reason and the fix
 
 \b
 Any OpenAI or Anthropic client then works with base URL http://localhost:38471/v1 and model "auto".
 Everything is kept in ~/.omni-connector (or OMNI_HOME). Every command explains itself with --help."""
 FORMS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+AS_OPTIONS: Mapping[str, str] = {"--update": "update", "--upd": "update", "--rollback": "rollback"}
+"""Commands that may also be written as an option, with theirs behind it."""
 
 
 class Root(Group):
@@ -42,10 +66,12 @@ class Root(Group):
         serve_options = _options(self.commands["serve"])
         if args and args[0].startswith("-") and args[0].split("=")[0] in serve_options:
             args = ["serve", *args]
+        if args and args[0] in AS_OPTIONS:
+            args = [AS_OPTIONS[args[0]], *args[1:]]
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            known = serve_options | _options(self) | set(ctx.help_option_names)
+            known = serve_options | _options(self) | set(ctx.help_option_names) | set(AS_OPTIONS)
             raise click.UsageError(f"There is no option {error.option_name!r}{near(error.option_name, known)}.") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -87,11 +113,15 @@ for command in (
     key.key,
     config.config,
     chain.chain,
+    limit.limit,
     price.price,
     explain.explain,
     alerts.alerts,
     quota.quota,
+    setup.setup,
     *report.COMMANDS,
     *backup.COMMANDS,
+    *update.COMMANDS,
+    service.service,
 ):
     root.add_command(command)

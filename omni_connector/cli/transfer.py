@@ -194,7 +194,7 @@ def show_report(told: Json) -> None:
         )
     if len(rows) < told["total"]:
         note(f"and {told['total'] - len(rows)} more (--json shows all)")
-    for part in ("aliases", "chains", "settings"):
+    for part in ("aliases", "chains", "prices", "limits", "settings"):
         if told["also"][part]:
             say(f"{part}: {', '.join(told['also'][part])}")
     for line in told["also"]["left_out"]:
@@ -237,7 +237,7 @@ def export(
     if not to_stdout and not force and (target.exists() or target.is_symlink()):
         raise Stop(f"{target} is there already. Choose another name, or add --force.")
     passphrase = "" if plain or no_secrets else new_passphrase(passphrase_env)
-    include = ["aliases", "chains", *(["settings"] if with_settings else [])]
+    include = ["aliases", "chains", "prices", "limits", *(["settings"] if with_settings else [])]
     body = {"format": form, "secrets": not no_secrets, "include": include, "passphrase": passphrase, "download": False}
     told = ask("export_accounts", body)
     content = told.pop("content")

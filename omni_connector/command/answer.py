@@ -7,13 +7,15 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from omni_connector import usage
+from omni_connector import exact_tokens, usage
 from omni_connector.chat import ChatRequest, Delta, Ended, Event, Finished, Fold, PartEnd, PartStart, Started, Usage, UsageSeen
 from omni_connector.providers.command_output import PieceKind, Reader
 from omni_connector.providers.command_talk import Talk
 from omni_connector.wire import FORMATS, views
 
 WIRE = FORMATS["openai-chat"]
+MOST_COUNTED = 200_000
+"""Characters: some milliseconds."""
 
 
 class Answer:
@@ -61,10 +63,15 @@ class Answer:
         if known.output is not None and known.prompt > 0:
             return replace(known, raw={})
         prompt = [self._told.system, *(text for _, text in self._told.turns)]
-        read = known.input if known.prompt > 0 else usage.estimate_tokens("\n".join(filter(None, prompt)))
-        wrote = usage.estimate_tokens(self.text) if known.output is None else known.output
+        read = known.input if known.prompt > 0 else self._tokens("\n".join(filter(None, prompt)))
+        wrote = self._tokens(self.text) if known.output is None else known.output
         counted = replace(known, input=read, output=wrote)
         return replace(counted, raw={"prompt_tokens": counted.prompt, "usage_source": "counted"})
+
+    def _tokens(self, text: str) -> int:
+        """By the model's own vocabulary where it is at hand, and the text is not so long that others would wait."""
+        counted = exact_tokens.count(self._request.model, text, wait=False) if len(text) <= MOST_COUNTED else None
+        return usage.estimate_tokens(text) if counted is None else counted
 
     def _render(self, events: list[Event]) -> bytes:
         if self._request.stream:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from omni_connector import tokens
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.providers import command_values, commands, demo
+from omni_connector.providers import reported_cost as reported
 from omni_connector.providers.addresses import (
     Endpoints,
     base_url,
@@ -77,6 +79,7 @@ __all__ = [
     "project",
     "providers_markdown",
     "region_of",
+    "reported_cost",
     "request_headers",
 ]
 
@@ -190,6 +193,12 @@ def price_id(account: Account) -> str | None:
         return None
     region = meant if meant and not account.options.get("region") else region_of(row, account)
     return row.region_price_ids.get(region, row.price_id)
+
+
+def reported_cost(account: Account, raw: Mapping[str, Any]) -> Decimal | None:
+    """Dollars that the provider says an answer took; None: it does not say. `raw`: the answer's own usage block."""
+    row = PROVIDERS.get(account.provider)
+    return None if row is None else reported.read(row, account, raw)
 
 
 # ---------------------------------------------------------------- docs/providers.md

@@ -247,6 +247,10 @@ class Provider:
     """The reader of its quota answer (quota_readers.READERS); "" where it tells none."""
     quota_path: str = ""
     """Where it is asked: below the host when it starts with "/", else a whole address."""
+    cost: str = ""
+    """The reader of what an answer says that it took (reported_cost.READERS); "" where it does not say."""
+    bill: str = ""
+    """The reader of what it says a day took (bill_readers.READERS); "" where nobody may ask."""
     stands_in_for: tuple[str, ...] = ()
     """Providers whose name in a model ("gemini/…") means this one too, while no account of theirs is connected."""
     retired: str = ""

@@ -42,6 +42,7 @@ ROWS: tuple[Provider, ...] = (
         faces={"openai-responses": Face({"": "https://api.openai.com/v1"}, RESPONSES_WORDS | {"stored_responses"})},
         default_models=("gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4o"),
         price_id="openai",
+        bill="openai",
     ),
     Provider(  # §1
         id="openai-responses",
@@ -55,6 +56,7 @@ ROWS: tuple[Provider, ...] = (
         features=RESPONSES_WORDS | {"stored_responses"},
         default_models=("gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-5-mini"),
         price_id="openai",
+        bill="openai",
         notes="An `openai` account speaks this format too, whenever the client does; this one speaks it always.",
     ),
     Provider(  # §3
@@ -88,6 +90,7 @@ ROWS: tuple[Provider, ...] = (
         features=ANTHROPIC_WORDS | {"json_schema", "count_tokens"},
         default_models=("claude-opus-5", "claude-sonnet-5", "claude-opus-4-8", "claude-sonnet-4-6", "claude-haiku-4-5"),
         price_id="anthropic",
+        bill="anthropic",
     ),
     Provider(  # §12
         id="openrouter",
@@ -118,6 +121,8 @@ ROWS: tuple[Provider, ...] = (
         balance=Balance("/api/v1/credits", amount="data.total_credits", minus="data.total_usage", currency="USD"),
         sign_in=OPENROUTER_SIGN_IN,
         quota="openrouter",
+        cost="openrouter",
+        bill="openrouter",
         notes="Usage always arrives in the last chunk. `/credits` may need a management key (not verified).",
     ),
     Provider(  # §14
@@ -235,6 +240,7 @@ ROWS: tuple[Provider, ...] = (
         features=OPENAI_LIKE | {"json_schema", "vision", "reasoning_content", "parallel_tools"},
         default_models=("grok-4.3", "grok-4.20", "grok-4-0709"),
         price_id="x-ai",
+        cost="xai",
         notes="`reasoning_effort` is refused by some Grok models and taken by others, so it is not claimed for all.",
     ),
     Provider(  # docs.together.ai/docs/inference/openai-compatibility

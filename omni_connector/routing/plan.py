@@ -313,7 +313,8 @@ def refusal(plan: Plan, now: int) -> GatewayError:
         return error
     return GatewayError(
         Kind.NO_ACCOUNT,
-        f"No account can serve '{plan.requested}' now: {len(plan.skipped)} skipped, each with its reason in provider_failures.",
+        f"No account can serve '{plan.requested}' now: {len(plan.skipped)} skipped, each with its reason in provider_failures. "
+        "`omni-connector doctor` names the fixes.",
         retry_after=earliest_recovery(plan, now),
         failures=failures(plan),
     )

@@ -21,7 +21,7 @@ from omni_connector.store.tables import decode, encode, upsert
 
 Json = dict[str, Any]
 _COLUMNS = tuple(column.name for column in t.columns)
-_SECRET = ("secret", "headers", "proxy_url")
+_SECRET = ("secret", "headers", "proxy_url", "usage_key")
 _JSON = frozenset({"models", "discovered", "model_map", "budget", "options", "quota", "balance"})
 _TUPLES = ("models", "discovered", "quota")
 

@@ -33,18 +33,21 @@ BUSY_S = 10
 CHECK_S = 1.0
 """A file that takes longer is not read whole at every start; `integrity` still does it on demand."""
 
+SWEEPING = ("PRAGMA synchronous=NORMAL", "PRAGMA foreign_keys=ON", "PRAGMA cache_size=-8000", "PRAGMA wal_autocheckpoint=0")
+"""No flush and no checkpoint within the transaction: both come after it, aside."""
 PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", "PRAGMA cache_size=-8000", "PRAGMA mmap_size=67108864")
 
 
 class Database:
     """One database, opened by `Database.open`. Safe for any number of tasks and of processes."""
 
-    def __init__(self, url: URL, reader: AsyncEngine, writer: AsyncEngine, path: Path | None) -> None:
+    def __init__(self, url: URL, reader: AsyncEngine, writer: AsyncEngine, path: Path | None, sweeper: AsyncEngine | None = None) -> None:
         self.url = url
         self.path = path
         """The file, for SQLite."""
         self._reader = reader
         self._writer = writer
+        self._sweeper = sweeper or writer
         # One writer at a time: on SQLite in-process writers queue here, in order, instead of polling the file's lock.
         self._lane = asyncio.Lock() if path is not None else None
         self._running: set[asyncio.Task[Any]] = set()
@@ -66,9 +69,9 @@ class Database:
             await asyncio.to_thread(files.prepare, path, CHECK_S)
             reader = _sqlite(parsed, "BEGIN", (*PRAGMAS, "PRAGMA query_only=ON"), pool_size=READERS)
             writer = _sqlite(parsed, "BEGIN IMMEDIATE", PRAGMAS, pool_size=1)
-            return cls(parsed, reader, writer, path)
+            return cls(parsed, reader, writer, path, _sqlite(parsed, "BEGIN IMMEDIATE", SWEEPING, pool_size=1))
         try:
-            engine = create_async_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+            engine = create_async_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
         except ModuleNotFoundError as error:
             raise DatabaseError("PostgreSQL needs the extra `postgres` of omni-connector (the package asyncpg), not installed.") from error
         # One consistent picture needs a level above the default, which takes a new one for each statement.
@@ -86,17 +89,34 @@ class Database:
 
     async def tx(self, fn: Callable[[sa.Connection], T]) -> T:
         """Runs `fn` in a write transaction; durable when this returns, undone when `fn` raises."""
-        return await self._apart(self._write(fn))
+        return await self._apart(self._write(self._writer, fn))
 
-    async def migrate(self) -> bool:
+    async def sweep(self, fn: Callable[[sa.Connection], T]) -> T:
+        """`tx` for what may be done again after a power cut, such as deleting old rows: it holds up writers only for its own work, and
+        is durable with the next `tx` or `checkpoint`."""
+        return await self._apart(self._write(self._sweeper, fn))
+
+    async def checkpoint(self) -> None:
+        """Carries what was written over into the file, beside the writers; else one of them does it in between, when there is much."""
+        if self.path is not None:
+            await asyncio.to_thread(files.checkpoint, self.path)
+
+    async def migrate(self, keep: Path | None = None) -> bool:
         """Brings the schema to the newest revision; True when there was something to do. Cheap when there is not.
 
-        Several processes may start together: one migrates, the others wait for it and find it done.
+        Several processes may start together: one migrates, the others wait for it and find it done. `keep`: a folder for a copy of what
+        is there before (`files.before_migration`), which the release before can read.
         """
         head = schema.head()
-        if await self.run(schema.current) == head:
+        present = await self.run(schema.current)
+        if present == head:
             return False
-        return await self._apart(self._migrate(head))
+        if keep is not None and present is not None and self.path is not None and schema.knows(present):
+            await self._apart(asyncio.to_thread(files.before_migration, self.path, keep, present))
+        changed = await self._apart(self._migrate(head))
+        if present is not None and self.path is not None:
+            await self._apart(asyncio.to_thread(files.make_shrinkable, self.path))
+        return changed
 
     async def integrity(self) -> None:
         """Raises DatabaseError unless SQLite finds the file sound (`PRAGMA quick_check`). Reads all of it."""
@@ -128,6 +148,7 @@ class Database:
             await asyncio.wait(self._running)
         await self._reader.dispose()
         await self._writer.dispose()
+        await self._sweeper.dispose()
 
     # ------------------------------------------------------------ inside the door
 
@@ -145,11 +166,11 @@ class Database:
             task.add_done_callback(_report)
             raise
 
-    async def _write(self, fn: Callable[[sa.Connection], T]) -> T:
+    async def _write(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T]) -> T:
         if self._lane is None:
-            return await self._work(self._writer, fn, commit=True)
+            return await self._work(engine, fn, commit=True)
         async with self._lane:
-            return await self._work(self._writer, fn, commit=True)
+            return await self._work(engine, fn, commit=True)
 
     async def _work(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T], *, commit: bool) -> T:
         try:
@@ -224,7 +245,8 @@ def _sqlite(url: URL, begin: str, pragmas: tuple[str, ...], pool_size: int | Non
     pool: dict[str, Any] = {"poolclass": NullPool}
     if pool_size is not None:
         pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 60, "pool_use_lifo": True}
-    engine = create_async_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_S}, **pool)
+    # What a refused statement held stays out of its error, which goes into the log.
+    engine = create_async_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_S}, hide_parameters=True, **pool)
 
     def on_connect(connection: Any, _record: object) -> None:
         cursor = connection.cursor()

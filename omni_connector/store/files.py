@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from omni_connector.errors import GatewayError, Kind
+
+QUICK_BYTES = 256 * 1024**2
+"""A file up to this size is rewritten in a few seconds."""
 
 
 class DatabaseError(GatewayError):
@@ -24,11 +28,13 @@ class Damaged(DatabaseError):
     """The file is no database, or a torn one."""
 
 
+NEXT = " Stop the server, then ask omni-connector doctor: it names the copy in backups/ to go back to."
+"""What to do about damage, for who cannot look for the copy at once."""
+
 # What SQLite says (a part of it) → what we say.
 _DAMAGE = (
     ("file is not a database", "malformed", "file is encrypted", "disk image", "unsupported file format"),
-    "{file} is damaged or is not an omni-connector database. Nothing was changed. Stop the server, keep the file for "
-    "inspection, and restore the newest copy from the folder backups/ beside it ({error}).",
+    "{file} is damaged or is not an omni-connector database ({error}). Nothing was changed." + NEXT,
 )
 _SAYINGS = (
     _DAMAGE,
@@ -78,6 +84,10 @@ def prepare(path: Path, check_s: float) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as conn:
             conn.execute("PRAGMA schema_version").fetchone()
+            if not conn.execute("PRAGMA page_count").fetchone()[0]:
+                # Heard only while the file is empty (later it would be a write at every start, into a damaged file too): room that
+                # deleted rows leave can then be given back to the disk.
+                conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
             _to_wal(conn)
             until = time.monotonic() + check_s
             # Every 100 000 instructions of SQLite's machine, which is a millisecond or so.
@@ -159,7 +169,9 @@ def _quick_check(conn: sqlite3.Connection) -> None:
             return  # its time is over, and nothing was found so far
         raise
     if found != ["ok"]:
-        raise sqlite3.DatabaseError(f"database disk image is malformed: {'; '.join(found)}")
+        # Each may be several lines, of which the first only says where.
+        lines = [line.strip() for row in found for line in row.splitlines() if not line.startswith("***")]
+        raise sqlite3.DatabaseError(f"database disk image is malformed: {'; '.join(lines)[:200]}")
 
 
 def snapshot(source: Path, target: Path) -> None:
@@ -169,6 +181,7 @@ def snapshot(source: Path, target: Path) -> None:
         part.unlink(missing_ok=True)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with contextlib.closing(sqlite3.connect(source, timeout=10, isolation_level=None)) as conn:
+            conn.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of the copy, whatever the database itself was made with
             conn.execute("VACUUM INTO ?", (str(part),))
         flush(part)
         part.replace(target)
@@ -176,6 +189,43 @@ def snapshot(source: Path, target: Path) -> None:
     except (sqlite3.Error, OSError) as error:
         part.unlink(missing_ok=True)
         raise _plain(error, source) from error
+
+
+BEFORE, BEFORE_KEPT = "before-schema-", 3
+"""Copies made before a migration begin so, and how many of them stay."""
+
+
+def before_migration(source: Path, folder: Path, revision: str) -> Path:
+    """A copy of a database that is about to be migrated: before-schema-{its revision}-{ms}.db, the newest few of them kept."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = folder / f"{BEFORE}{revision}-{time.time_ns() // 1_000_000}.db"
+    snapshot(source, target)
+    for old in sorted(folder.glob(f"{BEFORE}*.db"), key=lambda path: path.stat().st_mtime_ns)[:-BEFORE_KEPT]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def make_shrinkable(path: Path) -> bool:
+    """Rewrites the file of an older release, so that room of deleted rows can be given back to the disk (new files are made so). Only one
+    that is quick to rewrite, has the room for it, and that nobody uses now; the others stay as they are. Returns whether it did."""
+    if not path.exists() or path.stat().st_size > QUICK_BYTES or shutil.disk_usage(path.parent).free < 4 * QUICK_BYTES:
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as conn:
+            if conn.execute("PRAGMA auto_vacuum").fetchone()[0] != 0:
+                return False
+            conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            conn.execute("VACUUM")
+            return True
+    except sqlite3.Error:
+        return False  # somebody is at work there: it serves as well as before
+
+
+def checkpoint(path: Path) -> None:
+    """Carries what is in the write-ahead log over into the file, as far as no reader needs it there; writers need not wait. A file that
+    is busy, or has no room, is left as it is: the next one does it."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as conn:
+        conn.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def flush(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,10 +16,22 @@ from omni_connector.store.tables import prices as t
 from omni_connector.store.tables import requests as r
 
 Row = dict[str, Any]
+
+
+class Change(NamedTuple):
+    """What becomes of a row: its cost in nano-dollars, the source of its price, and what it is worth where a subscription pays."""
+
+    id: str
+    cost: int | None
+    source: str
+    worth: int | None = None
+
+
 RATES = ("input", "output", "cache_read", "cache_write", "per_request")
 _READ = (
     "id", "settled_at", "account_id", "provider", "model", "flag", "cost_nano", "price_source", "usage_raw",
     "input", "cache_read", "cache_write", "output", "reasoning", "cache_write_1h", "web_searches",
+    "shadow_nano",
 )  # fmt: skip
 """What pricing a row again needs of it."""
 
@@ -66,13 +78,16 @@ def booked(conn: sa.Connection, from_ms: int, to_ms: int, after_id: str, limit: 
     return [{**row, "usage_raw": decode(row["usage_raw"])} for row in conn.execute(query).mappings()]
 
 
-def reprice(conn: sa.Connection, changes: Sequence[tuple[str, int | None, str]]) -> None:
-    """Writes (id, cost in nano-dollars, source of the price) on rows that are settled."""
+def reprice(conn: sa.Connection, changes: Sequence[Change | tuple[str, int | None, str]]) -> None:
+    """Writes the changes on rows that are settled."""
     if not changes:
         return
     change = (
         sa.update(r)
         .where(r.c.id == sa.bindparam("of"), r.c.state == "settled")
-        .values(cost_nano=sa.bindparam("cost"), price_source=sa.bindparam("source"))
+        .values(cost_nano=sa.bindparam("cost"), price_source=sa.bindparam("source"), shadow_nano=sa.bindparam("worth"))
     )
-    conn.execute(change, [{"of": name, "cost": cost, "source": source} for name, cost, source in changes])
+    conn.execute(
+        change,
+        [{"of": one.id, "cost": one.cost, "source": one.source, "worth": one.worth} for one in (Change(*change) for change in changes)],
+    )

@@ -6,6 +6,7 @@ Alembic costs a tenth of a second to import, so it is imported only when there i
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -55,6 +56,12 @@ def lock(conn: sa.Connection) -> None:
     """Waits until no other process migrates. On SQLite the transaction's own write lock is enough."""
     if conn.dialect.name == "postgresql":
         conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def preload() -> None:
+    """Loads what a migration needs, for who will have to be quick then."""
+    import_module("alembic.command")
+    import_module("alembic.runtime.migration")
 
 
 def upgrade(conn: sa.Connection) -> None:

@@ -74,6 +74,7 @@ accounts = sa.Table(
     _column("last_used_at", Big),
     _column("rpm", sa.Integer()),
     _column("tpm", Big),
+    _column("usage_key", sa.LargeBinary()),
     sa.UniqueConstraint("label"),
 )
 
@@ -168,6 +169,7 @@ requests = sa.Table(
     _column("plan", Json),
     _column("cache_write_1h", Big),
     _column("web_searches", Big),
+    _column("shadow_nano", Big),
     # Ids sort by time, so (x, id) serves "newest first of x" without a sort. Only open rows are ever looked up by state.
     sa.Index("ix_requests_started_at", "started_at"),
     sa.Index("ix_requests_account_id_id", "account_id", "id"),
@@ -350,6 +352,51 @@ holds = sa.Table(
     _column("open", sa.Boolean(), True),
     sa.Index("ix_holds_scope_subject_at", "scope", "subject", "at"),
     sa.Index("ix_holds_at", "at"),
+)
+
+usage_hours = sa.Table(
+    "usage_hours",
+    metadata,
+    # Whole hours since 1970 (UTC). What a request has not is "" here: NULL is never equal to NULL, so it cannot be part of a key.
+    _column("hour", Big, primary_key=True),
+    *(_column(name, type_, primary_key=True) for name, type_ in (("key_id", Id), ("account_id", Id), ("provider", Name), ("model", Name))),
+    _column("client", Name, primary_key=True),
+    _column("key_name", Name, ""),
+    _column("account_label", Name, ""),
+    *(
+        _column(name, Big, 0)
+        for name in ("requests", "failed", "input", "cache_read", "cache_write", "output", "reasoning", "cost_nano", "unpriced")
+    ),
+    _column("shadow_nano", Big, 0),
+    # On SQLite the table is its own index: half the size, and one write a row instead of two.
+    sqlite_with_rowid=False,
+)
+
+calibrations = sa.Table(
+    "calibrations",
+    metadata,
+    _column("family", Name, primary_key=True),
+    _column("seen", Big, 0),
+    sa.Column("mean", sa.Float(), nullable=False),
+    sa.Column("spread", sa.Float(), nullable=False),
+    _column("updated_at", Big, 0),
+)
+
+reconciliations = sa.Table(
+    "reconciliations",
+    metadata,
+    _column("account_id", Id, primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    _column("provider", Name, ""),
+    _column("label", Name, ""),
+    _column("state", Word, "unknown"),
+    _column("scope", Word, ""),
+    _column("words", sa.Text(), ""),
+    _column("theirs_nano", Big),
+    _column("ours_nano", Big),
+    _column("unpriced", Big, 0),
+    _column("at", Big, 0),
+    sa.Index("ix_reconciliations_day", "day"),
 )
 
 processes = sa.Table(

@@ -1,7 +1,9 @@
 """Our own format, and OneProxy's list as we write it.
 
 {"format": "omni-connector", "version": 1, "exported_at": ms, "secrets": bool, "warning": "", "accounts": […], "aliases": {name: […]},
- "chains": {name: [[…]]}, "settings": {name: text}}
+ "chains": {name: [[…]]}, "settings": {name: text},
+ "prices": [{"pattern", "account": label or null, "provider" or null, the rates as text, "subscription"}],
+ "limits": [{"scope", "subject", "budget", "rpm", "tpm", "max_in_flight"}]}
 
 An account is the account body of the admin API (CONTRACT §5) with "auth"; its credential is `api_key`, or `tokens` for a sign-in;
 a command's stands in `options.command.set`. Without secrets these, `headers` and `proxy_url` are left out (of `set` the names stay).
@@ -19,17 +21,19 @@ import msgspec
 from omni_connector import providers
 from omni_connector import tokens as token_values
 from omni_connector.providers import command_values
-from omni_connector.snapshot import Account
+from omni_connector.snapshot import Account, Limit, PriceOverride
 from omni_connector.transfer.shapes import Draft, Entry, Imported, Json, Problem, label, mapping, text, tokens
 
 FORMAT = "omni-connector"
 VERSION = 1
 WARNING = "This file holds working credentials in plain text. Whoever has it can use your accounts."
 PLAIN = (
-    "base_url", "models", "prefix", "model_map", "enabled", "priority", "weight", "max_in_flight", "budget", "options",
+    "base_url", "models", "prefix", "model_map", "enabled", "priority", "weight", "max_in_flight", "rpm", "tpm", "budget", "options",
 )  # fmt: skip
 """Fields of the account body that hold nothing secret, once `options.command.set` is masked."""
 SECRET = ("headers", "proxy_url")
+RATES = ("input", "output", "cache_read", "cache_write", "per_request")
+LIMIT = ("scope", "subject", "budget", "rpm", "tpm", "max_in_flight")
 TOKEN_FIELDS = ("refreshed_at", "not_before")
 AUTHS = ("api_key", "oauth", "cli", "none")
 
@@ -45,9 +49,17 @@ def document(
     aliases: Mapping[str, Iterable[str]] | None = None,
     chains: Mapping[str, Iterable[Iterable[str]]] | None = None,
     settings: Mapping[str, str] | None = None,
+    prices: Iterable[PriceOverride] | None = None,
+    limits: Iterable[Limit] | None = None,
 ) -> Json:
-    """The document that `read` understands. None: that part is left out."""
+    """The document that `read` understands. None: that part is left out. Of prices, those of accounts that are not in it are."""
+    accounts = list(accounts)
+    labels = {account.id: account.label for account in accounts}
     parts = {"aliases": aliases, "chains": chains, "settings": settings}
+    rows = {
+        "prices": None if prices is None else [said for entry in prices if (said := _price(entry, labels)) is not None],
+        "limits": None if limits is None else [{name: getattr(entry, name) for name in LIMIT} for entry in limits],
+    }
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -56,7 +68,18 @@ def document(
         **({"warning": WARNING} if secrets else {}),
         "accounts": [_account(account, secrets) for account in accounts],
         **{name: msgspec.to_builtins(dict(part)) for name, part in parts.items() if part is not None},
+        **{name: part for name, part in rows.items() if part},
     }
+
+
+def _price(entry: PriceOverride, labels: Mapping[str, str]) -> Json | None:
+    """By the account's label: ids are of one installation only. None for an account that is not in the file."""
+    kind, _, name = entry.scope.partition(":")
+    if kind == "account" and name not in labels:
+        return None
+    rates = {rate: f"{value:f}" for rate in RATES if (value := getattr(entry, rate)) is not None}
+    whose = {"account": labels[name]} if kind == "account" else {"provider": name} if kind == "provider" else {}
+    return {"pattern": entry.pattern, **whose, **rates, **({"subscription": True} if entry.subscription else {})}
 
 
 def _account(account: Account, secrets: bool) -> Json:
@@ -114,7 +137,14 @@ def read(said: Json) -> Imported:
         tuple(entry for entry in entries if isinstance(entry, Draft)),
         tuple(entry for entry in entries if isinstance(entry, Problem)),
         **parts,
+        prices=_listed_rows(said.get("prices"), "pattern"),
+        limits=_listed_rows(said.get("limits"), "scope"),
     )
+
+
+def _listed_rows(value: Any, needed: str) -> tuple[Json, ...]:
+    """Rows that say at least what they are about; the rest is checked where it is taken over."""
+    return tuple(row for row in value if isinstance(row, dict) and isinstance(row.get(needed), str)) if isinstance(value, list) else ()
 
 
 def account(said: Any, where: str) -> Entry:

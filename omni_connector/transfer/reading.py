@@ -35,7 +35,7 @@ def read_value(value: Any, *, provider: str = "", passphrase: str = "") -> Impor
     found = _document(value, provider)
     if len(found.accounts) + len(found.problems) > MOST_ACCOUNTS:
         raise GatewayError(Kind.TOO_LARGE, f"It holds more than {MOST_ACCOUNTS} accounts. Import it in parts.")
-    if not (found.accounts or found.problems or found.aliases or found.chains or found.settings):
+    if not (found.accounts or found.problems or found.aliases or found.chains or found.settings or found.prices or found.limits):
         raise bad_request(HELP, "content")
     return found
 

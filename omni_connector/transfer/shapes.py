@@ -78,6 +78,8 @@ class Imported:
     aliases: Json = field(default_factory=dict)
     chains: Json = field(default_factory=dict)
     settings: Json = field(default_factory=dict)
+    prices: tuple[Json, ...] = ()
+    limits: tuple[Json, ...] = ()
 
 
 Entry = Draft | Problem

@@ -196,7 +196,7 @@ def to_usage(raw: Any) -> Usage | None:
     if not isinstance(raw, dict):
         return None
     details = raw.get("output_tokens_details")
-    counts = {name: _count(raw.get(key)) for name, key in _COUNTS.items()}
+    counts: dict[str, Any] = {name: _count(raw.get(key)) for name, key in _COUNTS.items()}
     iterations = raw.get("iterations")
     for step in iterations if isinstance(iterations, list) else ():
         if isinstance(step, dict) and step.get("type") == "compaction":

@@ -191,7 +191,9 @@ def to_usage(value: Any) -> Usage | None:
         output = total - read
     if prompt is not None and cached is not None:
         cached = min(cached, prompt)
-    return Usage(input=None if read is None else read - (cached or 0), cache_read=cached, output=output, reasoning=thoughts, raw=value)
+    fresh, tier = None if read is None else read - (cached or 0), raw.get("serviceTier")
+    named = tier.lower() if isinstance(tier, str) and tier else None
+    return Usage(input=fresh, cache_read=cached, output=output, reasoning=thoughts, raw=value, tier=named)
 
 
 def from_usage(usage: Usage) -> Json:

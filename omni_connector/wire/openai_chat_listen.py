@@ -16,7 +16,7 @@ from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_errors import error_in
-from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, dumps, finish_of, loads, to_usage
+from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, dumps, finish_of, loads, usage_in
 
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|refusal|input)"\s*:\s*"')
 _CALLS = re.compile(rb'"(?:tool_calls"\s*:\s*\[\s*\{|function_call"\s*:\s*\{)')
@@ -295,7 +295,7 @@ class Listener:
         usage = chunk.get("usage")
         if usage is None and isinstance(chunk.get("x_groq"), dict):
             usage = chunk["x_groq"].get("usage")
-        counts = to_usage(usage) if isinstance(usage, dict) else None
+        counts = usage_in(chunk, usage) if isinstance(usage, dict) else None
         if counts is not None:
             self.usage = counts if self.usage is None else self.usage.merged(counts)
 

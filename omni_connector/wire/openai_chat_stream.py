@@ -15,7 +15,7 @@ from omni_connector.wire import sse
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_errors import error_in
 from omni_connector.wire.openai_chat_parts import Parts
-from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, finish_of, loads, to_usage
+from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, finish_of, loads, usage_in
 
 _TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "obfuscation", "p"})
 _CHOICE = frozenset({"index", "delta", "message", "finish_reason", "logprobs", "text"})
@@ -117,7 +117,7 @@ class ResponseParser:
         usage = chunk.get("usage")
         if usage is None and isinstance(chunk.get("x_groq"), dict):
             usage = chunk["x_groq"].get("usage")
-        counts = to_usage(usage) if isinstance(usage, dict) else None
+        counts = usage_in(chunk, usage) if isinstance(usage, dict) else None
         if counts is not None and not self._over and counts != self._usage:
             self._usage = counts
             self._start()

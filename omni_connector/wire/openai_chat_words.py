@@ -12,6 +12,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -225,6 +226,13 @@ def to_usage(raw: Any) -> Usage | None:
         cache_write_1h=_count(raw.get("cache_creation"), "ephemeral_1h_input_tokens"),
         web_searches=_count(raw, "num_search_queries"),
     )
+
+
+def usage_in(chunk: Json, block: Json) -> Usage | None:
+    """A usage block → counts, with the class of service, which stands beside it in the answer or chunk (platform.openai.com, "Priority
+    processing": the answer names the tier that was used)."""
+    counts, tier = to_usage(block), chunk.get("service_tier")
+    return replace(counts, tier=tier.lower()) if counts is not None and isinstance(tier, str) and tier else counts
 
 
 def _most(*counts: int | None) -> int | None:

@@ -101,11 +101,14 @@ def to_usage(raw: Any) -> Usage | None:
 
 
 def usage_of(response: Json) -> Usage | None:
-    """Usage of a response object, with the searches that its `tool_usage` bills."""
+    """Usage of a response object, with its class of service and the searches that its `tool_usage` bills."""
     counts = to_usage(response.get("usage"))
     tools = response.get("tool_usage")
     search = tools.get("web_search") if isinstance(tools, dict) else None
     number = integer(search.get("num_requests")) if isinstance(search, dict) else None
+    tier = response.get("service_tier")
+    if counts is not None and isinstance(tier, str) and tier:
+        counts = replace(counts, tier=tier.lower())
     if counts is None or not number or number < 0:
         return counts
     return replace(counts, web_searches=number)

@@ -22,11 +22,20 @@ export const silent = (row) => row.state !== "open" && row.outcome === "ok" && !
 /** Failed before anything was counted: there is no cost to know. */
 export const unspent = (row) => row.outcome !== "ok" && !counted(row) && (!row.cost || row.cost.usd === null);
 
+/** How the counts are known, in words; rows that are not the provider's own count carry a sign. */
+export const SOURCES = {
+  reported: "reported by the provider",
+  counted: "counted by omni-connector from the answer",
+  estimated: "estimated by omni-connector, not reported by the provider",
+  none: "not reported",
+};
+
 function Tokens({ row }) {
   if (!counted(row)) return html`<span class="t4" title=${silent(row) ? "The provider did not report tokens." : null}>–</span>`;
   const u = row.usage;
-  const title = `${exact(prompt(u))} in (${exact(u.cache_read || 0)} from cache), ${exact(u.output || 0)} out · ${u.source}`;
-  return html`<span title=${title}>${u.source === "estimated" ? html`<span class="t4">≈</span>` : null}${num(prompt(u))} <span class="t4">→</span> ${num(u.output || 0)}${u.cache_read ? html`<span class="sr">, ${num(u.cache_read)} from cache</span>` : null}</span>`;
+  const title = `${exact(prompt(u))} in (${exact(u.cache_read || 0)} from cache), ${exact(u.output || 0)} out · ${SOURCES[u.source] || u.source}`;
+  const unsure = u.source === "estimated" || u.source === "counted";
+  return html`<span title=${title}>${unsure ? html`<span class="t4" aria-hidden="true">≈</span><span class="sr">${u.source} </span>` : null}${num(prompt(u))} <span class="t4">→</span> ${num(u.output || 0)}${u.cache_read ? html`<span class="sr">, ${num(u.cache_read)} from cache</span>` : null}</span>`;
 }
 
 function Attempts({ row }) {

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
 import { saveAccount, signInAgain } from "../actions.js";
 import { ApiError, post } from "../api.js";
 import { ms, plural } from "../format.js";
+import { fieldOf, limitBody, LimitFields, limitForm, limitProblems, said, showField } from "../limits.js";
 import { accounts, providers, providersById } from "../live.js";
 import { Button, closeDialog, Dialog, Dot, html, Icon, Monogram, Prose, Select, TextField, toast } from "../ui.js";
 import { OwnBalance } from "../quota.js";
@@ -17,6 +18,7 @@ const GROUPS = [
   ["To look around", (provider) => provider.demo],
 ];
 
+const COUNTS = ["rpm", "tpm", "max_in_flight"];
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 const whole = (text, least) => (/^-?\d+$/.test(text.trim()) && Number(text) >= least ? Number(text) : null);
 
@@ -58,7 +60,7 @@ function blank(provider) {
   const regions = Object.entries(provider.regions || {});
   return {
     api_key: "", label: proposeLabel(provider), region: regions.length ? (regions.find(([, url]) => url === provider.default_base_url) || regions[0])[0] : "", base_url: "", models: "", prefix: "",
-    priority: "0", weight: "1", max_in_flight: "", proxy_url: "", headers: "", drop_proxy: false, drop_headers: false,
+    priority: "0", weight: "1", proxy_url: "", headers: "", drop_proxy: false, drop_headers: false, ...limitForm(null),
   };
 }
 
@@ -67,7 +69,7 @@ function filled(account, provider) {
   return {
     ...blank(provider), label: account.label, region: region ? region[0] : account.base_url ? "" : blank(provider).region, base_url: region ? "" : account.base_url || "",
     models: (account.models || []).join(", "), prefix: account.prefix || "", priority: String(account.priority), weight: String(account.weight),
-    max_in_flight: account.max_in_flight === null || account.max_in_flight === undefined ? "" : String(account.max_in_flight),
+    ...limitForm(account),
   };
 }
 
@@ -75,7 +77,7 @@ const needsAddress = (provider) => provider.custom || provider.local;
 
 /** Problems of the form by field name, in the words shown beside the field. */
 function check(form, provider, account) {
-  const wrong = {};
+  const wrong = limitProblems(form);
   if (!form.label.trim()) wrong.label = "Every account needs a name.";
   else if (accounts.value.some((other) => other.label === form.label.trim() && (!account || other.id !== account.id))) wrong.label = `Another account is already called ${form.label.trim()}.`;
   if (/\s/.test(form.api_key.trim())) wrong.api_key = "A key has no spaces in it. Was more copied than the key?";
@@ -84,7 +86,6 @@ function check(form, provider, account) {
   else if (provider.custom && !provider.base_url && !form.base_url.trim()) wrong.base_url = "Where does the server listen?";
   if (whole(form.priority, -1000) === null) wrong.priority = "A whole number.";
   if (whole(form.weight, 1) === null) wrong.weight = "A whole number from 1.";
-  if (form.max_in_flight.trim() && whole(form.max_in_flight, 1) === null) wrong.max_in_flight = "A whole number from 1, or empty for no limit.";
   for (const line of form.headers.split("\n")) if (line.trim() && !/^[\w!#$%&'*+.^`|~-]+\s*:/.test(line)) wrong.headers = `“${line.trim().slice(0, 40)}” is not “Name: value”.`;
   return wrong;
 }
@@ -95,7 +96,7 @@ function body(form, provider, account) {
   const regionUrl = form.region && regions[form.region] !== provider.default_base_url ? regions[form.region] : "";
   const out = {
     label: form.label.trim(), base_url: form.base_url.trim() || regionUrl || "", models: words(form.models), prefix: form.prefix.trim(),
-    priority: whole(form.priority, -1000), weight: whole(form.weight, 1), max_in_flight: form.max_in_flight.trim() ? whole(form.max_in_flight, 1) : null,
+    priority: whole(form.priority, -1000), weight: whole(form.weight, 1), ...limitBody(form, account),
   };
   if (form.api_key.trim()) out.api_key = form.api_key.trim();
   if (form.proxy_url.trim()) out.proxy_url = form.proxy_url.trim();
@@ -103,8 +104,9 @@ function body(form, provider, account) {
   if (form.headers.trim()) out.headers = Object.fromEntries(form.headers.split("\n").filter((line) => line.trim()).map((line) => [line.slice(0, line.indexOf(":")).trim(), line.slice(line.indexOf(":") + 1).trim()]));
   else if (form.drop_headers) out.headers = {};
   if (account) {
-    const same = (name) => JSON.stringify(out[name]) === JSON.stringify(account[name] ?? (name === "models" ? [] : name === "max_in_flight" ? null : ""));
-    for (const name of ["label", "base_url", "models", "prefix", "priority", "weight", "max_in_flight"]) if (same(name)) delete out[name];
+    const same = (name) => JSON.stringify(out[name]) === JSON.stringify(account[name] ?? (name === "models" ? [] : COUNTS.includes(name) ? null : ""));
+    for (const name of ["label", "base_url", "models", "prefix", "priority", "weight", ...COUNTS]) if (same(name)) delete out[name];
+    if (said(out.budget) === said(account.budget)) delete out.budget;
     return out;
   }
   return { provider: provider.id, auth: provider.auth === "none" || (provider.custom && !out.api_key) || (provider.local && !out.api_key) ? "none" : "api_key", enabled: true, ...out };
@@ -148,12 +150,15 @@ function Form({ provider, account, focus, onBack }) {
     setTried(true);
     setWrong(found);
     const first = Object.keys(found)[0];
-    if (first) setTimeout(() => { const node = ref.current.querySelector(`[name=${first}]`); if (node) { const box = node.closest("details"); if (box) box.open = true; node.focus(); } });
+    if (first) showField(ref.current, first);
     return !first;
   };
   const refuse = (error) => {
-    if (error instanceof ApiError && error.param && error.param in form) setWrong({ [error.param]: error.message });
-    else if (error instanceof ApiError && error.status === 409) setWrong({ label: error.message });
+    const field = error instanceof ApiError ? fieldOf(error.param) : "";
+    if (field in form) {
+      setWrong({ [field]: error.message });
+      showField(ref.current, field);
+    } else if (error instanceof ApiError && error.status === 409) setWrong({ label: error.message });
     else setWrong({ form: error.message });
   };
   // An edited account whose key stays hidden can only be tested as it is saved; with a new key the form itself is tested.
@@ -208,13 +213,13 @@ function Form({ provider, account, focus, onBack }) {
         hint: provider.key_url ? html`Made at <a class="link" href=${safeUrl(provider.key_url)} target="_blank" rel="noreferrer noopener">${host(provider.key_url)}</a>. Stored encrypted on this machine, never shown again.` : "Stored encrypted on this machine, never shown again." })}
       ${text("label", "Name", { hint: html`Unique. Requests can ask for it: <span class="mono">${form.label.trim() || provider.id}/model</span>`, maxlength: 64 })}
       ${provider.terms ? html`<p class="terms sm t3"><${Icon} name="shield-check" size=${14} /><span><${Prose} text=${provider.terms} /></span></p>` : null}
+      <details class="more" open=${focus === "amount"}><summary><${Icon} name="chevron-right" size=${14} />Limits</summary><div class="form"><${LimitFields} form=${form} set=${set} wrong=${wrong} /></div></details>
       <details class="more"><summary><${Icon} name="chevron-right" size=${14} />Advanced</summary><div class="form two">
         ${needsAddress(provider) ? null : text("base_url", "Address", { placeholder: provider.base_url, hint: "Only to replace the provider's own.", optional: true })}
         ${text("models", "Models", { area: true, rows: 2, hint: "Best first. Empty: whatever the provider lists.", placeholder: (provider.default_models || []).slice(0, 2).join(", ") })}
         ${text("prefix", "Prefix", { hint: "Requests may say prefix/model.", optional: true })}
         ${text("priority", "Priority", { hint: "Higher is tried first.", inputmode: "numeric" })}
         ${text("weight", "Weight", { hint: "Its share among equals.", inputmode: "numeric" })}
-        ${text("max_in_flight", "Most in flight", { hint: "Requests at the same time. Empty: no limit.", inputmode: "numeric" })}
         ${account ? html`<${OwnBalance} account=${account} />` : null}
         ${text("proxy_url", "Proxy", { placeholder: account && account.proxy ? "set (kept when left empty)" : "http://host:port", optional: true, hint: account && account.proxy ? html`<label class="inline"><input type="checkbox" checked=${form.drop_proxy} onChange=${(event) => set("drop_proxy")(event.currentTarget.checked)} /> remove the proxy</label>` : null })}
         ${text("headers", "Extra headers", { area: true, rows: 2, placeholder: "Name: value", hint: account ? html`Kept when left empty. <label class="inline"><input type="checkbox" checked=${form.drop_headers} onChange=${(event) => set("drop_headers")(event.currentTarget.checked)} /> remove all</label>` : "One per line." })}
@@ -247,6 +252,6 @@ export function Connect({ provider: wanted }) {
 export function Edit({ id, focus }) {
   const [account] = useState(() => accounts.value.find((other) => other.id === id)); // A live update must not touch unsaved edits.
   const provider = account && (providersById.value.get(account.provider) || { id: account.provider, label: account.provider_label || account.provider, auth: account.auth === "none" ? "none" : "api_key", regions: {} });
-  if (account && provider.command) return html`<${CommandForm} provider=${provider} account=${account} />`;
+  if (account && provider.command) return html`<${CommandForm} provider=${provider} account=${account} focus=${focus} />`;
   return account ? html`<${Form} provider=${provider} account=${account} focus=${focus} />` : null;
 }

@@ -3,10 +3,12 @@ import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
 import { saveAccount } from "../actions.js";
 import { ApiError, post } from "../api.js";
 import { ms } from "../format.js";
+import { fieldOf, limitBody, LimitFields, limitForm, limitProblems, showField } from "../limits.js";
 import { accounts } from "../live.js";
 import { Button, closeDialog, Dialog, Dot, Field, html, Icon, Prose, Select, TextField, toast } from "../ui.js";
 
 const OWN = "generic";
+const RATES = ["rpm", "tpm"];
 const OUTPUTS = [
   ["text", "Text: all of it is the answer"],
   ["json-pointer", "JSON: one document"],
@@ -54,6 +56,7 @@ function filled(provider, account) {
     output: output.kind || "text",
     pointer: output.text || "",
     env: (command.env || []).join(", "),
+    ...limitForm(account),
     max_in_flight: command.max_in_flight ? String(command.max_in_flight) : "",
     timeout_s: command.timeout_s ? String(command.timeout_s) : "",
     priority: account ? String(account.priority) : "0",
@@ -65,7 +68,7 @@ function filled(provider, account) {
 const argumentsOf = (form, provider) => form.argv || ((provider.command || {})[form.preset] || { argv: [] }).argv.map(shown);
 
 function check(form, provider, account) {
-  const wrong = {};
+  const wrong = limitProblems(form, RATES);
   const argv = argumentsOf(form, provider);
   const preset = (provider.command || {})[form.preset];
   if (!form.label.trim()) wrong.label = "Every account needs a name.";
@@ -99,7 +102,8 @@ function command(form, provider, account) {
 }
 
 function body(form, provider, account) {
-  const out = { label: form.label.trim(), models: words(form.models), prefix: form.prefix.trim(), priority: whole(form.priority, -1000) };
+  const { budget, rpm, tpm } = limitBody(form, account); // How many run at once, the command itself says.
+  const out = { label: form.label.trim(), models: words(form.models), prefix: form.prefix.trim(), priority: whole(form.priority, -1000), budget, rpm, tpm };
   const chosen = command(form, provider, account);
   const options = { ...((account && account.options) || {}) };
   delete options.command;
@@ -127,7 +131,7 @@ function Verdict({ result, warned, wrong }) {
   return html`${told}${warned ? html`<div class="verdict caution" role="alert"><${Dot} shape="half" tone="warn" /><span>${result ? "The test failed." : "This command has not been tested."} It can be saved, but it may only fail at the first request.</span></div>` : null}`;
 }
 
-export function CommandForm({ provider, account, onBack }) {
+export function CommandForm({ provider, account, focus, onBack }) {
   const [form, setForm] = useState(() => filled(provider, account));
   const [tried, setTried] = useState(false);
   const [wrong, setWrong] = useState({});
@@ -154,7 +158,7 @@ export function CommandForm({ provider, account, onBack }) {
   // A name that nobody typed follows the choice.
   const choose = (name) => change({ preset: name, argv: null, ...(account || named ? {} : { label: proposeLabel(name === OWN ? provider.id : name) }) });
   useEffect(() => {
-    const field = ref.current.querySelector("select, input");
+    const field = ref.current.querySelector(focus ? `[name=${focus}]` : "select, input");
     if (field) field.focus();
   }, []);
 
@@ -163,10 +167,14 @@ export function CommandForm({ provider, account, onBack }) {
     setTried(true);
     setWrong(found);
     const first = Object.keys(found)[0];
-    if (first) setTimeout(() => { const node = ref.current.querySelector(`[name=${first}]`); if (node) { const box = node.closest("details"); if (box) box.open = true; node.focus(); } });
+    if (first) showField(ref.current, first);
     return !first;
   };
-  const refuse = (error) => setWrong(error instanceof ApiError && error.status === 409 ? { label: error.message } : { form: error.message });
+  const refuse = (error) => {
+    const field = error instanceof ApiError && error.status === 409 ? "label" : fieldOf(error.param);
+    setWrong({ [field in form ? field : "form"]: error.message });
+    showField(ref.current, field);
+  };
   const runTest = async () => {
     if (!valid()) return;
     setBusy("test");
@@ -210,6 +218,7 @@ export function CommandForm({ provider, account, onBack }) {
         <${Select} label="It writes" name="output" value=${form.output} onChange=${set("output")} options=${OUTPUTS} />
         ${form.output === "text" ? null : text("pointer", "Where the answer stands", { placeholder: "/result/text" })}` : null}
       ${provider.terms ? html`<p class="terms sm t3"><${Icon} name="shield-check" size=${14} /><span><${Prose} text=${provider.terms} /></span></p>` : null}
+      <details class="more" open=${focus === "amount"}><summary><${Icon} name="chevron-right" size=${14} />Limits</summary><div class="form"><${LimitFields} form=${form} set=${set} wrong=${wrong} counts=${RATES} /></div></details>
       <details class="more"><summary><${Icon} name="chevron-right" size=${14} />Advanced</summary><div class="form two">
         ${own ? null : text("program", "Program", { optional: true, placeholder: argv[0], hint: "Its whole path, where it is not found by its name." })}
         ${text("env", "Environment", { optional: true, hint: "Names that are passed on to it. Keys never are." })}

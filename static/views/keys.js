@@ -1,9 +1,11 @@
-// Client keys: made once, shown once, limited, rotated, revoked.
+// Client keys: made once, shown once, limited, edited, rotated, revoked.
 import { useState } from "../vendor/hooks.mjs";
 import { signal } from "../vendor/signals.mjs";
 import { createKey, providerName } from "../actions.js";
-import { baseUrl, del, post } from "../api.js";
-import { plural, spending } from "../format.js";
+import { baseUrl, del, patch, post } from "../api.js";
+import { BudgetMeter, rates } from "../budget.js";
+import { absolute, plural } from "../format.js";
+import { fieldOf, limitBody, LimitFields, limitForm, limitProblems, showField } from "../limits.js";
 import { accounts, keys, putKey, ready } from "../live.js";
 import { Ago, Button, closeDialog, confirm, Copy, Dialog, Empty, html, Icon, In, keyWords, oops, openDialog, Select, Skeleton, Snippets, Status, TextField, toast } from "../ui.js";
 import { snippets } from "../snippets.js";
@@ -14,42 +16,68 @@ const EXPIRIES = [["", "Never"], ["1", "1 day"], ["7", "7 days"], ["30", "30 day
 /** The key just made, in memory only and gone with the page: {id, name, key}. */
 export const fresh = signal(null);
 
+const KEEP = "keep";
+
 export function CreateKey() {
-  const [form, setForm] = useState({ name: "", expires: "", models: "", providers: [], rpm: "" });
+  return html`<${KeyForm} />`;
+}
+
+/** Name, expiry and limits of a key that is there. The key itself stays what it is. */
+export function EditKey({ id }) {
+  const [found] = useState(() => keys.value.find((key) => key.id === id)); // A live update must not touch unsaved edits.
+  return found ? html`<${KeyForm} known=${found} />` : null;
+}
+
+function check(form) {
+  const wrong = limitProblems(form);
+  if (!form.name.trim()) wrong.name = "A name tells later which program uses the key.";
+  return wrong;
+}
+
+function KeyForm({ known = null }) {
+  const [was] = useState(() => ({ name: known ? known.name : "", expires: known && known.expires_at ? KEEP : "", models: known ? (known.models || []).join(", ") : "", providers: known ? known.providers || [] : [], ...limitForm(known) }));
+  const [form, setForm] = useState(was);
   const [wrong, setWrong] = useState({});
   const [busy, setBusy] = useState(false);
-  const set = (name) => (value) => setForm({ ...form, [name]: value });
-  const connected = [...new Set(accounts.value.map((account) => account.provider))];
+  const set = (name) => (value) => {
+    const next = { ...form, [name]: value };
+    setForm(next);
+    setWrong(Object.keys(wrong).length ? check(next) : wrong); // What was put right is told no longer.
+  };
+  const used = [...new Set([...accounts.value.map((account) => account.provider), ...was.providers])];
   const toggle = (id) => set("providers")(form.providers.includes(id) ? form.providers.filter((other) => other !== id) : [...form.providers, id]);
+  const expiries = known && known.expires_at ? [[KEEP, `as it is: ${absolute(known.expires_at)}`], ...EXPIRIES] : EXPIRIES;
   const save = async (event) => {
     event.preventDefault();
-    const bad = {};
-    if (!form.name.trim()) bad.name = "A name tells later which program uses the key.";
-    if (form.rpm.trim() && !/^[1-9]\d*$/.test(form.rpm.trim())) bad.rpm = "A whole number from 1, or empty for no limit.";
+    const bad = check(form);
     setWrong(bad);
-    if (Object.keys(bad).length) return;
+    const first = Object.keys(bad)[0];
+    if (first) return showField(event.currentTarget, first);
     setBusy(true);
     const models = form.models.split(/[\s,]+/).filter(Boolean);
+    const body = { name: form.name.trim(), models: models.length ? models : null, providers: form.providers.length ? form.providers : null, ...limitBody(form, known) };
+    if (form.expires !== KEEP) body.expires_at = form.expires ? Date.now() + Number(form.expires) * DAY : null;
     try {
-      const made = await post("/api/keys", {
-        name: form.name.trim(), expires_at: form.expires ? Date.now() + Number(form.expires) * DAY : null,
-        models: models.length ? models : null, providers: form.providers.length ? form.providers : null, rpm: form.rpm.trim() ? Number(form.rpm) : null,
-      });
-      reveal(made);
+      if (!known) return reveal(await post("/api/keys", body));
+      putKey(await patch(`/api/keys/${known.id}`, body));
+      closeDialog();
+      toast(`${body.name} saved.`, { tone: "ok" });
     } catch (error) {
-      setWrong({ [error.param in form ? error.param : "form"]: error.message });
+      const field = fieldOf(error.param);
+      setWrong({ [field in form ? field : "form"]: error.message });
       setBusy(false);
     }
   };
-  return html`<${Dialog} title="Create a key" sub="One per program is best: each can be limited and revoked by itself." width=${460} onClose=${closeDialog} dirty=${!!form.name}
-    foot=${html`<span class="grow" /><${Button} kind="ghost" onClick=${closeDialog}>Cancel<//><${Button} kind="primary" type="submit" form="key-form" busy=${busy}>Create key<//>`}>
+  const open = !!known && !!(limits(known) || known.budget);
+  return html`<${Dialog} title=${known ? `Edit ${known.name}` : "Create a key"} sub=${known ? "Effective from the next request on; the key itself stays." : "One per program is best: each can be limited and revoked by itself."} width=${known ? 540 : 460} onClose=${closeDialog} dirty=${known ? JSON.stringify(form) !== JSON.stringify(was) : !!form.name}
+    foot=${html`<span class="grow" /><${Button} kind="ghost" onClick=${closeDialog}>Cancel<//><${Button} kind="primary" type="submit" form="key-form" busy=${busy}>${known ? "Save" : "Create key"}<//>`}>
     <form id="key-form" class="form" onSubmit=${save}>
       <${TextField} label="Name" name="name" autofocus maxlength="80" placeholder="laptop, opencode, nightly job …" value=${form.name} onInput=${set("name")} error=${wrong.name} />
-      <${Select} label="Expires" name="expires" value=${form.expires} onChange=${set("expires")} options=${EXPIRIES} />
-      <details class="more"><summary><${Icon} name="chevron-right" size=${14} />Limits</summary><div class="form">
-        ${connected.length ? html`<fieldset><legend>Providers</legend><div class="chips">${connected.map((id) => html`<label class="chip" key=${id}><input type="checkbox" checked=${form.providers.includes(id)} onChange=${() => toggle(id)} />${providerName(id)}</label>`)}</div><div class="note">None chosen: all.</div></fieldset>` : null}
+      <${Select} label="Expires" name="expires" value=${form.expires} onChange=${set("expires")} options=${expiries} />
+      <details class="more" open=${open}><summary><${Icon} name="chevron-right" size=${14} />Limits</summary><div class="form">
+        ${used.length ? html`<fieldset><legend>Providers</legend><div class="chips">${used.map((id) => html`<label class="chip" key=${id}><input type="checkbox" checked=${form.providers.includes(id)} onChange=${() => toggle(id)} />${providerName(id)}</label>`)}</div><div class="note">None chosen: all.</div></fieldset>` : null}
         <${TextField} label="Models" name="models" hint="Separated by commas. Empty: all." value=${form.models} onInput=${set("models")} error=${wrong.models} />
-        <${TextField} label="Requests per minute" name="rpm" inputmode="numeric" hint="Empty: no limit." value=${form.rpm} onInput=${set("rpm")} error=${wrong.rpm} />
+        <${LimitFields} form=${form} set=${set} wrong=${wrong} />
       </div></details>
       ${wrong.form ? html`<div class="verdict poor" role="alert"><span>${wrong.form}</span></div>` : null}
     </form><//>`;
@@ -107,14 +135,20 @@ function rotate(key) {
   });
 }
 
+/** What holds a key back, in words; its budget has a bar of its own. */
 function limits(key) {
   const out = [];
   if (key.providers) out.push(key.providers.map(providerName).join(", "));
   if (key.models) out.push(key.models.length > 2 ? plural(key.models.length, "model") : key.models.join(", "));
-  if (key.rpm) out.push(`${key.rpm} / min`);
+  if (rates(key)) out.push(rates(key));
   if (key.max_in_flight) out.push(`${key.max_in_flight} in flight`);
-  if (key.budget) out.push(spending(key.budget));
   return out.join(" · ");
+}
+
+function Held({ item }) {
+  const words = limits(item);
+  if (!words && !item.budget) return html`<span class="t4">none</span>`;
+  return html`<div class="stack tight">${item.budget ? html`<${BudgetMeter} budget=${item.budget} name=${item.name} />` : null}${words ? html`<span>${words}</span>` : null}</div>`;
 }
 
 const ORDER = { active: 0, expired: 1, revoked: 2 };
@@ -129,13 +163,13 @@ export function Keys() {
       Programs show a key that begins with <code>omni-</code>. It stands for every account you connect.<//>`
     : html`<div class="sheet"><table class="grid keys"><thead><tr><th>Key</th><th>Status</th><th class="p3">Limits</th><th class="p2">Expires</th><th class="p4">Created</th><th class="num p2">Last used</th><th><span class="sr">Actions</span></th></tr></thead>
       <tbody>${list.map((key) => html`<tr key=${key.id} class=${key.status === "active" ? "" : "off"}>
-        <td class="c-name"><div class="stack tight"><a class="row-link cut strong" data-row href=${`#/activity?key=${encodeURIComponent(key.id)}`} title=${`Activity of ${key.name}`}>${key.name}</a><span class="mono xs t3 nowrap">${key.hint}</span></div></td>
+        <td class="c-name"><div class="stack tight"><a class="row-link cut strong" data-row href=${`#/activity?key=${encodeURIComponent(key.id)}`} title=${`Activity of ${key.name}`}>${key.name}</a><span class="mono xs t3 nowrap">${key.hint}</span>${key.budget || limits(key) ? html`<div class="under sm t2"><${Held} item=${key} /></div>` : null}</div></td>
         <td><${Status} words=${keyWords(key)} /></td>
-        <td class="p3 t2 sm wrap">${limits(key) || html`<span class="t4">none</span>`}</td>
+        <td class="p3 t2 sm wrap"><${Held} item=${key} /></td>
         <td class="p2 t2">${key.status === "revoked" ? html`<span class="t4">–</span>` : key.expires_at ? (key.status === "expired" ? html`<${Ago} at=${key.expires_at} suffix=" ago" />` : html`in <${In} at=${key.expires_at} />`) : html`<span class="t4">never</span>`}</td>
         <td class="p4 t2"><${Ago} at=${key.created_at} suffix=" ago" /></td>
         <td class="num p2 t2"><${Ago} at=${key.last_used_at} /></td>
-        <td class="c-actions"><div class="row-actions">${key.status === "revoked" ? null : html`<${Button} small kind="ghost" icon="refresh-cw" label=${`Rotate ${key.name}`} onClick=${() => rotate(key)} /><${Button} small kind="ghost" icon="ban" label=${`Revoke ${key.name}`} onClick=${() => revoke(key)} />`}</div></td>
+        <td class="c-actions"><div class="row-actions">${key.status === "revoked" ? null : html`<${Button} small kind="ghost" icon="pencil" label=${`Edit ${key.name}`} onClick=${() => openDialog("edit-key", { id: key.id })} /><${Button} small kind="ghost" icon="refresh-cw" label=${`Rotate ${key.name}`} onClick=${() => rotate(key)} /><${Button} small kind="ghost" icon="ban" label=${`Revoke ${key.name}`} onClick=${() => revoke(key)} />`}</div></td>
       </tr>`)}</tbody></table></div>`}
     <section class="section"><div class="section-head"><h2>How to use a key</h2><span class="t3 sm">put your key where it says omni-…</span></div>
       <${Snippets} label="Ready to paste" items=${snippets(baseUrl(), "omni-…")} /></section>

@@ -3,8 +3,8 @@ import { useEffect, useState } from "../vendor/hooks.mjs";
 import { connect, providerName } from "../actions.js";
 import { get } from "../api.js";
 import { exact, num, plural } from "../format.js";
-import { accounts, providers } from "../live.js";
-import { Button, copy, Empty, html, Icon, oops, Skeleton } from "../ui.js";
+import { accounts, providers, ruleMoves } from "../live.js";
+import { Button, copy, Empty, html, Icon, oops, openDialog, Skeleton } from "../ui.js";
 import { replaceParams } from "../route.js";
 
 const SHOWN = 300;
@@ -39,7 +39,21 @@ function price(value) {
   return dollars === 0 ? "$0" : "$" + (dollars < 0.1 ? dollars.toPrecision(2) : dollars.toFixed(2));
 }
 
-const own = (model) => model.price_override ? "Your own price (omni-connector price list)" : null;
+/** Opens what is set for exactly this model everywhere, else an empty form with the present price in it, pale. */
+async function setPrice(model) {
+  try {
+    const { prices } = await get("/api/prices");
+    const mine = prices.find((one) => one.pattern === model.id && !one.account && !one.provider);
+    openDialog("edit-price", mine ? { price: mine } : { model: model.id, list: { input: model.input_usd_per_mtok, output: model.output_usd_per_mtok } });
+  } catch (error) {
+    oops(error);
+  }
+}
+
+function Price({ model, value, what }) {
+  const words = `${model.price_override ? "Your own price" : "The price list's"}, per million tokens ${what}. Press to set your own`;
+  return html`<button type="button" class="row-link price" title=${words} aria-label=${`Set the price of ${model.id}`} onClick=${() => setPrice(model)}>${price(value)}${model.price_override ? html`<${Icon} name="tag" size=${11} />` : null}</button>`;
+}
 
 export function Models({ route }) {
   const [models, setModels] = useState(null);
@@ -49,12 +63,12 @@ export function Models({ route }) {
   const served = shared + accounts.value.map((account) => `${account.id}${account.enabled}${(account.models || []).length}/${(account.discovered || []).length}`).join();
   useEffect(() => {
     get("/api/provider-models").then((data) => setModels(grouped(data.models))).catch((error) => { oops(error); setModels((list) => list || []); });
-  }, [served]);
+  }, [served, ruleMoves.value]);
   const needles = text.toLowerCase().split(/\s+/).filter(Boolean);
   const list = (models || []).filter((model) => needles.every((needle) => `${model.id} ${model.providers.join(" ")} ${model.accounts.join(" ")} ${model.variants.map((variant) => variant.name).join(" ")}`.toLowerCase().includes(needle)));
   const shown = all ? list : list.slice(0, SHOWN);
   return html`<div class="page">
-    <div class="page-head"><h1>Models</h1>${models && models.length ? html`<span class="sub">${text ? `${list.length} of ${plural(models.length, "model")}` : plural(models.length, "model")}</span>` : null}</div>
+    <div class="page-head"><h1>Models</h1>${models && models.length ? html`<span class="sub">${text ? `${list.length} of ${plural(models.length, "model")}` : plural(models.length, "model")}</span><div class="actions"><a class="btn ghost" href="#/prices"><${Icon} name="tag" />Your prices</a></div>` : null}</div>
     <div class="filters" role="search"><label class="search wide"><${Icon} name="search" size=${14} /><span class="sr">Search models</span><input type="search" class="input small" data-filter placeholder="Search models, providers, accounts" value=${text} onInput=${(event) => replaceParams({ text: event.currentTarget.value })} /><kbd>/</kbd></label></div>
     ${models === null ? html`<${Skeleton} rows=${9} />` : !models.length ? html`<${Empty} icon="box" title="No model yet" action=${html`<${Button} kind="primary" icon="plus" onClick=${() => connect()}>Connect account<//>`}>Models appear as soon as an account is connected.<//>`
     : !list.length ? html`<${Empty} icon="search" title=${`No model matches “${text}”`} action=${html`<${Button} onClick=${() => replaceParams({})}>Clear search<//>`} />`
@@ -62,7 +76,7 @@ export function Models({ route }) {
       <tbody>${shown.map((model) => html`<tr key=${model.id}><td class="c-name"><button type="button" class="row-link copyable mono cut" data-row title="Copy the name" onClick=${() => copy(model.id, model.id)}><span class="cut">${model.id}</span><${Icon} name="copy" size=${13} /></button><${Levels} model=${model} /></td>
         <td class="p2 t2">${model.providers.map(providerName).join(", ")}</td><td class="p3 t2 wrap">${model.accounts.join(", ")}</td>
         <td class="num p2" title=${model.context_window ? exact(model.context_window) + " tokens" : null}>${model.context_window ? num(model.context_window) : html`<span class="t4">unknown</span>`}</td>
-        <td class="num p3" title=${own(model)}>${price(model.input_usd_per_mtok)}</td><td class="num p3" title=${own(model)}>${price(model.output_usd_per_mtok)}</td></tr>`)}</tbody></table></div>
+        <td class="num p3"><${Price} model=${model} value=${model.input_usd_per_mtok} what="read" /></td><td class="num p3"><${Price} model=${model} value=${model.output_usd_per_mtok} what="written" /></td></tr>`)}</tbody></table></div>
       ${list.length > shown.length ? html`<div class="list-foot"><${Button} onClick=${() => setAll(true)}>Show all ${list.length}<//></div>` : null}`}
   </div>`;
 }

@@ -61,7 +61,7 @@ function Now() {
   return html`<dl class="stats">
     ${stat("In flight", html`<span class=${inFlight ? "accent" : ""}>${inFlight}</span>`, inFlight ? "right now" : "idle")}
     ${stat("Requests today", t ? num(t.requests) : "–", t && t.failed ? html`<span class="bad">${num(t.failed)} failed</span>` : t && t.requests ? "none failed" : "")}
-    ${stat("Cost today", t ? usd(t.cost_usd) : "–", t && t.unpriced ? `${num(t.unpriced)} of unknown price` : "", t && t.cost_usd ? "$" + t.cost_usd : "")}
+    ${stat("Cost today", t ? usd(t.cost_usd) : "–", t && t.unpriced ? `${num(t.unpriced)} of unknown price` : t && Number(t.worth_usd) ? `and ${usd(t.worth_usd)} worth by subscription` : "", t && t.cost_usd ? "$" + t.cost_usd : "")}
     ${stat("Tokens today", t ? html`${num(read)}<small> in</small> ${num(t.output || 0)}<small> out</small>` : "–", t && t.cache_read ? `${Math.round((100 * t.cache_read) / Math.max(1, read))}% from cache` : "")}
     ${stat("First token", ms(medianFirst()), "median of the last 50")}
   </dl>`;

@@ -2,19 +2,18 @@
 import { useEffect, useState } from "../vendor/hooks.mjs";
 import { providerName } from "../actions.js";
 import { baseUrl, get } from "../api.js";
-import { absolute, exact, ms, plural } from "../format.js";
+import { absolute, exact, ms, plural, usd } from "../format.js";
 import { arrivals, resync, tidyRows } from "../live.js";
 import { Button, Copy, Cost, Dot, Empty, html, Icon, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { asCurl, protocolName } from "../protocols.js";
 import { go } from "../route.js";
-import { counted, silent, unspent } from "./activity.js";
+import { SOURCES, counted, silent, unspent } from "./activity.js";
 import { longest, Points } from "./routing.js";
 
-const SOURCES = {
+const PRICES = {
   reported: "reported by the provider",
-  counted: "counted by omni-connector from the answer",
-  estimated: "estimated by omni-connector, not reported by the provider",
-  none: "not reported",
+  override: "set by you",
+  subscription: "paid for by a subscription",
 };
 
 /** The story in one sentence. */
@@ -74,7 +73,7 @@ function Facts({ items }) {
 
 /** Where the cost comes from, or why there is none. */
 function priceNote(row) {
-  if (row.cost && row.cost.usd !== null && row.cost.usd !== undefined) return `Price: ${row.cost.source || "unknown source"}${Number(row.cost.usd) ? ` ($${row.cost.usd})` : ""}.`;
+  if (row.cost && row.cost.usd !== null && row.cost.usd !== undefined) return `Price: ${PRICES[row.cost.source] || row.cost.source || "unknown source"}${Number(row.cost.usd) ? ` ($${row.cost.usd})` : ""}.`;
   if (row.state === "open") return "";
   if (unspent(row)) return "Nothing was counted, so nothing is charged here.";
   return silent(row) ? "So its cost is unknown; it does not count as free." : "No price is known for this model.";
@@ -83,10 +82,10 @@ function priceNote(row) {
 function Usage({ row }) {
   const u = row.usage || {};
   const rows = [["Input", u.input], ["From cache", u.cache_read], ["Into cache", u.cache_write], ["Output", u.output], ["of it reasoning", u.reasoning]];
-  return html`<section class="section"><div class="section-head"><h2>Tokens and cost</h2></div><div class="sheet pad">
+  return html`<section class="section"><div class="section-head"><h2>Tokens and cost</h2>${counted(row) ? html`<span class="tag kind" title=${`Tokens: ${SOURCES[u.source] || u.source}.`}>${u.source}</span>` : null}</div><div class="sheet pad">
     ${counted(row) ? html`<dl class="facts">${rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd class="num">${exact(value)}</dd></div>`)}</dl>`
     : silent(row) ? html`<dl class="facts"><div><dt>Tokens</dt><dd class="num t3">not reported</dd></div></dl>` : html`<p class="t3">${row.state === "open" ? "Counted when the answer is complete." : "No tokens are known."}</p>`}
-    <dl class="facts sum"><div><dt>Cost</dt><dd class="num strong">${row.state === "open" || unspent(row) ? "–" : html`<${Cost} cost=${row.cost} />`}</dd></div></dl>
+    <dl class="facts sum"><div><dt>Cost</dt><dd class="num strong">${row.state === "open" || unspent(row) ? "–" : html`<${Cost} cost=${row.cost} />`}</dd></div>${row.cost && Number(row.cost.worth_usd) ? html`<div><dt title="What it would have cost by the token; a subscription pays for it.">Worth</dt><dd class="num">${usd(row.cost.worth_usd)}</dd></div>` : null}</dl>
     <p class="note">${silent(row) ? "The provider did not say how many tokens this used, and none are made up." : `Tokens: ${SOURCES[u.source] || u.source || "not known"}.`} ${priceNote(row)}</p></div></section>`;
 }
 

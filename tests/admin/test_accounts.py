@@ -10,7 +10,7 @@ from omni_connector.providers import local_options
 from omni_connector.providers.command_values import MASK
 from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import accounts as table
-from omni_connector.store import jobs, requests
+from omni_connector.store import books, jobs, requests
 from tests.admin.conftest import NOW, House
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwx1234"
@@ -175,10 +175,12 @@ async def test_a_probe_is_due_now_where_there_is_something_to_ask(house: House, 
 
 
 async def test_a_patch_changes_what_it_names_and_clears_by_null(house: House, admin: Admin) -> None:
-    account = await admin.add_account({**OPENAI, "models": ["gpt-5"], "max_in_flight": 2, "budget": {"amount": 5}})
+    account = await admin.add_account({**OPENAI, "models": ["gpt-5"], "max_in_flight": 2, "rpm": 3, "tpm": 4, "budget": {"amount": 5}})
+    assert (account["rpm"], account["tpm"]) == (3, 4)
     house.now += 1000
     house.asked.clear()
-    edited = await admin.edit_account(account["id"], {"priority": 7, "models": None, "max_in_flight": None, "budget": None})
+    edited = await admin.edit_account(account["id"], {"priority": 7, "models": None, "max_in_flight": None, "rpm": None, "budget": None})
+    assert (edited["rpm"], edited["tpm"]) == (None, 4)
     assert (edited["priority"], edited["models"], edited["max_in_flight"], edited["budget"]) == (7, [], None, None)
     assert house.asked == []  # nothing that a test could find out has changed
     assert house.snapshot.accounts[0].updated_at == house.now
@@ -192,7 +194,7 @@ async def test_today_is_counted_and_an_unknown_price_is_not_zero(house: House, a
     opened = {"id": "req_1", "started_at": NOW, "process_id": "p", "account_id": account["id"], "account_label": "openai"}
     closed = {"id": "req_1", "settled_at": NOW + 9, "outcome": "ok", "account_id": account["id"], "input": 3, "output": 4}
     await house.db.tx(lambda conn: requests.insert_open(conn, [opened]))
-    await house.db.tx(lambda conn: requests.settle(conn, [closed]))
+    await house.db.tx(lambda conn: books.settle(conn, [closed]))
     shown = await admin.account(account["id"])
     assert (shown["requests_today"], shown["cost_today"]) == (1, None)
     assert shown["heartbeat"][0]["ok"] is True

@@ -95,6 +95,20 @@ def test_budgets_are_exact() -> None:
     assert bodies.budget({"amount": 0.1, "period": "day"}) == {"amount": "0.1", "period": "day"}
     assert bodies.budget({"amount": "25"}) == {"amount": "25", "period": "month"}
     assert bodies.budget(None) is None
-    assert bodies.budget({"amount": "5", "period": "week", "spent_usd": "1.000000", "resets_at": 1}) == {"amount": "5", "period": "week"}
+    shown = {"amount": "5", "period": "week", "spent_usd": "1.000000", "held_usd": "0.500000", "resets_at": 1}
+    assert bodies.budget(shown) == {"amount": "5", "period": "week"}
     for bad in ({}, {"amount": -1}, {"amount": True}, {"amount": "NaN"}, {"amount": 1, "period": "hour"}, {"amount": 1, "pariod": "day"}):
         assert refused(bodies.budget, bad).param in ("budget", "budget.amount", "budget.period")
+
+
+def test_a_budget_s_zone_and_mode_are_kept_only_when_they_are_said() -> None:
+    """Rows of before have neither: they stay as they are."""
+    plain = {"amount": "5", "period": "day"}
+    assert bodies.budget({**plain, "zone": None, "mode": None}) == plain
+    assert bodies.budget({**plain, "zone": " europe/berlin", "mode": "soft"}) == {**plain, "zone": "Europe/Berlin", "mode": "soft"}
+    assert bodies.budget({**plain, "zone": "UTC", "mode": "hard"}) == {**plain, "zone": "UTC", "mode": "hard"}
+    for zone in ("local", "localtime", "Factory", "../etc/passwd", "", "+02:00", 2, ["UTC"]):
+        assert refused(bodies.budget, {**plain, "zone": zone}).param == "budget.zone"
+    assert "'Europe/Berlin'" in refused(bodies.budget, {**plain, "zone": "Europe/Berln"}).message
+    assert refused(bodies.budget, {**plain, "mode": "gentle"}).param == "budget.mode"
+    assert "'zone'" in refused(bodies.budget, {**plain, "zones": "UTC"}).message

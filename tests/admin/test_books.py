@@ -6,6 +6,7 @@ import pytest
 
 from omni_connector.admin import Admin, books
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.store import books as book_rows
 from omni_connector.store import requests
 from tests.admin.conftest import NOW, House
 
@@ -18,7 +19,7 @@ async def book(house: House, number: int, **closed: object) -> str:
     opened = {"id": name, "started_at": at, "process_id": "p", "model_requested": "auto", "wire": "openai-chat"}
     row = {"id": name, "settled_at": at + 50, "outcome": "ok", "http_status": 200, "account_label": "work", "account_id": "acc_1", **closed}
     await house.db.tx(lambda conn: requests.insert_open(conn, [opened]))
-    await house.db.tx(lambda conn: requests.settle(conn, [row]))
+    await house.db.tx(lambda conn: book_rows.settle(conn, [row]))
     return name
 
 
@@ -53,7 +54,7 @@ async def test_one_request(house: House, admin: Admin) -> None:
     name = await book(house, 1, cost_nano=1_230_000, price_source="override", input=10)
     row = await admin.request(name)
     assert row["plan"] is None
-    assert (row["cost"], row["usage"]["input"]) == ({"usd": "0.001230", "source": "override"}, 10)
+    assert (row["cost"], row["usage"]["input"]) == ({"usd": "0.001230", "source": "override", "worth_usd": None}, 10)
     with pytest.raises(GatewayError) as caught:
         await admin.request("req_none")
     assert caught.value.kind is Kind.NOT_FOUND
@@ -82,8 +83,23 @@ async def test_usage_adds_up_and_says_what_has_no_price(house: House, admin: Adm
     assert len((await admin.usage({"group": "day"}))["rows"]) == 1
 
 
+async def test_days_and_dates_are_those_of_the_zone(house: House, admin: Admin) -> None:  # C-80
+    midnight = 1_774_738_800_000  # 2026-03-29 in Berlin, whose clocks go forward that night
+    house.now = midnight + 3 * DAY
+    for hours in (-1, 1, 22, 24):
+        await book(house, (midnight - NOW) // 1000 + hours * 3600)
+    query = {"group": "day", "zone": "europe/berlin", "from": "2026-03-29", "to": "2026-03-30"}
+    answer = await admin.usage(query)
+    assert (answer["zone"], answer["from"], answer["to"] - answer["from"]) == ("Europe/Berlin", midnight, 23 * 3_600_000)
+    assert [(row["name"], row["requests"]) for row in answer["rows"]] == [("2026-03-29", 2)]
+    everything = await admin.usage({**query, "from": "7d", "to": "now"})
+    assert [(row["name"], row["requests"]) for row in everything["rows"]] == [("2026-03-28", 1), ("2026-03-29", 2), ("2026-03-30", 1)]
+    assert (await admin.usage({"group": "day", "from": "7d"}))["zone"] == "UTC"
+
+
 @pytest.mark.parametrize(
-    ("query", "param"), [({"group": "colour"}, "group"), ({"from": "x"}, "from"), ({"from": "1d", "to": "2d"}, "from")]
+    ("query", "param"),
+    [({"zone": "Middle/Earth"}, "zone"), ({"group": "colour"}, "group"), ({"from": "x"}, "from"), ({"from": "1d", "to": "2d"}, "from")],
 )
 async def test_a_report_that_makes_no_sense_is_refused(admin: Admin, query: dict[str, str], param: str) -> None:
     with pytest.raises(GatewayError) as caught:

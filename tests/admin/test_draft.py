@@ -27,6 +27,8 @@ def test_a_full_body_becomes_an_account() -> None:
                 "model_map": {" quick ": "gpt-5-mini"},
                 "budget": {"amount": 5},
                 "max_in_flight": 3,
+                "rpm": 60,
+                "tpm": 90_000,
             },
             bodies.NewAccount,
         ),
@@ -36,6 +38,7 @@ def test_a_full_body_becomes_an_account() -> None:
     assert (account.provider, account.label, account.auth, account.secret) == ("openai", "work", "api_key", KEY)
     assert (account.base_url, account.models, account.prefix) == ("https://proxy.example/v1", ("gpt-5",), "fast")
     assert (account.model_map, account.budget) == ({"quick": "gpt-5-mini"}, {"amount": "5", "period": "month"})
+    assert (account.max_in_flight, account.rpm, account.tpm) == (3, 60, 90_000)
     assert account.key_hint.endswith("1234")
     assert KEY not in repr(account)
 

@@ -126,7 +126,21 @@ ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8), inner, max_size=2),
     max_leaves=6,
 )
-FIELDS = ("base_url", "models", "prefix", "model_map", "enabled", "priority", "weight", "max_in_flight", "budget", "headers", "proxy_url")
+FIELDS = (
+    "base_url",
+    "models",
+    "prefix",
+    "model_map",
+    "enabled",
+    "priority",
+    "weight",
+    "max_in_flight",
+    "rpm",
+    "tpm",
+    "budget",
+    "headers",
+    "proxy_url",
+)
 OPTIONS = ("identity", "region", "wire", "endpoints", "command", "oauth", "features_add", "project", "device_id", "sso_region")
 
 

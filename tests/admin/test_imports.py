@@ -307,7 +307,8 @@ async def test_our_export_moves_to_another_home(gateway: Gateway, tmp_path: Path
             await bring(other, told["content"])
         await other.admin.set_config({"connectors": ["codex"]})
         report = await bring(other, told["content"], passphrase="correct horse", acknowledged=["codex"])
-        assert (counts(report), report["also"]) == ((2, 0, 0, 0), {"aliases": ["fast"], "chains": ["best"], "settings": [], "left_out": []})
+        also = {"aliases": ["fast"], "chains": ["best"], "prices": [], "limits": [], "settings": [], "left_out": []}
+        assert (counts(report), report["also"]) == ((2, 0, 0, 0), also)
         before, after = await there(gateway), await there(other)
         moment: Json = {"id": "", "created_at": 0, "updated_at": 0}
         assert {name: replace(account, **moment) for name, account in after.items()} == {

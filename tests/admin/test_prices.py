@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from omni_connector import usage
 from omni_connector.admin import Admin
 from omni_connector.admin import prices as module
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.secrets import new_id
+from omni_connector.store import books
 from omni_connector.store import requests as table
 from tests.admin.conftest import NOW, House
 
@@ -52,7 +54,7 @@ async def test_set_listed_and_removed(house: House, admin: Admin) -> None:
         ({"input": "1"}, "output"),
         ({"output": "1"}, "input"),
         ({"cache_read": "1", "per_request": "1"}, "input"),
-        ({**TEN, "subscription": True}, "subscription"),
+        ({"input": "1", "subscription": True}, "output"),
         ({**TEN, "input": "-1"}, "input"),
         ({**TEN, "input": "NaN"}, "input"),
         ({**TEN, "input": "1e7"}, "input"),
@@ -75,7 +77,7 @@ async def book(house: House, account: str | None, at: int, **more: Any) -> str:
     row = {"id": name, "settled_at": at, "outcome": "ok", "account_id": account, "provider": "openai", "model": "gpt-4o",
            "input": 1_000_000, "output": 0, "cost_nano": 2_500_000_000, "price_source": "genai-prices 0", **more}  # fmt: skip
     await house.db.tx(lambda conn: table.insert_open(conn, [{"id": name, "started_at": at, "process_id": "p"}]))
-    await house.db.tx(lambda conn: table.settle(conn, [row]))
+    await house.db.tx(lambda conn: books.settle(conn, [row]))
     return name
 
 
@@ -123,6 +125,22 @@ async def test_a_period_is_priced_anew(house: House, admin: Admin, monkeypatch: 
     for name in (early, shared, gone):
         assert await cost(house, name) == (2_500_000_000, "genai-prices 0")
     assert (await admin.reprice(span))["changed"] == 0, "the same again changes nothing"
+
+
+async def test_what_a_subscription_pays_for_keeps_its_worth(house: House, admin: Admin) -> None:
+    mine, start = await connected(admin), NOW - 10_000
+    listed, own = await book(house, mine, start), await book(house, mine, start + 1, model="made-up", cost_nano=None)
+    await admin.set_price("gpt-4o", {"subscription": True})
+    told = await admin.set_price("made-up", {**TEN, "subscription": True})
+    assert told["subscription"] is True and told["input"] == "10"
+    done = await admin.reprice({"from": start, "to": NOW, "dry_run": False})
+    assert done["changed"] == 2 and done["after_usd"] == "0.000000"
+    for name, worth in ((listed, 2_500_000_000), (own, 10_000_000_000)):
+        assert await cost(house, name) == (0, "override")
+        assert (await admin.request(name))["cost"] == {"usd": "0.000000", "source": "override", "worth_usd": usage.usd(worth)}
+    await admin.remove_price("gpt-4o")
+    await admin.reprice({"from": start, "to": NOW, "dry_run": False})
+    assert (await admin.request(listed))["cost"]["worth_usd"] is None, "it is paid for by the token again"
 
 
 async def test_a_period_has_to_be_one(admin: Admin) -> None:

@@ -9,7 +9,7 @@ from omni_connector.store import jobs
 from tests.admin.conftest import NOW, House
 
 
-async def test_the_process_describes_itself(house: House, admin: Admin) -> None:
+async def test_the_process_describes_itself(house: House, admin: Admin) -> None:  # C-78
     system = await admin.system()
     assert (system["uptime_s"], system["in_flight"], system["base_url"]) == (5, 0, "http://localhost:38471")
     assert system["memory_mb"] > 1

@@ -39,7 +39,7 @@ def test_only_what_was_said_is_in_the_body() -> None:
         "model_map": {"quick": "gpt-5-mini"},
         "headers": {"X-Team": "a:b"},
         "options": {"endpoints": {"models": "http://h/m"}, "note": "plain text", "region": "china"},
-        "budget": {"amount": "2.50", "period": "month"},
+        "budget": {"amount": "2.50"},
         "discover": False,
     }
     assert body_of({**NOTHING, "models": "none", "budget": "none"}) == {"models": [], "budget": None}
@@ -73,7 +73,7 @@ def test_a_sign_in_is_shown_by_whose_it_is(cli: Cli, capsys: pytest.CaptureFixtu
     [
         ({"model_map": ("quick",)}, "--map"),
         ({"header": ("nothing",)}, "--header"),
-        ({"max_in_flight": "many"}, "--max-in-flight"),
+        ({"zone": "UTC"}, "--budget"),
         ({"period": "day"}, "--budget"),
         ({"key_env": "OMNI_TEST_NOT_SET"}, "OMNI_TEST_NOT_SET"),
         ({"api_key": "a", "key_stdin": True}, "one of"),

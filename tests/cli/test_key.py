@@ -11,7 +11,8 @@ def test_a_key_from_creation_to_revocation(cli: Cli) -> None:  # O-05, J-16
     assert "only now" in created.err
     shown = cli("key", "show", "laptop", "--json")
     budget = shown.json["budget"]
-    assert (shown.json["rpm"], budget) == (60, {"amount": "5", "period": "week", "spent_usd": "0.000000", "resets_at": budget["resets_at"]})
+    figures = {"spent_usd": "0.000000", "held_usd": "0.000000", "resets_at": budget["resets_at"]}
+    assert (shown.json["rpm"], budget) == (60, {"amount": "5", "period": "week", **figures})
     assert "$5 a week, $0.000000 spent, renewed 20" in cli("key", "show", "laptop").out
     rotated = cli("key", "rotate", "laptop", "--json").json
     assert rotated["key"] != key
@@ -52,3 +53,14 @@ def test_a_wrong_limit_is_one_line_and_makes_no_key(cli: Cli, options: tuple[str
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert said in result.err
     assert cli("key", "list", "--json").json == {"keys": []}
+
+
+def test_a_key_is_edited_and_what_is_not_named_stays(cli: Cli) -> None:
+    cli("key", "create", "--name", "ci", "--budget", "5", "--period", "week", "--rpm", "60")
+    assert cli("key", "edit", "ci", "--zone", "Europe/Berlin", "--soft", "--tpm", "9000").code == 0
+    shown = cli("key", "edit", "ci", "--budget", "7", "--rpm", "none", "--expires", "30d", "--json").json
+    assert (shown["rpm"], shown["tpm"], shown["expires_at"] is None) == (None, 9000, False)
+    said = {name: shown["budget"][name] for name in ("amount", "period", "zone", "mode")}
+    assert said == {"amount": "7", "period": "week", "zone": "Europe/Berlin", "mode": "soft"}
+    assert cli("key", "edit", "ci", "--budget", "none", "--json").json["budget"] is None
+    assert cli("key", "edit", "ci").code == 2

@@ -1,5 +1,11 @@
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from omni_connector.cli import run
 from omni_connector.cli.logs import LOG_FILE, request_line, tail
 from tests.cli.conftest import Cli
 
@@ -53,3 +59,38 @@ def test_a_failed_request_says_why_and_cannot_steer_the_terminal() -> None:
     line = request_line(row)
     assert line.endswith("x [2J → – 0.0 s 503 NO_ACCOUNT No connected account")
     assert request_line({**row, "state": "open", "duration_ms": None}).endswith("→ – …")
+
+
+def test_following_goes_on_where_a_server_ended_and_tells_nothing_twice(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # P-06
+    """The stream ends twice (a restart); what comes back a second time is not said again, and Ctrl-C is a quiet end."""
+    asked: list[tuple[dict[str, str], str]] = []
+    streams: list[list[tuple[str, dict[str, str]] | None]] = [
+        [],
+        [("5-a", {"id": "a"}), None, ("6-b", {"id": "b"})],
+        [("6-b", {"id": "b"}), ("7-c", {"id": "c"})],
+    ]
+
+    class Desk:
+        async def follow(self, query: dict[str, str], after: str) -> AsyncIterator[tuple[str, dict[str, str]] | None]:
+            asked.append((query, after))
+            if not streams:
+                raise KeyboardInterrupt
+            for one in streams.pop(0):
+                yield one
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Desk]:
+        yield Desk()
+
+    monkeypatch.setattr("omni_connector.cli.logs.open_desk", opened)
+    monkeypatch.setattr("omni_connector.cli.logs.POLL_S", 0)
+    assert run(["logs", "-f", "-n", "3", "--only", "status=ok", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["a", "b", "c"]
+    assert err == ""
+    assert asked[0] == ({"status": "ok", "lines": "3"}, "")
+    assert asked[1][1].endswith("-")
+    assert [after for _, after in asked[2:]] == ["6-b", "7-c"]
+    assert all("lines" not in query for query, _ in asked[1:])

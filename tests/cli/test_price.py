@@ -7,6 +7,7 @@ import time
 
 from omni_connector.cli.office import home, local_gateway
 from omni_connector.secrets import new_id
+from omni_connector.store import books
 from omni_connector.store import requests as rows
 from tests.cli.conftest import Cli
 
@@ -19,7 +20,7 @@ def book() -> None:
             settled = {"id": name, "settled_at": at, "outcome": "ok", "account_id": account.id, "provider": "demo", "model": "demo-chat",
                        "input": 2_000_000, "output": 0, "cost_nano": 0, "price_source": "demo"}  # fmt: skip
             await gateway.db.tx(lambda conn: rows.insert_open(conn, [{"id": name, "started_at": at, "process_id": "p"}]))
-            await gateway.db.tx(lambda conn: rows.settle(conn, [settled]))
+            await gateway.db.tx(lambda conn: books.settle(conn, [settled]))
 
     asyncio.run(write())
 

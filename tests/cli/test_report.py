@@ -2,7 +2,7 @@ import asyncio
 import time
 
 from omni_connector.cli.office import home, local_gateway
-from omni_connector.store import requests
+from omni_connector.store import books, requests
 from tests.cli.conftest import Cli
 
 
@@ -14,7 +14,7 @@ def book_one_request(cost_nano: int | None = 1_230_000) -> None:
         closed |= {"account_id": "acc_1", "input": 1200, "output": 34, "cost_nano": cost_nano, "duration_ms": 1500}
         async with local_gateway(home()) as gateway:
             await gateway.db.tx(lambda conn: requests.insert_open(conn, [opened]))
-            await gateway.db.tx(lambda conn: requests.settle(conn, [closed]))
+            await gateway.db.tx(lambda conn: books.settle(conn, [closed]))
 
     asyncio.run(write())
 
@@ -28,7 +28,7 @@ def test_usage(cli: Cli) -> None:
     assert cli("usage", "--json").json["rows"][0]["name"] == "work"
     sheet = cli("usage", "--group", "hour", "--csv").out.splitlines()
     assert sheet[0].startswith("hour,id,requests,failed,input")
-    assert sheet[1].endswith(",1,0,1200,0,0,34,0,0,0.001230")
+    assert sheet[1].endswith(",1,0,1200,0,0,34,0,0,0.001230,0.000000")
     assert len(cli("usage", "--group", "client", "--provider", "openai", "--json").json["rows"]) == 0
     assert "no provider" in cli("usage", "--provider", "nobody").err
     assert cli("usage", "--from", "tomorrow").code == 2
@@ -55,3 +55,11 @@ def test_requests_on_one_line_each(cli: Cli) -> None:
     assert cli("logs", "--only", "model=gpt-5", "--only", "status=ok", "--json").json["requests"][0]["id"] == "req_1"
     assert cli("logs", "--only", "text=nothing").out == "No such request.\n"
     assert "FILTER=VALUE" in cli("logs", "--only", "colour=red").err
+
+
+def test_reconcile_says_what_was_compared(cli: Cli) -> None:
+    added = cli("backend", "add", "anthropic", "--label", "plain", "--api-key", "sk-ant-api03-0123456789", "--no-discover")
+    seen = cli("usage", "--reconcile")
+    assert seen.out == "No day has been compared yet.\n", added.err
+    assert "plain: unknown: this key may not read usage" in seen.err
+    assert cli("usage", "--reconcile", "--json").json["tolerance"] == {"usd": "0.05", "share": "0.02"}

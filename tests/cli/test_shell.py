@@ -60,7 +60,7 @@ def test_help_teaches_first_steps_and_names_no_command_that_is_not_there(cli: Cl
     assert "First steps:" in out
     for command in ("serve", "backend add", "key create", "doctor"):
         assert command in out
-    for later in ("service", "client "):
+    for later in ("client ",):
         assert f"  {later}" not in out
 
 

@@ -125,3 +125,27 @@ def open_page(mock: Mock, browser: Any) -> Iterator[Any]:
         faults += [f"policy: {item}" for item in page.evaluate("window.__violations")]
         context.close()
     assert faults == []
+
+
+PAINTED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+CLIPPED = "[...document.querySelectorAll('.sheet')].filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.innerText.slice(0, 80))"
+
+
+@pytest.fixture
+def shoot(tmp_path: Path) -> Any:
+    """`shoot(page, name)`: what is shown, in a hand and at a desk; nothing is cut and nothing scrolls sideways. Both themes where the
+    pictures are kept (DASHBOARD_SHOTS)."""
+    shots = Path(os.environ.get("DASHBOARD_SHOTS", tmp_path))
+    themes = ("dark", "light") if "DASHBOARD_SHOTS" in os.environ else ("dark",)
+
+    def all_of_it(page: Any, name: str) -> None:
+        for width in (360, 700, 1280):
+            for theme in themes:
+                page.emulate_media(color_scheme=theme)
+                page.set_viewport_size({"width": width, "height": 900})
+                page.evaluate(PAINTED)
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways at {width} px"
+                assert page.evaluate(CLIPPED) == [], f"{name} cuts a table at {width} px"
+                page.screenshot(path=shots / f"{name}-{width}-{theme}.png")
+
+    return all_of_it

@@ -149,6 +149,16 @@ async def alerts() -> Any:
     return state.alerts
 
 
+@app.get("/api/limits")
+async def limits() -> Any:
+    return {"limits": state.limits}
+
+
+@app.get("/api/prices")
+async def prices() -> Any:
+    return {"prices": state.prices}
+
+
 @app.get("/api/providers")
 async def get_providers() -> Any:
     return {"providers": state.providers()}

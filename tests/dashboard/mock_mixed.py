@@ -278,6 +278,32 @@ def report() -> Json:
     return {"added": 1, "updated": 0, "skipped": 1, "failed": 1, "total": 3, "format": "omni", "accounts": rows, "asks": [ask]}
 
 
+def limits() -> list[Json]:
+    """One nearly spent, one over but soft, one without money, and a name that is long."""
+    spent = {"spent_usd": "44.120000", "held_usd": "0.350000", "resets_at": now() + 9 * DAY}
+    month = {"amount": "50", "period": "month", "zone": "Europe/Berlin", "mode": "hard", **spent}
+    day = {"amount": "2", "period": "day", "mode": "soft", "spent_usd": "2.410000", "held_usd": "0.000000", "resets_at": now() + 5 * HOUR}
+    rows = [
+        ("installation", "", "Everything", month, None, None, 40),
+        ("provider", "openai", "OpenAI", None, 600, 2_000_000, None),
+        ("model", "accounts/fireworks/models/a-very-long-name-of-a-model-instruct-2026", None, day, 60, None, 4),
+    ]
+    names = ("scope", "subject", "name", "budget", "rpm", "tpm", "max_in_flight")
+    return [dict(zip(names, row, strict=True)) | {"name": row[2] or row[1], "updated_at": now() - DAY} for row in rows]
+
+
+def prices() -> list[Json]:
+    rates = {"input": None, "output": None, "cache_read": None, "cache_write": None, "per_request": None}
+    row = {"account": None, "provider": None, **rates, "subscription": False, "updated_at": now() - 3 * DAY}
+    tokens = {"input": "1.25", "output": "10", "cache_read": "0.125"}
+    return [
+        row | tokens | {"pattern": "gpt-5*"},
+        row | {"pattern": "*", "provider": "codex", "subscription": True},
+        row | tokens | {"pattern": "claude-sonnet-4.5", "account": {"id": "acc_gone", "label": None}, "subscription": True},
+        row | {"pattern": "accounts/fireworks/models/whisper-large-v3-with-a-long-name", "per_request": "0.006"},
+    ]
+
+
 def fill(state: Any) -> None:
     """Puts all of it into the mock's state."""
     t = now()
@@ -287,6 +313,7 @@ def fill(state: Any) -> None:
     rows = [row | {"provider_label": labels[row["provider"]]} for row in pool()]
     state.accounts = {row["id"]: row for row in rows}
     state.found, state.alerts = found(), alerts()
+    state.limits, state.prices = limits(), prices()
     state.keys = {
         "key_1": key("key_1", "laptop", last_used_at=t - 2 * SECOND),
         "key_2": key("key_2", "nightly job", providers=["groq", "ollama"], rpm=60, expires_at=t + 23 * DAY, last_used_at=t - 9 * HOUR),

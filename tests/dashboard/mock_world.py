@@ -260,6 +260,8 @@ class State:
         self.settings = {row[0]: list(row) for row in SETTINGS}
         self.catalogue = PROVIDERS
         self.found: list[Json] = []
+        self.limits: list[Json] = []
+        self.prices: list[Json] = []
         self.alerts: Json = {"alerts": [], "channels": [], "kinds": {}, "channel_kinds": [], "next": None}
         self.names: dict[str, Json] = {
             "aliases": {"fast": ["groq/llama-3.3-70b-versatile"]},

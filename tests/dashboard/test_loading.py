@@ -13,7 +13,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="playwright is not in
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 FIRST_LOAD_LIMIT = 80_000
-VIEWS = ["overview", "activity", "accounts", "providers", "models", "keys", "routing", "alerts", "settings"]
+VIEWS = ["overview", "activity", "accounts", "providers", "models", "keys", "routing", "limits", "prices", "alerts", "settings"]
 
 
 def closure(*entries: str) -> set[Path]:

@@ -10,19 +10,19 @@ import asyncio
 import contextlib
 import gc
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from omni_connector import secrets
 from omni_connector.admin import now_ms
 from omni_connector.call import Call, Headers
-from omni_connector.relay import LEFT, Relay
+from omni_connector.relay import Relay
 from tests.live.processes import CHAT, MESSAGES, Json, Line, chat, message, resident_mb
 from tests.serving import Answer, Rig, stream, whole
+from tests.stepping import CancelAt, run
 
 ROUNDS = 200
 
@@ -146,46 +146,6 @@ async def test_two_hundred_that_leave_leave_nothing_behind(rig: Rig, answer: Ans
 # ---------------------------------------------------------------- A cancellation at every place
 
 
-class CancelAt:
-    """Awaits `work`, and cancels the running task at the `step`-th place where it waits.
-
-    `late`: what is waited for is done already, and the cancellation comes in the moment before the task hears of it: the
-    result is lost on the way, the classic leak of connections and half-done work.
-    """
-
-    def __init__(self, work: Coroutine[Any, Any, None], step: int, *, late: bool) -> None:
-        self._work = work
-        self._step = step
-        self._late = late
-        self.reached = False
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        task = asyncio.current_task()
-        assert task is not None
-        steps = 0
-        inner = self._work.__await__()
-        try:
-            waited = inner.send(None)
-            while True:
-                if steps == self._step:
-                    self.reached = True
-                    if self._late and waited is not None:
-                        waited._asyncio_future_blocking = False
-                        waited.add_done_callback(lambda _: task.cancel(LEFT))
-                        waited._asyncio_future_blocking = True
-                    else:
-                        task.cancel(LEFT)
-                steps += 1
-                try:
-                    yield waited
-                except BaseException as error:
-                    waited = inner.throw(error)
-                else:
-                    waited = inner.send(None)
-        except StopIteration:
-            return
-
-
 class SlowSink:
     """A client that takes a moment for everything, so that each write is a place to wait at."""
 
@@ -257,7 +217,7 @@ async def test_cancelled_anywhere_the_row_is_closed_once(rig: Rig, scene: str, l
         rig.upstream.answer(*answers)
         call, sink = call_of(rig, wire, body), SlowSink()
         work = CancelAt(rig.gateway.relay.run(call, sink), step, late=late)
-        task = asyncio.create_task(_await(work))
+        task = asyncio.create_task(run(work))
         with contextlib.suppress(asyncio.CancelledError):
             async with asyncio.timeout(5):
                 await task
@@ -280,10 +240,6 @@ async def test_cancelled_anywhere_the_row_is_closed_once(rig: Rig, scene: str, l
     assert "client_left" in outcomes
     everything = (await rig.gateway.admin.requests({"limit": "500"}))["requests"]
     assert len(everything) == len(outcomes) == step + 1
-
-
-async def _await(work: Awaitable[None]) -> None:
-    await work
 
 
 async def closed_row(rig: Rig, request_id: str) -> Json:

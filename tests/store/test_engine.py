@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import random
 import stat
@@ -13,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import omni_connector
-from omni_connector.store import schema
+from omni_connector.store import files, schema
 from omni_connector.store import settings as rows
 from omni_connector.store.engine import Database, DatabaseError
 from omni_connector.store.tables import settings
@@ -158,6 +159,22 @@ def test_alembic_is_not_imported_when_the_schema_is_current(tmp_path: Path, sqli
     run_processes(STARTER + "assert 'alembic' not in sys.modules", path, 1)
 
 
+async def test_before_a_migration_a_copy_is_kept(tmp_path: Path) -> None:  # O-11
+    """Of a database that has something in it, for the release before; the newest few stay."""
+    path, keep = tmp_path / "omni.db", tmp_path / "backups"
+    db = await Database.open(f"sqlite:///{path}")
+    await db.migrate(keep)
+    assert not keep.exists()
+    assert not await db.migrate(keep) and not keep.exists()
+    for _ in range(files.BEFORE_KEPT + 1):
+        await db.tx(lambda conn: conn.execute(sa.text("UPDATE alembic_version SET version_num = '0001'")))
+        with contextlib.suppress(DatabaseError, sa.exc.DBAPIError):
+            await db.migrate(keep)  # its tables are there already
+    await db.close()
+    copies = sorted(keep.iterdir())
+    assert len(copies) == files.BEFORE_KEPT and {files.revision(copy) for copy in copies} == {"0001"}
+
+
 async def test_a_failed_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(conn: sa.Connection) -> None:
         conn.execute(sa.text("CREATE TABLE half (id INTEGER)"))
@@ -205,3 +222,27 @@ async def test_a_postgresql_that_cannot_be_used_is_said(monkeypatch: pytest.Monk
     if HAVE_ASYNCPG:
         with pytest.raises(DatabaseError, match="OMNI_DATABASE_URL"):
             await Database.open("postgresql://127.0.0.1:9/x")
+
+
+async def test_a_sweep_is_a_transaction_among_the_others(db: Database) -> None:
+    """Whole or not at all, one writer at a time; only its flush to disk is left to later."""
+    order: list[str] = []
+
+    def write(name: str) -> Callable[[sa.Connection], None]:
+        def work(conn: sa.Connection) -> None:
+            rows.set_meta(conn, name, "x")
+            order.append(name)
+
+        return work
+
+    def fail(conn: sa.Connection) -> None:
+        rows.set_meta(conn, "undone", "x")
+        raise ValueError
+
+    await asyncio.gather(*((db.sweep if number % 2 else db.tx)(write(f"n{number}")) for number in range(10)))
+    with pytest.raises(ValueError):
+        await db.sweep(fail)
+    await db.checkpoint()
+    assert sorted(order) == [f"n{number}" for number in range(10)]
+    found = await db.run(lambda conn: [rows.get_meta(conn, name) for name in (*order, "undone")])
+    assert found == ["x"] * 10 + [None]

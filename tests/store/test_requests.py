@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from omni_connector.secrets import new_id
 from omni_connector.snapshot import Account
-from omni_connector.store import accounts, jobs, requests
+from omni_connector.store import accounts, books, jobs, requests, sums
 from omni_connector.store import settings as rows
 from omni_connector.store.engine import Database
 from omni_connector.store.requests import Row
@@ -29,7 +29,7 @@ def settled(row: Row, **more: Any) -> Row:
 async def book(db: Database, *pairs: tuple[Row, Row | None]) -> list[str]:
     await db.tx(lambda conn: requests.insert_open(conn, [row for row, _ in pairs]))
     closing = [settled(row, **end) for row, end in pairs if end is not None]
-    assert await db.tx(lambda conn: len(requests.settle(conn, closing))) == len(closing)
+    await db.tx(lambda conn: books.settle(conn, closing))
     return [row["id"] for row, _ in pairs]
 
 
@@ -136,55 +136,6 @@ async def test_pages_follow_each_other_without_gap_or_overlap(db: Database) -> N
     assert pages == ids[::-1]
 
 
-async def test_sums_by_each_group(db: Database) -> None:
-    one = {"account_id": "acc_1", "account_label": "main", "provider": "groq", "model": "m", "input": 5, "output": 2, "cost_nano": 10}
-    await book(
-        db,
-        (opened(1, key_id="key_1", key_name="laptop"), one),
-        (opened(2, key_id="key_1", key_name="laptop"), {**one, "cost_nano": None, "cache_read": 4}),
-        (opened(DAY // 1000), {**one, "outcome": "cut", "account_id": "acc_2", "account_label": "b", "provider": "openai"}),
-        (opened(3), None),
-        (opened(-1), {**one, "cost_nano": 99}),  # before the window
-    )
-
-    async def sums(group: Any) -> dict[str, tuple[int, ...]]:
-        listed = await db.run(lambda conn: requests.usage(conn, group, START, START + 2 * DAY))
-        return {row["name"]: (row["requests"], row["failed"], row["input"], row["cost_nano"], row["unpriced"]) for row in listed}
-
-    assert await sums("account") == {"main": (2, 0, 10, 10, 1), "b": (1, 1, 5, 10, 0), "": (1, 0, 0, 0, 0)}
-    assert await sums("provider") == {"groq": (2, 0, 10, 10, 1), "openai": (1, 1, 5, 10, 0), "": (1, 0, 0, 0, 0)}
-    assert await sums("model") == {"m": (3, 1, 15, 20, 1), "auto": (1, 0, 0, 0, 0)}
-    assert await sums("key") == {"laptop": (2, 0, 10, 10, 1), "": (2, 1, 5, 10, 0)}
-    assert list((await sums("day")).items()) == [("2025-11-21", (3, 0, 10, 10, 1)), ("2025-11-22", (1, 1, 5, 10, 0))]
-    shifted = await db.run(lambda conn: requests.usage(conn, "day", START, START + DAY, -12 * 3_600_000))
-    assert [(row["name"], row["id"], row["cache_read"]) for row in shifted] == [("2025-11-20", None, 4)]
-
-
-async def test_activity_of_accounts(db: Database, vault: Any) -> None:
-    for label in ("busy", "idle"):
-        await db.tx(lambda conn, label=label: accounts.insert(conn, vault, Account(id=f"acc_{label}", provider="demo", label=label)))
-    end = {"account_id": "acc_busy", "duration_ms": 7, "cost_nano": 3}
-    await book(
-        db,
-        *(
-            (opened(number), {**end, "outcome": "failed" if number == 4 else "ok", "flag": "X" if number == 4 else None})
-            for number in range(6)
-        ),
-        (opened(7, account_id="acc_busy"), None),
-        (opened(8), {"account_id": "acc_deleted"}),
-    )
-    activity = await db.run(lambda conn: requests.account_activity(conn, START + 3000, per_account=4))
-    assert activity["acc_idle"] == {"heartbeat": [], "requests": 0, "failed": 0, "cost_nano": 0, "unpriced": 0}
-    beats = activity["acc_busy"].pop("heartbeat")
-    assert [(beat["at"], beat["ok"], beat["ms"], beat["flag"]) for beat in beats] == [
-        (START + 3000, True, 7, None),
-        (START + 4000, False, 7, "X"),
-        (START + 5000, True, 7, None),
-    ]  # the fourth newest is the open one
-    assert activity["acc_busy"] == {"requests": 4, "failed": 1, "cost_nano": 9, "unpriced": 0}
-    assert set(activity) == {"acc_busy", "acc_idle"}
-
-
 async def test_open_rows_of_dead_processes_are_settled_as_estimates(db: Database) -> None:
     now = START + 10 * 3_600_000
     await db.tx(lambda conn: jobs.beat(conn, "prc_2", "host", 2, now))
@@ -204,15 +155,6 @@ async def test_open_rows_of_dead_processes_are_settled_as_estimates(db: Database
     assert (await get(alive))["state"] == "open"
     assert (await get(done))["outcome"] == "ok"
     assert (await get(forgotten))["outcome"] == "recovered"
-
-
-async def test_pruning_goes_in_chunks_and_spares_open_rows(db: Database) -> None:
-    ids = await book(db, *((opened(number), {} if number else None) for number in range(10)))
-    prune = lambda **how: db.tx(lambda conn: requests.prune(conn, **how))  # noqa: E731
-    assert await prune() == 0
-    assert [await prune(before_ms=START + 6000, chunk=3) for _ in range(3)] == [3, 2, 0]
-    assert await prune(keep_rows=2) == 2
-    assert await found(db) == [ids[9], ids[8], ids[0]]
 
 
 FILTERS = (
@@ -256,17 +198,13 @@ async def test_a_search_looks_at_so_many_rows_and_says_where_to_go_on(db: Databa
     before: str | None = None
     pages = 0
     while True:
-        look = lambda conn, before=before: (  # noqa: E731
-            requests.list_requests(conn, {"client": "curl/8"}, before, 5),
-            requests.search_floor(conn, {"client": "curl/8"}, before),
-        )
-        rows, before = await db.run(look)
+        rows, before = await db.run(lambda conn, before=before: requests.page(conn, {"client": "curl/8"}, before, 5))
         seen += [row["id"] for row in rows]
         pages += 1
         if before is None:
             break
     assert (seen, pages) == ([ids[3]], 3)
-    assert await db.run(lambda conn: requests.search_floor(conn, {"account": "acc_1", "text": ""})) is None
+    assert await db.run(lambda conn: requests.page(conn, {"account": "acc_1", "text": ""})) == ([], None)
 
 
 async def test_an_accounts_name_of_today_finds_all_its_rows(db: Database, vault: Any) -> None:  # P-06
@@ -281,20 +219,6 @@ async def test_an_accounts_name_of_today_finds_all_its_rows(db: Database, vault:
     assert await found(db, account="deleted") == [gone]
 
 
-async def test_sums_by_client_and_hour_and_of_one_provider(db: Database) -> None:  # C-80, C-81
-    await book(
-        db,
-        (opened(1, client="curl/8"), {"provider": "groq", "cost_nano": 3}),
-        (opened(7200, client="sdk"), {"provider": "openai", "cost_nano": 5}),
-    )
-    ask = lambda group, **more: db.run(lambda conn: requests.usage(conn, group, START, START + DAY, **more))  # noqa: E731
-    assert {row["name"]: row["cost_nano"] for row in await ask("client")} == {"curl/8": 3, "sdk": 5}
-    hours = [row["name"] for row in await ask("hour")]
-    assert [hour[13:] for hour in hours] == [":00Z", ":00Z"]
-    assert hours == sorted(hours)
-    assert [(row["name"], row["cost_nano"]) for row in await ask("client", provider="groq")] == [("curl/8", 3)]
-
-
 async def test_the_dashboards_questions_do_not_read_the_whole_table(lite: Database) -> None:
     plans: list[str] = []
 
@@ -306,13 +230,13 @@ async def test_the_dashboards_questions_do_not_read_the_whole_table(lite: Databa
 
     def ask(conn: sa.Connection) -> None:
         sa.event.listen(conn, "before_cursor_execute", explain)
-        requests.account_activity(conn, START)
+        sums.account_activity(conn, START)
         requests.list_requests(conn, {}, "req_x", 50)
         for name, value in FILTERS:
             requests.list_requests(conn, {name: value}, None, 50)
             requests.list_requests(conn, {name: value, "protocol": "openai-chat"}, "req_x", 50)
         requests.recover(conn, ["prc_1"], START)
-        requests.usage(conn, "account", START, START + DAY)
+        sums.usage(conn, "account", START, START + DAY)
 
     await lite.tx(ask)
     assert any("requests" in plan for plan in plans)

@@ -24,8 +24,8 @@ OLDER = Account("acc_6", "command", "older", "cli", options={"command": GIVEN})
 ACCOUNTS = (
     Account(
         "acc_1", "openai", "work", secret="sk-SECRET", base_url="https://x.test/v1", models=("a", "b"), prefix="p", model_map={"m": "n"},
-        enabled=False, priority=3, weight=2, max_in_flight=4, budget={"amount": "5", "period": "day"}, headers={"x-h": "h-SECRET"},
-        proxy_url="http://u:pw-SECRET@proxy", options={"region": ""}, key_hint="sk-…CRET",
+        enabled=False, priority=3, weight=2, max_in_flight=4, rpm=5, tpm=6, budget={"amount": "5", "period": "day"},
+        headers={"x-h": "h-SECRET"}, proxy_url="http://u:pw-SECRET@proxy", options={"region": ""}, key_hint="sk-…CRET",
     ),
     Account("acc_2", "codex", "plan", "oauth", TOKENS.encode(), options={"identity": {"email": "a@b.c"}, "project": "p"}),
     Account("acc_3", "ollama", "box", "none", base_url="http://10.0.0.5:11434/v1"),

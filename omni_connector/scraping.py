@@ -1,0 +1,30 @@
+"""`GET /metrics`: what was counted in this process, and how everything is now."""
+
+from __future__ import annotations
+
+from omni_connector.admin import now_ms
+from omni_connector.admin.system import memory_mb
+from omni_connector.gateway import Gateway
+from omni_connector.metrics import Parts, readings, render
+from omni_connector.store import jobs as job_rows
+
+
+async def scrape(gateway: Gateway) -> str:
+    """The text for Prometheus (`metrics.CONTENT_TYPE`). Raises GatewayError when the database cannot be read."""
+    jobs = await gateway.db.run(job_rows.list_jobs)
+    accounts = gateway.admin.standing()
+    now = Parts(
+        accounts=[(account.provider, status) for account, status, _ in accounts],
+        cooldowns=[(account.provider, item) for account, _, _ in accounts for item in gateway.pool.cooldowns(account.id)],
+        jobs=[(job.kind, job.state) for job in jobs],
+        in_flight=gateway.relay.active,
+        retrying=gateway.relay.retrying,
+        commits=gateway.ledger.commits,
+        rows=gateway.ledger.rows,
+        waiting=gateway.ledger.waiting,
+        unsettled=len(gateway.ledger.unsettled),
+        memory_mb=memory_mb(),
+        started_at=gateway.started_at,
+        now=now_ms(),
+    )
+    return render({**gateway.sight.metrics.samples(), **readings(now)})

@@ -1,0 +1,341 @@
+"""What limits still allow, decided in the database: so it holds across processes and nodes, whatever the concurrency.
+
+A request that is let in leaves a row in `holds` for each limit it counts against: the money it may cost at most and the tokens it
+is taken to use, until it is settled; its time counts for a minute. What is spent of a period is kept in `spend`, moved by the
+transaction that settles a row. So at any moment spent + held is the most that can be spent, and a hold is given only within that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from omni_connector import catalog
+from omni_connector.secrets import id_floor
+from omni_connector.store.prebuilt import Prebuilt
+from omni_connector.store.requests import HOUR_MS
+from omni_connector.store.tables import holds as h
+from omni_connector.store.tables import requests as r
+from omni_connector.store.tables import spend as s
+from omni_connector.store.tables import usage_hours as u
+
+Row = dict[str, Any]
+Spent = tuple[str, str, int, int, int]
+"""Scope, subject, begin and end of the period (ms), nano-dollars spent in it."""
+WINDOW = 60_000
+"""Milliseconds in which requests and tokens a minute are counted, back from the request's own time."""
+SOON_MS = 1_000
+"""A request in flight may end at any moment: when to ask again."""
+OLD_MS = 10 * WINDOW
+KEPT_MS = 40 * 86_400_000
+"""Sums of a period are kept this long after its end."""
+LOCK = 0x6F6D6E68
+"""Advisory locks of limits on PostgreSQL ("omnh")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One limit that a request counts against. `amount`: nano-dollars that may be spent in [start_at, end_at); None: no hard budget,
+    or the request costs nothing."""
+
+    scope: str
+    subject: str
+    amount: int | None = None
+    start_at: int = 0
+    end_at: int = 0
+    rpm: int | None = None
+    tpm: int | None = None
+    max_in_flight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request wants: `most` nano-dollars, and not less than `least`; None: what it costs is unknown. `at`: when it began (ms)."""
+
+    request_id: str
+    at: int
+    claims: tuple[Claim, ...]
+    most: int | None = None
+    least: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`nano`: what it may cost; None: as much as it likes. `seen`: (claim, spent) of its budgets at that moment."""
+
+    nano: int | None
+    seen: tuple[tuple[Claim, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """`why`: "spent" (nothing left, or too little), "held" (requests in flight hold the rest), "rpm", "tpm", "in_flight", or "unread": what
+    was spent in the period must be summed up first (`read`). `until_at`: when to ask again (ms), None: never by itself."""
+
+    claim: Claim
+    why: Literal["spent", "held", "rpm", "tpm", "in_flight", "unread"]
+    until_at: int | None = None
+    spent: int = 0
+    held: int = 0
+
+
+# ---------------------------------------------------------------- Letting in
+
+_USED = Prebuilt(
+    sa.select(
+        sa.func.count(sa.case((h.c.open, 1))),
+        sa.func.count(sa.case((h.c.at > sa.bindparam("new_since"), 1))),
+        sa.func.coalesce(sa.func.sum(sa.case((h.c.at > sa.bindparam("new_since"), h.c.tokens))), 0),
+        sa.func.coalesce(
+            sa.func.sum(sa.case((sa.and_(h.c.at >= sa.bindparam("new_start_at"), h.c.at < sa.bindparam("new_end_at")), h.c.nano))), 0
+        ),
+        sa.func.min(sa.case((h.c.at > sa.bindparam("new_since"), h.c.at))),
+        sa.select(s.c.spent_nano)
+        .where(
+            s.c.scope == sa.bindparam("new_scope"),
+            s.c.subject == sa.bindparam("new_subject"),
+            s.c.start_at == sa.bindparam("new_start_at"),
+            s.c.end_at == sa.bindparam("new_end_at"),
+        )
+        .scalar_subquery(),
+    ).where(
+        h.c.scope == sa.bindparam("new_scope"),
+        h.c.subject == sa.bindparam("new_subject"),
+        h.c.request_id != sa.bindparam("new_request_id"),
+        # A clock that was set back must not keep what lies ahead in the count for an hour.
+        sa.or_(h.c.open, sa.and_(h.c.at > sa.bindparam("new_since"), h.c.at <= sa.bindparam("new_ahead"))),
+    )
+)
+"""One statement, so that it sees one moment: a request that settles meanwhile counts as held or as spent, never as neither."""
+_HOLD = Prebuilt(
+    sa.insert(h).values(
+        request_id=sa.bindparam("new_request_id"),
+        scope=sa.bindparam("new_scope"),
+        subject=sa.bindparam("new_subject"),
+        at=sa.bindparam("new_at"),
+        nano=sa.bindparam("new_nano"),
+        tokens=sa.bindparam("new_tokens"),
+        open=sa.true(),
+    )
+)
+_LET_GO = Prebuilt(sa.update(h).where(h.c.request_id == sa.bindparam("new_request_id"), h.c.open).values(open=sa.false(), nano=0, tokens=0))
+_FORGET = Prebuilt(
+    sa.delete(h).where(
+        h.c.request_id == sa.bindparam("new_request_id"),
+        h.c.scope == sa.bindparam("new_scope"),
+        h.c.subject == sa.bindparam("new_subject"),
+    )
+)
+
+
+def admit(conn: sa.Connection, asks: Sequence[Ask], now: int) -> list[Granted | Refused]:
+    """One after the other. A request that asks again (for its next account) lets go of what it held; time it has used stays counted."""
+    _lock(conn, (claim for ask in asks for claim in ask.claims))
+    return [_admit(conn, ask, now) for ask in asks]
+
+
+def _admit(conn: sa.Connection, ask: Ask, now: int) -> Granted | Refused:
+    seen: list[tuple[Claim, int]] = []
+    nano = ask.most
+    for claim in ask.claims:
+        found = _judge(conn, ask, claim, now)
+        if isinstance(found, Refused):
+            return found
+        spent, room = found
+        if room is not None and nano is not None:
+            nano = min(nano, room)
+            seen.append((claim, spent))
+    _LET_GO.run(conn, [{"request_id": ask.request_id}])
+    rows = [_row(ask, claim, nano) for claim in ask.claims]
+    _FORGET.run(conn, rows)
+    _HOLD.run(conn, rows)
+    return Granted(nano if seen else None, tuple(seen))
+
+
+def _judge(conn: sa.Connection, ask: Ask, claim: Claim, now: int) -> Refused | tuple[int, int | None]:
+    """What is spent, and the room that is left (None: no budget counts here); or why the request is not let in."""
+    row = {
+        "request_id": ask.request_id,
+        "scope": claim.scope,
+        "subject": claim.subject,
+        "start_at": claim.start_at,
+        "end_at": claim.end_at,
+        "since": now - WINDOW,
+        "ahead": now + WINDOW,
+    }
+    [(flying, requests, tokens, held, oldest, spent)] = _USED.rows(conn, row)
+    again = now + WINDOW if oldest is None else oldest + WINDOW
+    if claim.max_in_flight is not None and flying >= claim.max_in_flight:
+        return Refused(claim, "in_flight", now + SOON_MS)
+    if claim.rpm is not None and requests >= claim.rpm:
+        return Refused(claim, "rpm", again)
+    # The first of a minute is let in whatever its size: else it could never be.
+    if claim.tpm is not None and tokens > 0 and tokens + ask.tokens > claim.tpm:
+        return Refused(claim, "tpm", again)
+    if claim.amount is None:
+        return 0, None
+    if spent is None:
+        return Refused(claim, "unread")
+    left = claim.amount - int(spent)
+    least = 1 if ask.most is None else ask.least
+    if left < least:
+        return Refused(claim, "spent", None, int(spent), int(held))
+    if left - int(held) < least:
+        return Refused(claim, "held", now + SOON_MS, int(spent), int(held))
+    return int(spent), left - int(held)
+
+
+def _row(ask: Ask, claim: Claim, nano: int | None) -> Row:
+    return {
+        "request_id": ask.request_id,
+        "scope": claim.scope,
+        "subject": claim.subject,
+        "at": ask.at,
+        "nano": (nano or 0) if claim.amount is not None else 0,
+        "tokens": ask.tokens,
+    }
+
+
+def _lock(conn: sa.Connection, claims: Iterable[Claim]) -> None:
+    """One transaction at a time decides about a limit. SQLite has one writer anyway."""
+    if conn.dialect.name != "postgresql":
+        return
+    for scope, subject in sorted({(claim.scope, claim.subject) for claim in claims}):
+        conn.execute(
+            sa.text("SELECT pg_advisory_xact_lock(:lock, hashtext(:name))"), {"lock": LOCK & 0x7FFFFFFF, "name": f"{scope}:{subject}"}
+        )
+
+
+# ---------------------------------------------------------------- Settling
+
+_PERIODS = Prebuilt(
+    sa.select(s.c.scope, s.c.subject, s.c.start_at, s.c.end_at, s.c.spent_nano).where(
+        s.c.end_at > sa.bindparam("new_first"), s.c.start_at <= sa.bindparam("new_last")
+    )
+)
+_SPEND = Prebuilt(
+    sa.update(s)
+    .where(
+        s.c.scope == sa.bindparam("new_scope"),
+        s.c.subject == sa.bindparam("new_subject"),
+        s.c.start_at == sa.bindparam("new_start_at"),
+        s.c.end_at == sa.bindparam("new_end_at"),
+    )
+    .values(spent_nano=s.c.spent_nano + sa.bindparam("new_nano"))
+)
+_CLOSE = Prebuilt(
+    sa.update(h)
+    .where(h.c.request_id == sa.bindparam("new_id"), h.c.open)
+    .values(open=sa.false(), nano=0, tokens=sa.bindparam("new_tokens"))
+)
+
+
+def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
+    """Rows that this transaction closes (`requests.BOOKED`): their holds are let go, their cost is spent. Returns the sums that moved."""
+    if not rows:
+        return []
+    _CLOSE.run(conn, [{"id": row["id"], "tokens": (row["input"] or 0) + (row["output"] or 0)} for row in rows])
+    return move(conn, [(row, row["cost_nano"]) for row in rows if row["cost_nano"]])
+
+
+def move(conn: sa.Connection, costs: Sequence[tuple[Row, int]]) -> list[Spent]:
+    """Adds nano-dollars (negative ones where a row was priced anew) to every period that a row belongs to."""
+    if not costs:
+        return []
+    times = [row["started_at"] for row, _ in costs]
+    moved: list[Spent] = []
+    for scope, subject, start, end, spent in _PERIODS.rows(conn, {"first": min(times), "last": max(times)}):
+        more = sum(nano for row, nano in costs if start <= row["started_at"] < end and _counts(scope, subject, row))
+        if more:
+            moved.append((scope, subject, start, end, int(spent) + more))
+            _SPEND.run(conn, [{"scope": scope, "subject": subject, "start_at": start, "end_at": end, "nano": more}])
+    return moved
+
+
+def _counts(scope: str, subject: str, row: Row) -> bool:
+    match scope:
+        case "key" | "account":
+            return bool(row[f"{scope}_id"] == subject)
+        case "provider":
+            return bool(row["provider"] == subject)
+        case "model":
+            return row["model"] is not None and catalog.covers(subject, row["model"])
+    return True
+
+
+# ---------------------------------------------------------------- Periods
+
+
+def read(conn: sa.Connection, periods: Iterable[tuple[str, str, int, int]]) -> list[Spent]:
+    """What is spent in these periods (scope, subject, begin, end). One that nobody asked for yet is summed up from the rows, once: from
+    then on every settlement moves it."""
+    known = {tuple(row[:4]): int(row[4]) for row in conn.execute(sa.select(s))}
+    found: list[Spent] = []
+    for period in periods:
+        if period not in known:
+            if conn.dialect.name == "postgresql":
+                # Whoever is settling now finishes first, and who comes after sees the new sum.
+                conn.execute(sa.text("LOCK TABLE spend IN SHARE ROW EXCLUSIVE MODE"))
+            known[period] = _summed(conn, *period)
+            scope, subject, start, end = period
+            conn.execute(sa.insert(s).values(scope=scope, subject=subject, start_at=start, end_at=end, spent_nano=known[period]))
+        found.append((*period, known[period]))
+    return found
+
+
+def known(conn: sa.Connection, periods: Sequence[tuple[str, str, int, int]]) -> list[Spent] | None:
+    """The same without writing; None when one of them was never summed up."""
+    found = {tuple(row[:4]): int(row[4]) for row in conn.execute(sa.select(s))}
+    return [(*period, found[period]) for period in periods] if all(period in found for period in periods) else None
+
+
+def _summed(conn: sa.Connection, scope: str, subject: str, start: int, end: int) -> int:
+    """Whole hours from the hourly sums, which also outlive the rows; what a zone cuts off of an hour from the rows."""
+    first, last = -(-start // HOUR_MS), end // HOUR_MS
+    hours = sa.select(u.c.model, sa.func.sum(u.c.cost_nano)).where(u.c.hour >= first, u.c.hour < last).group_by(u.c.model)
+    sums = list(conn.execute(_of(hours, u, scope, subject)))
+    for begin, until in ((start, first * HOUR_MS), (last * HOUR_MS, end)):
+        if begin < until:
+            sums += conn.execute(_of(_rows(begin, until), r, scope, subject))
+    return sum(int(total) for model, total in sums if scope != "model" or (model is not None and catalog.covers(subject, model)))
+
+
+def _rows(begin: int, until: int) -> sa.Select[Any]:
+    # Ids sort by time: so the key of the table leads to these rows and no others.
+    return (
+        sa.select(r.c.model, sa.func.sum(r.c.cost_nano))
+        .where(r.c.id >= id_floor("req", begin), r.c.started_at >= begin, r.c.started_at < until, r.c.cost_nano.is_not(None))
+        .group_by(r.c.model)
+    )
+
+
+def _of(query: sa.Select[Any], table: sa.Table, scope: str, subject: str) -> sa.Select[Any]:
+    match scope:
+        case "key" | "account":
+            return query.where(table.c[f"{scope}_id"] == subject)
+        case "provider":
+            return query.where(table.c.provider == subject)
+    return query
+
+
+def held(conn: sa.Connection) -> list[tuple[str, str, int]]:
+    """Scope, subject, nano-dollars that requests in flight hold."""
+    query = sa.select(h.c.scope, h.c.subject, sa.func.sum(h.c.nano)).where(h.c.open, h.c.nano > 0).group_by(h.c.scope, h.c.subject)
+    return [(scope, subject, int(nano)) for scope, subject, nano in conn.execute(query)]
+
+
+def tidy(conn: sa.Connection, now: int) -> None:
+    """Lets go of what requests hold that are no longer open, forgets times that count no more and periods long past."""
+    gone = ~sa.exists(sa.select(r.c.id).where(r.c.id == h.c.request_id, r.c.state == sa.literal_column("'open'")))
+    conn.execute(sa.update(h).where(h.c.open, h.c.at < now - WINDOW, gone).values(open=sa.false(), nano=0))
+    conn.execute(sa.delete(h).where(~h.c.open, sa.or_(h.c.at < now - OLD_MS, h.c.at > now + OLD_MS)))
+    conn.execute(sa.delete(s).where(s.c.end_at < now - KEPT_MS))
+
+
+def forget(conn: sa.Connection) -> None:
+    """All sums: they are made anew from the rows when they are next asked for."""
+    conn.execute(sa.delete(s))
