@@ -15,7 +15,22 @@ from omni_connector.store.requests import Row
 
 def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
     """Closes open rows (`requests.settle`); what is closed already changes nothing. Returns what is spent of budgets, where it moved."""
-    return _closed(conn, requests.settle(conn, rows))
+    closed = requests.settle(conn, rows)
+    spent = _closed(conn, closed)
+    done = {row["id"] for row in closed}
+    late = [row for row in rows if row["id"] not in done]
+    return spent + _settle_late(conn, late) if late else spent
+
+
+def _settle_late(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
+    """Rows that somebody has closed as estimates, because their process was silent for so long (a lid that was closed, a full disk): what
+    it says now is true."""
+    before = [row for row in requests.booked(conn, [row["id"] for row in rows]) if row["outcome"] == requests.RECOVERED]
+    if not before:
+        return []
+    ids = {row["id"] for row in before}
+    requests.reopen(conn, sorted(ids))
+    return _moved(conn, before, requests.settle(conn, [row for row in rows if row["id"] in ids]))
 
 
 def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> int:
@@ -39,8 +54,7 @@ def _closed(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
     return allowances.settle(conn, rows)
 
 
-def _moved(conn: sa.Connection, before: Sequence[Row], after: Sequence[Row]) -> None:
+def _moved(conn: sa.Connection, before: Sequence[Row], after: Sequence[Row]) -> list[Spent]:
     """The same closed rows as they were and as they are."""
     rollups.move(conn, before, after)
-    paid = {row["id"]: row["cost_nano"] or 0 for row in before}
-    allowances.move(conn, [(row, more) for row in after if (more := (row["cost_nano"] or 0) - paid[row["id"]])])
+    return allowances.move(conn, [*((row, -(row["cost_nano"] or 0)) for row in before), *((row, row["cost_nano"] or 0) for row in after)])

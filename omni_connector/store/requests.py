@@ -219,7 +219,7 @@ def _recovery(ids: Sequence[str], now: int) -> sa.Update:
         .where(t.c.id.in_(ids))
         .values(
             state="settled",
-            outcome="recovered",
+            outcome=RECOVERED,
             settled_at=now,
             flag="RECOVERED",
             usage_source="estimated",
@@ -228,6 +228,22 @@ def _recovery(ids: Sequence[str], now: int) -> sa.Update:
             error_message="The server process ended before this request did; its usage is an estimate.",
         )
     )
+
+
+RECOVERED = "recovered"
+"""The outcome of a row that a crash left open, or that seemed to be left."""
+
+
+def reopen(conn: sa.Connection, ids: Sequence[str]) -> None:
+    """Takes back what `recover` wrote on these rows: their process was only silent, and has come to say what they were."""
+    for begin in range(0, len(ids), _AT_ONCE):
+        conn.execute(
+            sa.update(t)
+            .where(t.c.id.in_(ids[begin : begin + _AT_ONCE]), t.c.outcome == RECOVERED)
+            .values(
+                state="open", outcome=None, settled_at=None, flag=None, error_message=None, input=None, output=None, usage_source="none"
+            )
+        )
 
 
 def booked(conn: sa.Connection, ids: Sequence[str]) -> list[Row]:

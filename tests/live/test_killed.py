@@ -43,7 +43,6 @@ async def test_killed_at_any_place_the_books_are_right(omni_home: Path) -> None:
         print(f"{there.rounds} rounds, {there.killed} killed inside the request, rows {dict(there.outcomes)}")
 
 
-@pytest.mark.xfail(strict=True, reason="a settlement that comes after a recovery is dropped")
 async def test_who_was_only_silent_settles_all_the_same(omni_home: Path) -> None:
     """A process that is suspended (a lid that was closed, a disk that was full) looks dead to another one, which closes its rows as
     estimates. When it goes on, its client gets the whole answer: the row must say what that has cost."""
