@@ -20,6 +20,7 @@ from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
 from omni_connector.admission import Admission
 from omni_connector.alerts import Teller, Watch
+from omni_connector.booking import Booking
 from omni_connector.budgets import Budgets
 from omni_connector.calibration import Calibration, Learned
 from omni_connector.call import Call
@@ -29,7 +30,7 @@ from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.fetch import PublicFetcher
 from omni_connector.jobs import Jobs
 from omni_connector.kept import Kept
-from omni_connector.ledger import Ledger, Verdict
+from omni_connector.ledger import Ledger
 from omni_connector.live import Live
 from omni_connector.local_logins import machine
 from omni_connector.onboarding import Doors as SignInDoors
@@ -58,14 +59,11 @@ from omni_connector.snapshot import Account, ClientKey, Snapshot
 from omni_connector.standing import Hands as StandingHands
 from omni_connector.standing import Standing
 from omni_connector.store import accounts as account_rows
-from omni_connector.store import allowances, books
 from omni_connector.store import calibrations as calibration_rows
 from omni_connector.store import homes as home_rows
 from omni_connector.store import kept as kept_rows
 from omni_connector.store import keys as key_rows
-from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
-from omni_connector.store.allowances import Ask, Spent
 from omni_connector.store.engine import Database
 from omni_connector.store.files import Damaged
 from omni_connector.store.snapshot import load_snapshot
@@ -105,7 +103,6 @@ class Gateway:
         self.kept = Kept(db, vault)
         self.prompts = Prompts(home, lambda: self.settings, now_ms)
         self.counter = Counter(self.upstream, lambda: self.endpoints)
-        self.ledger = Ledger(self._write)
         self.sight = Sight(env, lambda: self.pool.accounts)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._used: dict[str, int] = {}
@@ -117,6 +114,8 @@ class Gateway:
         self._serving = False
         self._reloading = asyncio.Lock()
         self.budgets = Budgets(db, now_ms)
+        self.booking = Booking(db, self.budgets, self._account, now_ms)
+        self.ledger = Ledger(self.booking.write)
         self.calibration = Calibration(catalog.family)
         self.planner = Planner(
             lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms, self.budgets, self.calibration.upper
@@ -139,7 +138,10 @@ class Gateway:
         comparing = ReconcilingHands(lambda: self.pool.accounts, lambda: self.endpoints, self.watch.begin, self.watch.over)
         reconciler = Reconciler(db, self.upstream, comparing, now_ms, self._rng)
         by_need = (prober, renewals, self.watch, self.teller, self.poller, reconciler)
-        self.jobs = Jobs(db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=by_need, alarm=self.watch)
+        estimate = self.booking.estimate
+        self.jobs = Jobs(
+            db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=by_need, alarm=self.watch, estimate=estimate
+        )
         self.admin = self._administration(Process(self.started_at, home, base_url, server))
         self.onboarding = self.admin.onboarding = Onboarding(self._sign_in_doors(base_url))
 
@@ -349,6 +351,7 @@ class Gateway:
         """Read the configuration anew. What is in flight keeps the snapshot it began with."""
         async with self._reloading:
             fresh = await self.db.run(lambda conn: load_snapshot(conn, self.vault, providers.complete))
+            self.admin_key = await asyncio.to_thread(secrets.load_or_create_admin_key, self.home, self.env)
             if fresh.version >= self.snapshot.version:
                 await self.budgets.follow(fresh)
                 self._take(fresh)
@@ -445,6 +448,9 @@ class Gateway:
         found = catalog.lookup(providers.price_id(candidate.account), candidate.model)
         return None if found is None else found.context_window
 
+    def _account(self, account_id: str) -> Account | None:
+        return self.pool.accounts.get(account_id)
+
     def _priced(self) -> bool:
         return self._prices is None or self._prices.done()
 
@@ -460,22 +466,6 @@ class Gateway:
     async def _seal(self, keeps: Sequence[Json]) -> Sequence[Json]:
         # In a thread, and ahead of the ledger: pictures take seconds, which no stream and no other request should wait for.
         return await asyncio.to_thread(kept_rows.sealed, self.vault, keeps)
-
-    async def _write(self, opens: Sequence[Json], settles: Sequence[Json], keeps: Sequence[Json], asks: Sequence[Ask]) -> Sequence[Verdict]:
-        asking = {ask.request_id for ask in asks}
-
-        def write(conn: Any) -> tuple[list[Verdict], list[Spent]]:
-            request_rows.insert_open(conn, opens)
-            # Who ends makes room for who begins; who left while he was asking holds nothing.
-            spent = books.settle(conn, [row for row in settles if row["id"] not in asking])
-            verdicts = allowances.admit(conn, asks, now_ms()) if asks else []
-            spent += books.settle(conn, [row for row in settles if row["id"] in asking])
-            kept_rows.put(conn, keeps)
-            return verdicts, spent
-
-        verdicts, spent = await self.db.tx(write)
-        self.budgets.note(spent)
-        return verdicts
 
     async def _show_account(self, account_id: str) -> None:
         if self.live.listening and account_id in self.pool.accounts:
@@ -553,6 +543,10 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - whatever the database raises: the next answer, or the next touch, tries again
             self.planner.homes.give_back(homes)
             log.error("where conversations are at home could not be stored, it is tried again: %s", error)
+
+    def background(self, work: Coroutine[Any, Any, object]) -> None:
+        """Work whose failure is logged, and which ends before the gateway does."""
+        self._spawn(work)
 
     def _spawn(self, work: Coroutine[Any, Any, object], name: str | None = None) -> None:
         """Background work whose failure is logged and waits for nobody."""

@@ -23,6 +23,7 @@ from omni_connector.store import accounts as account_rows
 from omni_connector.store import books, refreshes
 from omni_connector.store import jobs as queue
 from omni_connector.store.engine import Database
+from omni_connector.store.requests import Estimate
 from omni_connector.upkeep import Alarm, Upkeep
 
 log = logging.getLogger("omni.jobs")
@@ -96,6 +97,7 @@ class Jobs:
         reload: Callable[[], Awaitable[None]],
         by_need: Sequence[ByNeed] = (),
         alarm: Alarm | None = None,
+        estimate: Estimate | None = None,
     ) -> None:
         upkeep = Upkeep(db, settings, home, now, alarm)
         self._db = db
@@ -104,6 +106,7 @@ class Jobs:
         self._process_id = process_id
         self._now = now
         self._reload = reload
+        self._estimate = estimate
         self._scheduler: AsyncIOScheduler | None = None
         self._ticking = asyncio.Lock()
         self._ensured: Mapping[str, int] = {}
@@ -256,7 +259,7 @@ class Jobs:
 
         def work(conn: Any) -> int:
             dead = queue.dead(conn, now, DEAD_MS, gone, me)
-            recovered = books.recover(conn, dead, now)
+            recovered = books.recover(conn, dead, now, self._estimate)
             queue.unlease(conn, dead)
             refreshes.unlease(conn, dead)
             queue.forget(conn, dead)

@@ -173,6 +173,7 @@ class Record:
             "plan": None if self.plan is None else self.plan.as_json(),
             "cache_write_1h": usage.cache_write_1h,
             "web_searches": usage.web_searches,
+            "told": True,
             "shadow_nano": nano(self.worth),
         }
 

@@ -508,7 +508,9 @@ class Relay:
         job.opened = True
         self._doors.publish(job.record)
         job.record.likely_input = self._doors.likely(first.model, job.record.est_input)
-        opened = self._ledger.open(job.record.opened())
+        account = first.account
+        asked = {"account_id": account.id, "account_label": account.label, "provider": account.provider, "model": first.model}
+        opened = self._ledger.open({**job.record.opened(), **asked})
         job.entering = self._doors.enter(job.call, first, job.record.est_input, None)
         await opened
 

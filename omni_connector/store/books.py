@@ -33,9 +33,9 @@ def _settle_late(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
     return _moved(conn, before, requests.settle(conn, [row for row in rows if row["id"] in ids]))
 
 
-def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> int:
+def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int, estimate: requests.Estimate | None = None) -> int:
     """Closes the rows of processes that died (`requests.recover`); returns how many."""
-    found = requests.recover(conn, dead_process_ids, now)
+    found = requests.recover(conn, dead_process_ids, now, estimate)
     _closed(conn, found)
     return len(found)
 

@@ -6,7 +6,7 @@ text in the database. Money is integer nano-dollars; a `cost_nano` of None means
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -52,8 +52,22 @@ _OPEN: Row = {
     "model_requested": "",
     "usage_source": "none",
 }
-_KNOWN = frozenset(COLUMNS)
+_KNOWN = frozenset((*COLUMNS, "told"))
 _SETTLED = tuple(name for name in COLUMNS if name not in {"id", "state", "started_at", "settled_at", "process_id"})
+SERVED = ("account_id", "account_label", "provider", "model")
+"""At opening: who is asked first, so that after a crash it is known whom it concerned. At settling: who it was, if anybody."""
+TOLD = "told"
+"""In a row that is settled: true when it says in full who served it, so also that nobody did."""
+
+
+def _settled(name: str) -> sa.ColumnElement[Any]:
+    value = sa.bindparam(f"new_{name}", type_=t.c[name].type)
+    kept = sa.func.coalesce(value, t.c[name])
+    if name not in SERVED:
+        return kept
+    return sa.case((sa.bindparam(f"new_{TOLD}", type_=sa.Boolean()), value), else_=kept)
+
+
 _INSERT = sa.insert(t).values({name: sa.bindparam(f"new_{name}", type_=t.c[name].type) for name in COLUMNS})
 _SETTLE = (
     sa.update(t)
@@ -61,7 +75,7 @@ _SETTLE = (
     .values(
         state="settled",
         settled_at=sa.bindparam("new_settled_at"),
-        **{name: sa.func.coalesce(sa.bindparam(f"new_{name}", type_=t.c[name].type), t.c[name]) for name in _SETTLED},
+        **{name: _settled(name) for name in _SETTLED},
     )
 )
 
@@ -92,8 +106,13 @@ def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         before = still_open.pop(row["id"], None)  # twice in one call: the first counts
         if before is not None:
-            closed.append({name: before[name] if row.get(name) is None else row[name] for name in BOOKED})
+            closed.append({name: _now(row, before, name) for name in BOOKED})
     return closed
+
+
+def _now(row: Row, before: Row, name: str) -> Any:
+    told = name in SERVED and row.get(TOLD)
+    return row.get(name) if told or row.get(name) is not None else before[name]
 
 
 def _open_rows(conn: sa.Connection, ids: Sequence[str]) -> dict[str, Row]:
@@ -196,7 +215,11 @@ def oldest_open(conn: sa.Connection) -> int | None:
 # ---------------------------------------------------------------- Keeping house
 
 
-def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> list[Row]:
+Estimate = Callable[[Row], tuple[int | None, str | None]]
+"""A row that is closed as an estimate → nano-dollars and their source; None: unknown."""
+
+
+def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int, estimate: Estimate | None = None) -> list[Row]:
     """Settles the open rows of processes that died, as estimates and marked; returns them, with the columns BOOKED.
 
     What was sent is known (`est_input`), what came back is not, so output is 0 and the source says "estimated". Rows of
@@ -210,7 +233,13 @@ def recover(conn: sa.Connection, dead_process_ids: Sequence[str], now: int) -> l
     ids = conn.execute(orphans).scalars().all()
     for begin in range(0, len(ids), _AT_ONCE):
         conn.execute(_recovery(ids[begin : begin + _AT_ONCE], now))
-    return booked(conn, ids)
+    rows = booked(conn, ids)
+    for row in rows:
+        cost, source = (None, None) if estimate is None or row["account_id"] is None else estimate(row)
+        if cost is not None:
+            row["cost_nano"] = cost
+            conn.execute(sa.update(t).where(t.c.id == row["id"]).values(cost_nano=cost, price_source=source))
+    return rows
 
 
 def _recovery(ids: Sequence[str], now: int) -> sa.Update:
