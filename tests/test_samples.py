@@ -33,13 +33,6 @@ def wrong(line: str) -> str:
     """What a command line names that is not there, "" when all of it is."""
     try:
         words = shlex.split(END.split(line, maxsplit=1)[0].replace("…", ""), comments=True)[1:]
-            line.split(" #", maxsplit=1)[0]
-            .split(" | ", maxsplit=1)[0]
-            .split(" > ", maxsplit=1)[0]
-            .split(" < ", maxsplit=1)[0]
-            .replace("…", ""),
-            comments=True,
-        )[1:]
     except ValueError:
         return ""  # a sentence with an apostrophe, not a line to type
     at: click.Command = shell
