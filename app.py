@@ -18,32 +18,27 @@ import json
 import logging
 import os
 import re
-import signal
-import socket
 import sys
 import time
-import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config, Sockets
 from jose import JWTError, jwt
 from quart import Quart, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from omni_connector import __version__, auth, handover, logs, loopback, secrets, settings
+from omni_connector import __version__, auth, logs, loopback, openapi, secrets, server, settings
 from omni_connector.admin import following, now_ms, sheets, uploads
 from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
 from omni_connector.clients import prompt
 from omni_connector.counting import COUNTERS
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.gateway import Gateway
+from omni_connector.listeners import Side, is_loopback, is_loopback_name
 from omni_connector.metrics import CONTENT_TYPE
-from omni_connector.notify import Notifier
 from omni_connector.onboarding import CALLBACK_PATHS
 from omni_connector.paths import Route, client_route, wire_of
 from omni_connector.planning import provider_named
@@ -51,8 +46,8 @@ from omni_connector.relay import LEFT
 from omni_connector.root import ROOT
 from omni_connector.routing.resolve import ModelName
 from omni_connector.scraping import scrape
+from omni_connector.serving import App
 from omni_connector.snapshot import ClientKey
-from omni_connector.store import schema
 from omni_connector.store import settings as setting_rows
 from omni_connector.wire import model_lists, views
 from omni_connector.wire import openai_responses_state as responses
@@ -71,6 +66,10 @@ CLIENT_PATH = re.compile(r"/(?!api/)([^/]+/)?v1(beta)?/(?!/*router(/|$))")
 ADMIN_PATH = re.compile(r"/api|/+([^/]+/+)?v1(beta)?/+router(/|$)|/+(provider_health|metrics)(/|$)")
 """What only the admin key or a session opens. `/v1/router` is the admin API under OneAPI's names, wherever it might be asked for."""
 
+BOTH_SIDES = ("/health", "/openapi.json")
+CLIENT_PAGES = ("/api/hello", "/llms.txt")
+"""What clients ask for beside the client API, when the listeners are split."""
+
 MONITOR_PATHS = ("/provider_health", "/metrics")
 """What a monitoring system's own key opens, to look."""
 
@@ -80,8 +79,16 @@ SIGN_IN_COOKIE = "omni_sign_in"
 SIGN_IN_S = 1200
 SESSION_DAYS = 30
 LINK_S = 60
+LINK = "link "
 REFUSAL_S = 10
 """Seconds that a refused client is given to finish sending."""
+BODY_S = 60
+"""Seconds of silence that end a request whose body has not come, and what a body gets beside its share at SLOWEST."""
+SLOWEST = 16 * 1024
+"""Bytes per second: who dribbles his body slower than that, to hold us up, is not waited for."""
+LOGIN_BYTES = 64 * 1024
+"""A password's body: it is read before anybody is known."""
+SHOWN_PATH = 200
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """Headers with which a proxy says that the request comes from somewhere else."""
@@ -115,6 +122,7 @@ def create_app(gateway: Gateway) -> Quart:
     app.request_class = request_class(gateway)
     guard = Guard(gateway)
     app.before_request(guard.check)
+    gateway.sight.followers.append(guard.follow)
 
     @app.after_request
     async def harden(response: Response) -> Response:
@@ -147,6 +155,8 @@ def request_class(gateway: Gateway) -> type[Request]:
         def __init__(self, method: str, scheme: str, path: str, *more: Any, **named: Any) -> None:
             if CLIENT_PATH.match(path):
                 named["max_content_length"] = gateway.settings.body_limit_mb << 20
+            elif path == "/api/login":
+                named["max_content_length"] = LOGIN_BYTES
             super().__init__(method, scheme, path, *more, **named)
 
     return Sized
@@ -155,32 +165,44 @@ def request_class(gateway: Gateway) -> type[Request]:
 class Guard:
     """Who may see the dashboard and the admin API (CONTRACT §3): Host, peer, admin key, session, CSRF token, Origin."""
 
-    OPEN = ("/health", "/static/", "/favicon.ico", "/llms.txt")
+    OPEN = ("/health", "/static/", "/favicon.ico", "/llms.txt", "/openapi.json")
     SESSION_FREE = ("/api/session", "/api/login", "/api/hello")
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._failures: dict[str, list[float]] = {}
-        self._links: dict[str, float] = {}
         self.password_hash = ""
         self.epoch = 0
-        self._loaded = False
+        self._admin_key = ""
+        self._loaded = -1
+        """The version of the configuration that the password is of: another process may change it."""
 
     async def load(self) -> None:
         """The password and the session epoch, from the database."""
+
+        version = self._gateway.snapshot.version
 
         def read(conn: Any) -> tuple[str, str]:
             return setting_rows.get_meta(conn, "admin_password") or "", setting_rows.get_meta(conn, "session_epoch") or "0"
 
         self.password_hash, epoch = await self._gateway.db.run(read)
-        self.epoch = int(epoch)
-        self._loaded = True
+        admin_key = self._gateway.admin_key
+        if self._loaded >= 0 and (self.epoch, self._admin_key) != (int(epoch), admin_key):
+            self._gateway.live.send_away()  # what is open was opened with a session or a key that has ended
+        self.epoch, self._admin_key = int(epoch), admin_key
+        self._loaded = version
+
+    def follow(self, _: settings.Settings) -> None:
+        """The configuration has moved: sessions may have ended, by this process or another one."""
+        self._gateway.background(self.load())
 
     async def check(self) -> None:
         """Quart's before_request: returns to let the request in, raises GatewayError to refuse it."""
-        if not self._loaded:
-            await self.load()
         path = request.path
+        if ADMIN_PATH.match(path) or CLIENT_PATH.match(path):
+            await self._gateway.catch_up()
+        if self._loaded != self._gateway.snapshot.version:
+            await self.load()
         if path == "/health" or CLIENT_PATH.match(path):
             return  # the client API has its own key
         self._check_host()
@@ -275,16 +297,20 @@ class Guard:
         good = claims.get("epoch") == self.epoch and claims.get("password") == bool(self.password_hash)
         return claims if good else None
 
-    def new_link(self) -> str:
-        now = time.monotonic()
-        self._links = {token: until for token, until in self._links.items() if until > now}
+    async def new_link(self) -> str:
         token = secrets.new_id("link") + os.urandom(16).hex()
-        self._links[token] = now + LINK_S
+
+        def write(conn: Any) -> None:
+            setting_rows.drop_old_meta(conn, LINK, now_ms())
+            setting_rows.set_meta(conn, _link(token), str(now_ms() + LINK_S * 1000))
+
+        await self._gateway.db.tx(write)
         return token
 
-    def redeem(self, token: str) -> bool:
+    async def redeem(self, token: str) -> bool:
         """True once, within LINK_S seconds."""
-        return self._links.pop(token, 0.0) > time.monotonic()
+        until = await self._gateway.db.tx(lambda conn: setting_rows.take_meta(conn, _link(token)))
+        return until is not None and int(until) > now_ms()
 
     def csrf(self, claims: Mapping[str, Any]) -> str:
         return hmac.new(self._secret().encode(), str(claims["jti"]).encode(), hashlib.sha256).hexdigest()[:40]
@@ -305,7 +331,7 @@ class Guard:
 
     async def login(self, password: str) -> None:
         """Raises GatewayError: UNAUTHENTICATED for a wrong password, RATE_LIMITED after too many."""
-        now, who = time.monotonic(), peer()
+        now, who = time.monotonic(), network_of(peer())
         recent = [at for at in self._failures.get(who, []) if at > now - 60]
         if len(recent) >= LOGIN_TRIES:
             raise GatewayError(Kind.RATE_LIMITED, "Too many wrong passwords. Wait a minute.", retry_after=60 - (now - recent[0]))
@@ -331,30 +357,26 @@ class Guard:
         words = "the password" if self.password_hash else "the admin key, which stands in admin.key of OMNI_HOME"
         raise GatewayError(Kind.FORBIDDEN, f"This file holds credentials. Give {words} again.", param="password", code="key_again")
 
-    async def set_password(self, password: str) -> None:
-        """Set ("" removes) the dashboard's password; every session ends."""
-        hashed = await asyncio.to_thread(secrets.hash_password, password) if password else ""
-        await self._end_sessions(lambda conn: setting_rows.set_meta(conn, "admin_password", hashed))
-        self.password_hash = hashed
-
     async def logout(self) -> None:
-        await self._end_sessions(lambda conn: None)
+        await self._gateway.admin.end_sessions()
+        await self.load()
 
-    async def _end_sessions(self, also: Callable[[Any], None]) -> None:
-        epoch = self.epoch + 1
 
-        def write(conn: Any) -> None:
-            also(conn)
-            setting_rows.set_meta(conn, "session_epoch", str(epoch))
-
-        await self._gateway.db.tx(write)
-        # Only now: a session that is made with the old password while this is written must end as well.
-        self.epoch = epoch
-        self._gateway.live.close()
+def _link(token: str) -> str:
+    """In the database, so that any worker knows it; hashed, as every credential there."""
+    return LINK + hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def peer() -> str:
     return request.remote_addr or ""
+
+
+def network_of(address: str) -> str:
+    """What counts as one guesser: an IPv6 address is one of 2**64 that its owner may take."""
+    try:
+        return str(ipaddress.ip_network((ipaddress.IPv6Address(address.partition("%")[0]), 64), strict=False))
+    except ValueError:
+        return address
 
 
 def is_here() -> bool:
@@ -376,27 +398,14 @@ def host_of(url: str, *, name_only: bool = False) -> str:
         return ""
 
 
-def is_loopback(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address.strip("[]"))
-    except ValueError:
-        return False
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_loopback
-
-
-def is_loopback_name(host: str) -> bool:
-    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
-
-
 # ================================================================ Errors
 
 
 class Refusal(GatewayError):
-    """A refusal with a status that no kind has (421)."""
+    """A refusal with a status that no kind has (408, 421)."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(Kind.FORBIDDEN, message)
+    def __init__(self, status: int, message: str, kind: Kind = Kind.FORBIDDEN) -> None:
+        super().__init__(kind, message)
         self._status = status
 
     @property
@@ -415,11 +424,12 @@ def add_errors(app: Quart) -> None:
 
     @app.errorhandler(HTTPException)
     async def http(error: HTTPException) -> Response:
+        await heard_out()
         kinds = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
         kind = kinds.get(error.code or 500, Kind.BAD_REQUEST if (error.code or 500) < 500 else Kind.INTERNAL)
         words = {
-            404: f"There is no {request.method} {request.path}.",
-            405: f"{request.path} does not take {request.method}.",
+            404: f"There is no {request.method} {request.path[:SHOWN_PATH]}.",
+            405: f"{request.path[:SHOWN_PATH]} does not take {request.method}.",
         }
         response = error_response(GatewayError(kind, words.get(error.code or 0, error.description or str(error))))
         if isinstance(error, MethodNotAllowed):
@@ -431,6 +441,14 @@ def add_errors(app: Quart) -> None:
         reference = secrets.new_id("err")
         log.error("%s %s failed (%s)", request.method, request.path, reference, exc_info=error)
         return error_response(GatewayError(Kind.INTERNAL, f"Something went wrong inside omni-connector. The log has it under {reference}."))
+
+
+async def heard_out() -> None:
+    """Reads the body of a request that is refused, and throws it away: a client that is still sending would not see the answer."""
+    with contextlib.suppress(TimeoutError, HTTPException):
+        async with asyncio.timeout(REFUSAL_S):
+            async for _ in request.body:
+                pass
 
 
 def error_response(error: GatewayError) -> Response:
@@ -557,7 +575,7 @@ class ClientApi:
         started_at = now_ms()
         headers = lower(scope["headers"])
         try:
-            key, pinned = self._admit(scope, headers, route.provider, started_at)
+            key, pinned = await self._admit(scope, headers, route.provider, started_at)
         except GatewayError as error:
             await refuse(error, receive, sink, route.wire)
             return
@@ -565,6 +583,10 @@ class ClientApi:
         try:
             body = await read_body(receive, limit << 20)
         except ClientGoneError:
+            return
+        except TimeoutError:
+            late = Refusal(408, "The rest of the body did not come. Send the request again.", Kind.BAD_REQUEST)
+            await sink.whole(*error_answer(route.wire, late, None))
             return
         if body is None:
             words = f"The body is larger than {limit} MB. Send less, or raise OMNI_BODY_LIMIT_MB."
@@ -589,12 +611,17 @@ class ClientApi:
         logs.request_id.set(call.id)
         await self._relay(call, receive, sink)
 
-    def _admit(self, scope: Scope, headers: Mapping[str, str], provider: str, now: int) -> tuple[ClientKey, str]:
+    async def _admit(self, scope: Scope, headers: Mapping[str, str], provider: str, now: int) -> tuple[ClientKey, str]:
         """Key and pinned provider ("" if none) of a request, told by its head alone. Raises GatewayError."""
         if self.draining:
             raise GatewayError(Kind.NO_ACCOUNT, "The server is stopping. Send the request again in a moment.", retry_after=1)
         peer_address = (scope.get("client") or ("",))[0]
-        key = client_key(self._gateway, headers, scope.get("query_string", b""), peer_address, now)
+        try:
+            key = client_key(self._gateway, headers, scope.get("query_string", b""), peer_address, now)
+        except GatewayError:
+            if not await self._gateway.catch_up():  # another worker may have made the key a moment ago
+                raise
+            key = client_key(self._gateway, headers, scope.get("query_string", b""), peer_address, now)
         pinned = provider or headers.get("model-provider", "")
         if pinned and not provider_named(pinned):
             raise GatewayError(Kind.NOT_FOUND, f"There is no provider {pinned[:100]!r}.", param="provider")
@@ -670,22 +697,26 @@ class ClientGoneError(Exception):
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """The whole request body; None when it is larger than `limit` bytes. Raises ClientGoneError."""
+    """The whole request body; None when it is larger than `limit` bytes. Raises ClientGoneError, TimeoutError when it does not come."""
     pieces: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        piece = message.get("body", b"")
-        size += len(piece)
-        # Read on and throw away: a client that is still sending would not see the answer.
-        if size <= limit:
-            pieces.append(piece)
-        elif size > 4 * limit + (64 << 20):
-            return None
-        if not message.get("more_body", False):
-            break
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout_at(began + BODY_S) as deadline:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            piece = message.get("body", b"")
+            size += len(piece)
+            # Read on and throw away: a client that is still sending would not see the answer.
+            if size <= limit:
+                pieces.append(piece)
+            elif size > 4 * limit + (64 << 20):
+                return None
+            if not message.get("more_body", False):
+                break
+            deadline.reschedule(min(loop.time(), began + size / SLOWEST) + BODY_S)
     if size > limit:
         return None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -806,6 +837,7 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
     @app.post("/<provider>/v1beta/models/<path:name>")
     async def gemini_verb(name: str, provider: str = "") -> Response:
         """`:countTokens`; the verbs that answer are served ahead of Quart."""
+        key()  # first of all: without one nobody is told what is here
         model_name, _, verb = name.rpartition(":")
         if verb != "countTokens":
             raise GatewayError(Kind.NOT_FOUND, f"There is no method {verb!r} for models here.")
@@ -870,7 +902,7 @@ def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
     @app.post("/api/session/link")
     async def link() -> tuple[Json, int]:
         """An address that signs a browser in, for whoever holds the admin key (`omni-connector open`)."""
-        return {"url": f"{request.scheme}://{request.host}/?t={guard.new_link()}", "expires_in_s": LINK_S}, 201
+        return {"url": f"{request.scheme}://{request.host}/?t={await guard.new_link()}", "expires_in_s": LINK_S}, 201
 
     @app.post("/api/login")
     async def login() -> Response:
@@ -879,6 +911,14 @@ def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
         response = Response(json.dumps({"authenticated": True}), 200, {"content-type": "application/json"})
         guard.admit(response)
         return response
+
+    @app.post("/api/admin-key")
+    async def admin_key() -> tuple[Json, int]:
+        """Another admin key: who has it has everything, so a session alone is not enough. Every session ends."""
+        body = await body_json()
+        said = body if isinstance(body, dict) else {}
+        await guard.confirm_owner(str(said.pop("password", "") or ""), str(said.pop("admin_key", "") or ""))
+        return await gateway.admin.admin_key(said), 201
 
     @app.post("/api/logout")
     async def logout() -> Response:
@@ -891,16 +931,12 @@ def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
     async def password() -> Response:
         """{"password", "current"}: set, change or (with "") remove it. The admin key stands in for the current one."""
         body = await body_json()
-        if not isinstance(body, dict) or not isinstance(body.get("password"), str):
-            raise bad_request("`password` is missing. Send the new password as a text, or an empty one to remove it.", "password")
-        if not body["password"].isprintable():
-            raise bad_request("`password` holds a control character or half an emoji. Leave it out.", "password")
-        if body["password"] and len(body["password"]) < 8:
-            raise bad_request("`password` is too short. Take at least 8 characters.", "password")
+        wanted = gateway.admin.checked_password(body)
         if guard.password_hash and not request.headers.get("authorization"):
             await guard.login(str(body.get("current", "")))
-        await guard.set_password(body["password"])
-        response = Response(json.dumps({"password_set": bool(body["password"])}), 200, {"content-type": "application/json"})
+        told = await gateway.admin.admin_password({"password": wanted})
+        await guard.load()
+        response = Response(json.dumps(told), 200, {"content-type": "application/json"})
         guard.admit(response)
         return response
 
@@ -1088,6 +1124,30 @@ def add_account_routes(app: Quart, gateway: Gateway) -> None:
     async def disable_provider(provider_id: str) -> Json:
         return await admin.disable_provider(provider_id)
 
+    @app.get("/api/providers/<provider_id>/<wanted>")
+    async def account_of(provider_id: str, wanted: str) -> Json:
+        """The accounts under AIClient2API's names: by provider and id or label."""
+        return await admin.account(admin.account_of(provider_id, wanted))
+
+    @app.put("/api/providers/<provider_id>/<wanted>")
+    @app.patch("/api/providers/<provider_id>/<wanted>")
+    async def edit_account_of(provider_id: str, wanted: str) -> Json:
+        return await admin.edit_account(admin.account_of(provider_id, wanted), await body_json())
+
+    @app.delete("/api/providers/<provider_id>/<wanted>")
+    async def remove_account_of(provider_id: str, wanted: str) -> Json:
+        return await admin.remove_account(admin.account_of(provider_id, wanted))
+
+    @app.post("/api/providers/<provider_id>/<wanted>/<any(enable, disable, test, refresh, 'clear-cooldown'):action>")
+    async def act_of(provider_id: str, wanted: str, action: str) -> Json:
+        return await actions[action](admin.account_of(provider_id, wanted))
+
+    @app.post("/api/providers/<provider_id>/<wanted>/probe")
+    async def probe_of(provider_id: str, wanted: str) -> Json:
+        told = await admin.probe(admin.account_of(provider_id, wanted))
+        gateway.tick_soon()
+        return told
+
     @app.post("/api/providers/<provider_id>/health-check")
     async def health_check(provider_id: str) -> Json:
         return await admin.health_check(provider_id)
@@ -1233,10 +1293,13 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
         query = dict(request.args)
         after = request.headers.get("last-event-id", "") or query.pop("after", "")
         rows = admin.tail(query, after)
+        era = gateway.live.era
 
         async def stream() -> AsyncIterator[bytes]:
             async with contextlib.aclosing(rows) as told:
                 async for one in told:
+                    if gateway.live.era != era:
+                        return
                     yield following.event(one)
 
         return _events("" if request.method == "HEAD" else stream())
@@ -1257,6 +1320,22 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     async def system() -> Json:
         return await admin.system()
 
+    @app.post("/api/update/check")
+    async def check_update() -> Json:
+        return await admin.check_update()
+
+    @app.get("/api/service-mode")
+    async def service_mode() -> Json:
+        return await admin.service_mode()
+
+    @app.post("/api/service-mode")
+    async def change_service() -> tuple[Json, int]:
+        return await admin.change_service(await body_json()), 202
+
+    @app.post("/api/client-key")
+    async def client_key_by_hand() -> tuple[Json, int]:
+        return await admin.client_key(await body_json()), 201
+
     @app.get("/api/config")
     async def config() -> Json:
         return await admin.config()
@@ -1268,6 +1347,23 @@ def add_admin_routes(app: Quart, gateway: Gateway) -> None:
     @app.post("/api/reload-config")
     async def reload_config() -> Json:
         return await admin.reload_config()
+
+    @app.get("/api/upload-configs")
+    async def config_files() -> Json:
+        return await admin.config_files()
+
+    @app.get("/api/upload-configs/view/<path:name>")
+    async def config_file(name: str) -> Json:
+        return await admin.config_file(name)
+
+    @app.delete("/api/upload-configs/delete/<path:name>")
+    async def remove_config_file(name: str) -> Json:
+        return await admin.remove_config_file(name)
+
+    @app.get("/api/upload-configs/download-all")
+    async def config_archive() -> Response:
+        headers = {"content-type": "application/zip", "content-disposition": 'attachment; filename="omni-connector-files.zip"'}
+        return Response(await admin.config_archive(), 200, headers)
 
     @app.get("/api/aliases/<path:name>")
     async def alias(name: str) -> Json:
@@ -1461,7 +1557,7 @@ def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
             return await app.send_static_file("index.html")
         # Away with the token from the address bar; a used or old one leads to the login like no token at all.
         response = Response("", 303, {"location": "/"})
-        if guard.redeem(token):
+        if await guard.redeem(token):
             guard.admit(response)
         return response
 
@@ -1469,6 +1565,10 @@ def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
     async def llms() -> Response:
         base = f"{request.scheme}://{request.host}"
         return Response(LLMS.format(base=base, block=prompt.agent_prompt(base)), 200, {"content-type": "text/plain; charset=utf-8"})
+
+    @app.get("/openapi.json")
+    async def described() -> Json:
+        return openapi.document(f"{request.scheme}://{request.host}")
 
     @app.get("/favicon.ico")
     async def favicon() -> Response:
@@ -1533,275 +1633,32 @@ def add_job_routes(app: Quart, gateway: Gateway) -> None:
 # ================================================================ main
 
 
-def main(host: str | None = None, port: int | None = None, *, jobs: bool = True, open_browser: bool = False) -> int:
+class Assembled:
+    """The app as `server` runs it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._app = create_app(gateway)
+        client_api = self._app.asgi_app
+        assert isinstance(client_api, ClientApi)
+        self.asgi: App = self._app  # type: ignore[assignment]
+        self.startup, self.shutdown = self._app.startup, self._app.shutdown
+        self.quiet, self.drain = client_api.quiet, client_api.drain
+        self.side_of = side_of
+
+
+def side_of(path: str) -> Side:
+    """Whose listener a path belongs to, where client API and administration have one each."""
+    if path in BOTH_SIDES:
+        return "both"
+    return "client" if path in CLIENT_PAGES or CLIENT_PATH.match(path) else "admin"
+
+
+def main(
+    host: str | None = None, port: int | None = None, *, jobs: bool = True, open_browser: bool = False, workers: int | None = None
+) -> int:
     """Serve until SIGTERM or SIGINT. None: what the settings say. Returns the exit code; what is wrong is one line on stderr."""
-    home = settings.home_path()
-    try:
-        env = settings.environment(home)
-        first = settings.load(env)
-        settings.prepare_home(home)
-    except settings.SettingsError as error:
-        return complain(str(error))
-    host, port = host or first.host, first.port if port is None else port
-    if not is_loopback_name(host) and not first.allow_remote:
-        return complain(
-            f"{host} is reachable from other machines: set a password (dashboard, Settings) and OMNI_ALLOW_REMOTE=1, or use 127.0.0.1."
-        )
-    try:
-        logs.set_up(home, first)
-    except OSError as error:
-        return complain(f"{error.filename or home} cannot be written ({error.strerror}). Free some space, or make {home} writable.")
-    try:
-        listener = handover.inherited(os.environ, host, port) or listen(host, port)
-    except OSError as error:
-        return complain(
-            f"Port {port} on {host} cannot be used ({error.strerror}). Stop what uses it, or choose another: omni-connector serve --port N."
-        )
-    turn, port = handover.Turn(os.environ), listener.getsockname()[1]
-    for name in (handover.LISTENERS, handover.TURN):
-        os.environ.pop(name, None)
-    kept = listener.dup()  # open while another release takes over: whoever connects meanwhile waits instead of being refused
-    try:
-        if turn.is_awaited:
-            schema.preload()
-        if not turn.comes():
-            return 1
-        while True:
-            with runner() as run:
-                ended = run.run(
-                    run_server(home, host, port, listener, kept, turn, jobs=jobs, open_browser=open_browser or first.open_browser)
-                )
-            if isinstance(ended, int):
-                return ended
-            if ended.takes_over():
-                return leave(home, ended)
-            ended.give_up()
-            log.error(handover.goes_on(home, "ended before it served"))
-            listener, open_browser = kept.dup(), False
-    except (settings.SettingsError, secrets.SecretsError, GatewayError) as error:
-        return complain(error.message if isinstance(error, GatewayError) else str(error))
-    finally:
-        listener.close()
-        kept.close()
-
-
-def leave(home: Path, successor: handover.Successor) -> int:
-    """The end of a server whose successor serves."""
-    Notifier.of(os.environ).send(MAINPID=successor.process.pid)
-    if handover.is_watched(os.environ, os.getppid()):
-        handover.guard(home, successor.process.pid)
-    successor.forget()
-    return 0
-
-
-def complain(line: str) -> int:
-    print(f"omni-connector: {line}", file=sys.stderr)
-    return 1
-
-
-def runner() -> asyncio.Runner:
-    if sys.platform == "win32":
-        return asyncio.Runner()
-    import uvloop
-
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """The listening socket, taken before anything else is done: a busy port must not cost a migration."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-async def run_server(
-    home: Path, host: str, port: int, listener: socket.socket, kept: socket.socket, turn: handover.Turn, *, jobs: bool, open_browser: bool
-) -> int | handover.Successor:
-    """The exit code, or who takes over. `kept`: another handle of the listener's socket."""
-    notifier = Notifier.of(os.environ)
-    async with notifier.alive():  # from the start: a long migration is no hanging server
-        return await run_noted(home, host, port, listener, kept, turn, notifier, jobs=jobs, open_browser=open_browser)
-
-
-async def run_noted(
-    home: Path,
-    host: str,
-    port: int,
-    listener: socket.socket,
-    kept: socket.socket,
-    turn: handover.Turn,
-    notifier: Notifier,
-    *,
-    jobs: bool,
-    open_browser: bool,
-) -> int | handover.Successor:
-    shown = "localhost" if is_loopback_name(host) else host
-    base_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    gateway = await Gateway.open(home, server="hypercorn", base_url=base_url)
-    gateway.sight.followers.append(logs.follow)
-    logs.follow(gateway.settings)
-    note: Path | None = None
-    successor: handover.Successor | None = None
-    try:
-        app = create_app(gateway)
-
-        @app.before_serving
-        async def tell_ready() -> None:
-            turn.is_taken()
-            notifier.ready(f"{__version__} at {base_url}")
-
-        guard_remote(gateway, host, await password_is_set(gateway))
-        await gateway.serve(jobs=jobs)
-        note = write_server_note(home, host, port, base_url)
-        print(
-            f"omni-connector {__version__} is running.\n  Dashboard  {base_url}\n  API base   {base_url}/v1\nStop it with Ctrl+C.",
-            flush=True,
-        )
-        if not gateway.settings.client_auth:
-            print("Warning: client auth is off. Every program on this machine can use your accounts.", file=sys.stderr, flush=True)
-        if open_browser:
-            asyncio.get_running_loop().call_later(0.5, webbrowser.open, base_url)
-        successor = await serve_until_stopped(app, gateway, listener, kept)
-        if successor is None:
-            notifier.stopping()
-    finally:
-        if note is not None and successor is None:
-            remove_server_note(note)
-        await gateway.close()
-    return 0 if successor is None else successor
-
-
-async def password_is_set(gateway: Gateway) -> bool:
-    return bool(await gateway.db.run(lambda conn: setting_rows.get_meta(conn, "admin_password")))
-
-
-def guard_remote(gateway: Gateway, host: str, has_password: bool) -> None:
-    if not is_loopback_name(host) and not has_password:
-        raise GatewayError(
-            Kind.FORBIDDEN,
-            f"{host} is reachable from other machines, and no password is set. Start on 127.0.0.1 first and set one in the dashboard, "
-            "under Settings.",
-        )
-
-
-def write_server_note(home: Path, host: str, port: int, base_url: str) -> Path:
-    """server.json: how the command line finds the running server. Raises SettingsError when it cannot be written."""
-    address = "127.0.0.1" if host in ("0.0.0.0", "localhost", "::", "") else host  # noqa: S104 — compared, not bound
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
-    note = home / "server.json"
-    temporary = note.with_suffix(".tmp")
-    said = {"pid": os.getpid(), "url": url, "base_url": base_url, "started_at": now_ms(), "version": __version__, "release": str(ROOT)}
-    managed = bool(os.environ.get("NOTIFY_SOCKET") or os.environ.get("OMNI_SERVICE"))
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({**said, "hands_over": handover.SIGNAL is not None, "managed": managed, "args": sys.argv[1:], "host": host}, file)
-        temporary.replace(note)
-    except OSError as error:
-        raise settings.SettingsError(f"{note} cannot be written ({error.strerror}). Free some space, or make {home} writable.") from error
-    return note
-
-
-def remove_server_note(note: Path) -> None:
-    """Only our own: a second server on the same home may have written it anew."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        if json.loads(note.read_text("utf-8"))["pid"] == os.getpid():
-            note.unlink()
-
-
-class Listening(Config):
-    def create_sockets(self) -> Sockets:
-        """Hypercorn means them for its worker processes. Of ours, only commands would get them: one that outlives a killed server
-        would keep the port, and answer nobody."""
-        sockets = super().create_sockets()
-        for each in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
-            each.set_inheritable(False)
-        return sockets
-
-
-async def serve_until_stopped(app: Quart, gateway: Gateway, listener: socket.socket, kept: socket.socket) -> handover.Successor | None:
-    """Until a signal ends it. Returns who takes over (`handover`), already loaded, when it was that signal."""
-    config = Listening()
-    config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it: two owners would close a stranger later
-    config.accesslog = None
-    config.errorlog = logging.getLogger("omni.http")
-    config.include_server_header = False
-    config.keep_alive_timeout = 75
-    config.keep_alive_max_requests = 1_000_000
-    config.h11_max_incomplete_size = 256 * 1024
-    config.backlog = 2048
-    config.graceful_timeout = 3
-    client_api = app.asgi_app
-    assert isinstance(client_api, ClientApi)
-    stopping, changing = asyncio.Event(), asyncio.Event()
-    successor: handover.Successor | None = None
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # Windows has its own Ctrl+C
-            loop.add_signal_handler(name, stopping.set)
-    if handover.SIGNAL is not None:
-        loop.add_signal_handler(handover.SIGNAL, changing.set)
-
-    async def stopped() -> None:
-        """Hypercorn's shutdown trigger: fires when what was running has ended, so that nothing outlives the database."""
-        nonlocal successor
-        grace = gateway.settings.drain_s
-        while successor is None and not stopping.is_set():
-            changing.clear()
-            await first_of(stopping, changing)
-            if changing.is_set() and not stopping.is_set():
-                successor = await load_successor(gateway.home, kept)
-        if successor is not None:
-            # Everything is served until nothing runs: only then has anybody to wait, and not for long.
-            await first_of(stopping, client_api.quiet(grace))
-            if stopping.is_set():
-                await asyncio.to_thread(successor.give_up)
-                successor = None
-            else:
-                grace, config.graceful_timeout = handover.GRACE_S, handover.GRACE_S / 2
-        gateway.live.close()
-        await client_api.drain(grace)
-        # From Python 3.12 on Hypercorn waits for every connection, also for one whose client never reads its answer.
-        loop.call_later(config.graceful_timeout + 1, serving.cancel)
-
-    serving = asyncio.create_task(hypercorn_serve(app, config, shutdown_trigger=stopped))
-    await asyncio.wait({serving})
-    if not serving.cancelled():
-        serving.result()
-    if successor is not None and stopping.is_set():
-        await asyncio.to_thread(successor.give_up)
-        return None
-    return successor
-
-
-async def load_successor(home: Path, kept: socket.socket) -> handover.Successor | None:
-    """The release that `current` names, ready to take over; None when it does not come so far, and this one goes on."""
-    try:
-        found = handover.Successor.begin(handover.command(sys.argv, [sys.executable, *sys.orig_argv[1:]], home), [kept])
-    except OSError as error:
-        log.error(handover.goes_on(home, f"cannot be started ({error})"))
-        return None
-    if await asyncio.to_thread(found.is_loaded):
-        return found
-    await asyncio.to_thread(found.give_up)
-    log.error(handover.goes_on(home, "did not start"))
-    return None
-
-
-async def first_of(*waited: asyncio.Event | Coroutine[Any, Any, None]) -> None:
-    """Returns with the first of them; the others are given up."""
-    tasks = [asyncio.ensure_future(one.wait() if isinstance(one, asyncio.Event) else one) for one in waited]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
+    make: server.Make = Assembled
+    return server.main(make, host, port, jobs=jobs, open_browser=open_browser, workers=workers)
 
 
 if __name__ == "__main__":

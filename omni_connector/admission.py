@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from omni_connector import catalog, usage
+from omni_connector import catalog, providers, usage
 from omni_connector.budgets import Budgets
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.ledger import Ledger, Verdict
 from omni_connector.limits import Bound, refusal
-from omni_connector.prepare import COMPLETIONS, Prepared, Unable
+from omni_connector.prepare import CHAT_WIRE, COMPLETIONS, Prepared, Unable
 from omni_connector.record import Record
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
@@ -58,8 +58,10 @@ class Stake:
         return self.tokens if not self.per_token else max(1, int((nanos - (self.fixed or 0)) / self.per_token))
 
 
-def stake(rates: usage.Rates | None, free: bool, wanted: caps.Wanted, prompt: int, body: bytes, model: str) -> Stake:
-    """`prompt`: tokens at most. `free`: no money changes hands."""
+def stake(
+    rates: usage.Rates | None, free: bool, wanted: caps.Wanted, prompt: int, body: bytes, model: str, *, caches: bool = False
+) -> Stake:
+    """`prompt`: tokens at most. `free`: no money changes hands. `caches`: prompts are written to a cache without being asked to."""
     longest = catalog.max_output(model) or UNSAID_ANSWER
     tokens = longest if wanted.tokens is None else wanted.tokens
     if rates is None:
@@ -67,7 +69,7 @@ def stake(rates: usage.Rates | None, free: bool, wanted: caps.Wanted, prompt: in
     if rates.input is None or (rates.output is None and tokens):
         return Stake(None, Decimal(0), tokens)
     reading = [rates.input]
-    if CACHING in body and rates.cache_write is not None:
+    if (caches or CACHING in body) and rates.cache_write is not None:
         reading.append(rates.cache_write)
     if HOUR in body and rates.cache_write_1h is not None:
         reading.append(rates.cache_write_1h)
@@ -104,9 +106,15 @@ class Admission:
         self._stake = stake
         self._now = now
 
-    def begin(self, call: Call, candidate: Candidate, tokens: int, paid: Decimal | None = None) -> Entering | None:
-        """None: no limit applies. `paid`: what the request has cost already, where another account goes on with its answer."""
-        return self._begin(call.id, call.started_at, call.key.id, candidate, call.wire, call.body, tokens, paid)
+    def begin(
+        self, call: Call, candidate: Candidate, tokens: int, paid: Decimal | None = None, before: Entering | None = None
+    ) -> Entering | None:
+        """None: no limit applies. `paid`: what the request has cost already, where another account goes on with its answer. `before`: what
+        was asked for an account that is done with; what it holds is let go."""
+        entering = self._begin(call.id, call.started_at, call.key.id, candidate, call.wire, call.body, tokens, paid)
+        if entering is None and before is not None:
+            self._ledger.ask(replace(before.ask, claims=()))
+        return entering
 
     def probe(self, record: Record, account: Account, body: bytes) -> Awaitable[object]:
         """The same of a question of our own, which counts against what the account may use. Raises GatewayError."""
@@ -128,22 +136,25 @@ class Admission:
         bounds = [found for found in self._budgets.limits.applying(key_id, account, model) if found.enforced]
         if not bounds:
             return None
-        wanted = caps.read(wire, body)
+        wanted, spoken = caps.read(wire, body), providers.facing(account, CHAT_WIRE.get(wire, wire))
+        heeds = _heeds_limits(spoken)
+        if not heeds and wire in caps.SAYS:
+            wanted = replace(wanted, tokens=None)
         found = self._stake(account, model, wanted, tokens, body)
         if paid is not None and found.fixed is not None:
             found = replace(found, fixed=found.fixed + (nano(paid) or 0))
         claims = tuple(bound.claim(at, free=found.most == 0) for bound in bounds)
-        least = found.least or 0
-        # A format, or a request, that cannot say how long its answer may be needs room for all of it.
-        if caps.capped(account.wire, body if account.wire == wire else b"{}", LEAST_ANSWER) is None:
-            least = found.most or 0
+        # Who cannot be told how long an answer may be needs room for all of it.
+        least = found.most or 0
+        if heeds:
+            least = found.at(min(found.tokens, LEAST_ANSWER + (wanted.thoughts if spoken.wire == wire else 0))) or 0
         used = tokens + min(found.tokens, LEAST_ANSWER)
-        ask = Ask(request_id, at, claims, found.most, least, used)
+        ask = Ask(request_id, at, claims, found.most, least, used, keeps=paid is not None)
         return Entering(candidate, ask, {bound.key: bound for bound in bounds}, found, self._ledger.ask(ask))
 
     async def end(self, entering: Entering) -> int | None:
         """Tokens that the answer may have at most; None: as the request says. Raises GatewayError where no other account helps, Unable
-        where one may."""
+        where one may: the client is told that error all the same where no other one is left."""
         verdict = await entering.verdict
         while not isinstance(verdict, Granted) and verdict.why == "unread":
             await self._budgets.read(entering.ask.claims)
@@ -156,8 +167,11 @@ class Admission:
         if verdict.claim.amount is not None:
             claim = verdict.claim
             self._budgets.note([(claim.scope, claim.subject, claim.start_at, claim.end_at, verdict.spent)] if verdict.spent else [])
-        refused = refusal(bound, verdict, entering.stake.least, self._now())
+        least = None if entering.stake.most is None else entering.ask.least
+        refused = refusal(bound, verdict, least, self._now())
         if isinstance(refused, GatewayError):
+            if verdict.why == "held":
+                raise Unable(refused)  # what costs less, or nothing, may still fit
             raise refused
         error = refused.error()
         if refused.until_at is not None:
@@ -165,11 +179,18 @@ class Admission:
         raise Unable(error)
 
 
-def shortened(prepared: Prepared, candidate: Candidate, tokens: int) -> Prepared:
-    """The request with an answer of at most `tokens`. Raises Unable where it cannot be said."""
-    account = candidate.account
-    wire = "openai-completions" if prepared.endpoint == COMPLETIONS else account.wire
-    body = caps.capped(wire, prepared.request.body, tokens, account.features)
+def _heeds_limits(account: Account) -> bool:
+    """Whether it can be told how long an answer may be: not every format can say it, the ChatGPT backends refuse to hear it, and
+    programs do not."""
+    row = providers.PROVIDERS.get(account.provider)
+    return account.wire in caps.SAYS and "codex_backend" not in account.features and not (row is not None and row.command)
+
+
+def shortened(prepared: Prepared, candidate: Candidate, tokens: int, asked: str) -> Prepared:
+    """The request with an answer of at most `tokens`. `asked`: the client's format. Raises Unable where it cannot be said."""
+    features = providers.facing(candidate.account, prepared.wire).features
+    wire = "openai-completions" if prepared.endpoint == COMPLETIONS else prepared.wire
+    body = caps.capped(wire, prepared.request.body, tokens, features, yielding=wire != asked)
     if body is None:
         words = "what is left of the budget pays for a part of the answer only, and this account cannot be told to stop there"
         raise Unable(GatewayError(Kind.NO_ACCOUNT, words))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from omni_connector import prices, usage
 from omni_connector.budgets import Budgets
 from omni_connector.chat import Usage
-from omni_connector.ledger import Verdict
+from omni_connector.ledger import BARE, Verdict
 from omni_connector.snapshot import Account
-from omni_connector.store import allowances, books, kept, requests
-from omni_connector.store.allowances import Ask, Spent
+from omni_connector.spill import Frame
+from omni_connector.store import allowances, books, kept, requests, settings
+from omni_connector.store.allowances import Ask, Hold, Spent
 from omni_connector.store.engine import Database
+from omni_connector.store.files import Away
 
+log = logging.getLogger("omni.booking")
 Row = dict[str, Any]
+CARRIED = "spilled:"
+"""Facts of that prefix: how far a file of spilled entries is in the database (bytes)."""
 
 
 class Booking:
@@ -25,21 +32,29 @@ class Booking:
         self._budgets = budgets
         self._account = account
         self._now = now
+        self._held: dict[str, Hold] = {}
+        """What the requests that are open in this process may hold. Nobody else asks for them."""
 
     async def write(self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> Sequence[Verdict]:
         """Rows to open, rows to settle, rows to keep; what the limits say to those who ask."""
         asking = {ask.request_id for ask in asks}
+        for row in opens:
+            self._held.setdefault(row["id"], Hold.NONE)
+        for ask in asks:
+            self._held[ask.request_id] = max(self._held.get(ask.request_id, Hold.RATE), allowances.hold_of(ask))
 
         def write(conn: Any) -> tuple[list[Verdict], list[Spent]]:
             requests.insert_open(conn, opens)
             # Who ends makes room for who begins; who left while he was asking holds nothing.
-            spent = books.settle(conn, [row for row in settles if row["id"] not in asking])
+            spent = books.settle(conn, [row for row in settles if row["id"] not in asking], self._held)
             verdicts = allowances.admit(conn, asks, self._now()) if asks else []
-            spent += books.settle(conn, [row for row in settles if row["id"] in asking])
+            spent += books.settle(conn, [row for row in settles if row["id"] in asking], self._held)
             kept.put(conn, keeps)
             return verdicts, spent
 
         verdicts, spent = await self._db.tx(write)
+        for row in settles:
+            self._held.pop(row["id"], None)
         self._budgets.note(spent)
         return verdicts
 
@@ -50,3 +65,50 @@ class Booking:
             return None, None
         found = prices.price(Usage(input=row["input"]), account, row["model"] or "")
         return usage.nano(found.cost), found.source
+
+    # ------------------------------------------------------------ what was written down while the database was away (spill.py)
+
+    async def carry(self, file: str, frames: Sequence[Frame], process_id: str, last: bool) -> None:
+        """Each frame once, whoever comes with it how often. A row that the database does not even take alone is settled without its
+        figures, else left out, and logged. `last`: the process is gone, so what it left open is closed. Raises DatabaseError (Away)."""
+        try:
+            await self._carry(file, frames, process_id if last else "")
+            return
+        except Away:
+            raise
+        except Exception as error:  # noqa: BLE001 - any of the frames may be the reason
+            log.error("entries of the books are carried over one by one: %s", error)
+        for frame in frames:
+            bare = [{name: row[name] for name in BARE if name in row} for row in frame.settles]
+            for attempt in (
+                frame,
+                replace(frame, keeps=()),
+                replace(frame, settles=bare, keeps=()),
+                replace(frame, opens=(), settles=(), keeps=()),
+            ):
+                try:
+                    await self._carry(file, [attempt], process_id if last and frame is frames[-1] else "")
+                    break
+                except Away:
+                    raise
+                except Exception as error:  # noqa: BLE001 - as above
+                    log.error("requests %s could not be carried over: %s", [row["id"] for row in (*frame.opens, *frame.settles)], error)
+
+    async def _carry(self, file: str, frames: Sequence[Frame], gone: str) -> None:
+        def write(conn: Any) -> list[Spent]:
+            done = int(settings.get_meta(conn, CARRIED + file) or 0)
+            spent: list[Spent] = []
+            for frame in frames:
+                if frame.end > done:
+                    requests.insert_open(conn, frame.opens)
+                    spent += books.settle(conn, frame.settles)
+                    kept.put(conn, frame.keeps)
+            settings.set_meta(conn, CARRIED + file, str(max([done, *(frame.end for frame in frames)])))
+            if gone:
+                books.recover(conn, [gone], self._now(), self.estimate)
+            return spent
+
+        self._budgets.note(await self._db.tx(write))
+
+    async def forget(self, file: str) -> None:
+        await self._db.tx(lambda conn: settings.take_meta(conn, CARRIED + file))

@@ -171,6 +171,22 @@ def client_api_page() -> str:
     return with_section((DOCS / "client-api.md").read_text(encoding="utf-8"), client_paths(), "omni_connector/paths.py and app.py")
 
 
+def admin_api_page() -> str:
+    """docs/admin-api.md: written by hand but for its tables of calls."""
+    return with_section((DOCS / "admin-api.md").read_text(encoding="utf-8"), admin_calls(), "omni_connector/openapi")
+
+
+def admin_calls() -> str:
+    """Every call of the admin API, by what it is about."""
+    from omni_connector.openapi import OPERATIONS
+
+    tags: dict[str, list[tuple[str, str]]] = {}
+    for operation in OPERATIONS:
+        if operation.access == "admin" or operation.path.startswith("/api") or operation.path in ("/openapi.json", "/llms.txt"):
+            tags.setdefault(operation.tag, []).append((_code(operation.call), operation.summary))
+    return "\n".join(f"## {tag}\n\n{_table(('Call', 'What it does'), rows)}" for tag, rows in tags.items())
+
+
 def routing_page() -> str:
     """docs/routing-explained.md: written by hand but for what `auto` weighs."""
     return with_section((DOCS / "routing-explained.md").read_text(encoding="utf-8"), score_parts(), "omni_connector/routing/score.py")
@@ -338,6 +354,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "providers.md": providers_page,
     "client-api.md": client_api_page,
+    "admin-api.md": admin_api_page,
     "routing-explained.md": routing_page,
     "monitoring.md": monitoring_page,
     "promises.md": promises_page,

@@ -7,6 +7,7 @@ the room that owns it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -56,6 +57,7 @@ from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName
 from omni_connector.sight import Sight
 from omni_connector.snapshot import Account, ClientKey, Snapshot
+from omni_connector.spill import Spill
 from omni_connector.standing import Hands as StandingHands
 from omni_connector.standing import Standing
 from omni_connector.store import accounts as account_rows
@@ -65,7 +67,7 @@ from omni_connector.store import kept as kept_rows
 from omni_connector.store import keys as key_rows
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
-from omni_connector.store.files import Damaged
+from omni_connector.store.files import Away, Damaged
 from omni_connector.store.snapshot import load_snapshot
 from omni_connector.underway import Deadlines, Doors
 from omni_connector.upstream import Upstream
@@ -108,6 +110,7 @@ class Gateway:
         self._used: dict[str, int] = {}
         self._homes_due: asyncio.TimerHandle | None = None
         self.hold: homelock.Hold | None = None
+        self.has_siblings = False  # other workers serve beside this one, and the next request may come to any of them
         self._rng = random.Random()
         self._prices: asyncio.Task[None] | None = None
         self._toucher: asyncio.Task[None] | None = None
@@ -115,7 +118,8 @@ class Gateway:
         self._reloading = asyncio.Lock()
         self.budgets = Budgets(db, now_ms)
         self.booking = Booking(db, self.budgets, self._account, now_ms)
-        self.ledger = Ledger(self.booking.write)
+        self.spill = Spill(home / "spill", self.process_id, lambda: self.settings, now_ms, server=db.path is None)
+        self.ledger = Ledger(self.booking.write, spill=self.spill)
         self.calibration = Calibration(catalog.family)
         self.planner = Planner(
             lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms, self.budgets, self.calibration.upper
@@ -124,14 +128,15 @@ class Gateway:
         self.admission = Admission(self.ledger, self.budgets, self.planner.stake, now_ms)
         self.standing = Standing(db, self.pool, self._standing_hands(), now_ms, self._rng)
         renewing = self._renew_hands()
-        self.refresher = Refresher(db, vault, self.upstream, renewing, self.process_id, now_ms, self._rng)
+        shared = db.shared(now_ms)
+        self.refresher = Refresher(db, vault, self.upstream, renewing, self.process_id, shared, self._rng)
         self.poller = Poller(db, self.upstream, self._polling_hands(), lambda: self.settings, self.process_id, now_ms, self._rng)
         doors = self._doors()
         self._looker = Preparer(doors.sources)
         self.relay = Relay(self.ledger, self.upstream, self.pool, doors, Deadlines())
         pinger = Pinger(self.upstream, self.ledger, self.process_id, now_ms, self._publish_record, self.admission.probe)
         prober = Prober(db, self.upstream, pinger, self._hands(), lambda: self.settings, now_ms, self._rng)
-        renewals = Renewals(db, self.refresher, renewing, now_ms, self._rng)
+        renewals = Renewals(db, self.refresher, renewing, shared, self._rng)
         told = self.live.publish
         self.teller = Teller(db, vault, self.fetcher.post, lambda: self.settings, now_ms, told)
         self.watch = Watch(db, lambda: self.pool.accounts, self.pool.cooldowns, self._fresh, lambda: self.settings, now_ms, told)
@@ -164,6 +169,7 @@ class Gateway:
         admin.machine = machine(self.env)
         admin.poller = self.poller
         admin.budgets = self.budgets
+        admin.spill = self.spill
         admin.next_request = self.live.next_request
         return admin
 
@@ -274,12 +280,11 @@ class Gateway:
         decrypted once. Raises SettingsError, SecretsError, DatabaseError with what to do; changes nothing then."""
         real = os.environ if env is None else env
         settings.prepare_home(home)
-        hold = await asyncio.to_thread(restoring.enter, home)
-        try:
+        with contextlib.ExitStack() as undo:
+            hold = await asyncio.to_thread(restoring.enter, home)
+            undo.callback(hold.release)
             gateway = await cls._opened(home, settings.environment(home, real), server, base_url)
-        except BaseException:
-            hold.release()
-            raise
+            undo.pop_all()
         gateway.hold = hold
         return gateway
 
@@ -304,6 +309,7 @@ class Gateway:
         """Start what a server needs: ledger, connections, recovery of what a crash left open, jobs, watching for changes."""
         self._serving = True
         self.sight.begin(self.settings)
+        await self.spill.begin(self.booking.carry, self.booking.forget)
         self.ledger.start()
         await self.upstream.open()
         await self.jobs.start(clock=jobs)
@@ -338,12 +344,11 @@ class Gateway:
     async def _stop_serving(self) -> None:
         if self._prices is not None:
             await asyncio.gather(self._prices, return_exceptions=True)
-        await self.refresher.close()
-        await self.jobs.close()
-        await self.ledger.close()
-        await self.upstream.close()
+        for part in (self.refresher, self.jobs, self.ledger, self.spill, self.upstream):
+            await part.close()
         await asyncio.to_thread(self.sight.tracing.close)
-        await self._touch()
+        with contextlib.suppress(Away):  # "last used" is for people
+            await self._touch()
 
     # ------------------------------------------------------------ the snapshot
 
@@ -358,7 +363,8 @@ class Gateway:
 
     def _proxied(self, account: Account, stored: settings.Settings) -> Account:
         """The account with the system's proxy, where the settings want it and it has none of its own."""
-        wanted = {"openai": stored.use_system_proxy_openai, "anthropic": stored.use_system_proxy_claude}
+        google = dict.fromkeys(("gemini", "gemini-cli", "antigravity"), stored.use_system_proxy_gemini)
+        wanted = {"openai": stored.use_system_proxy_openai, "anthropic": stored.use_system_proxy_claude, **google}
         if account.proxy_url or not wanted.get(account.provider):
             return account
         return replace(account, proxy_url=next((self.env[name] for name in PROXY_VARIABLES if self.env.get(name)), ""))
@@ -386,6 +392,14 @@ class Gateway:
             retry_floor=stored.retry_budget_min,
         )
         self.sight.follow(stored)
+
+    async def catch_up(self) -> bool:
+        """Takes over what another worker has just changed; True when there was something."""
+        before = self.snapshot.version
+        if self.has_siblings and not self.spill.away:
+            with contextlib.suppress(Away):
+                await self._fresh()
+        return self.snapshot.version > before
 
     async def _fresh(self) -> None:
         """As the database has it now: what another process has just changed may not have come over yet."""
@@ -481,11 +495,7 @@ class Gateway:
 
     def tick_soon(self) -> None:
         """Run due jobs now, without making anybody wait for them."""
-
-        async def tick() -> None:
-            await self.jobs.tick()
-
-        self._spawn(tick())
+        self._spawn(self.jobs.tick())
 
     def note_used(self, name: str, at: int) -> None:
         """An account's or a key's id, and when it was last used (ms)."""
@@ -501,8 +511,8 @@ class Gateway:
                 await self.budgets.tell(self.watch.begin, self.watch.over)
                 if self.live.listening:
                     self.live.publish("system", await self.admin.system())
-            except Exception:
-                log.exception("noting what was used failed; it is tried again")
+            except Exception as error:
+                log.error("noting what was used failed; it is tried again", exc_info=not isinstance(error, Away))
 
     async def _touch(self, *, last: bool = False) -> None:
         now = now_ms()
@@ -542,11 +552,8 @@ class Gateway:
             await self.db.tx(lambda conn: home_rows.store(conn, homes))
         except Exception as error:  # noqa: BLE001 - whatever the database raises: the next answer, or the next touch, tries again
             self.planner.homes.give_back(homes)
-            log.error("where conversations are at home could not be stored, it is tried again: %s", error)
-
-    def background(self, work: Coroutine[Any, Any, object]) -> None:
-        """Work whose failure is logged, and which ends before the gateway does."""
-        self._spawn(work)
+            if not self.spill.away:
+                log.error("where conversations are at home could not be stored, it is tried again: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, object], name: str | None = None) -> None:
         """Background work whose failure is logged and waits for nobody."""
@@ -558,6 +565,8 @@ class Gateway:
         """The same, unless work of that name is already under way."""
         if all(task.get_name() != name for task in self._tasks):
             self._spawn(work(), name)
+
+    background = _spawn
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

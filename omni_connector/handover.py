@@ -82,6 +82,10 @@ class Successor:
             os.close(their_voice)
         return cls(process, hear, speak)
 
+    def fileno(self) -> int:
+        """Readable when it has something to say, or has ended."""
+        return self._hear
+
     def is_loaded(self, within: float = LOAD_S) -> bool:
         return self._hears(LOADED, within)
 

@@ -7,6 +7,7 @@ by lease, so any number of processes may tick and none runs a job twice; `POST /
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -23,6 +24,7 @@ from omni_connector.store import accounts as account_rows
 from omni_connector.store import books, refreshes
 from omni_connector.store import jobs as queue
 from omni_connector.store.engine import Database
+from omni_connector.store.files import Away
 from omni_connector.store.requests import Estimate
 from omni_connector.upkeep import Alarm, Upkeep
 
@@ -104,9 +106,11 @@ class Jobs:
         self._settings = settings
         self._home = home
         self._process_id = process_id
-        self._now = now
+        self._clock = now  # this machine's, which the database's puts right
+        self._now = db.shared(now)
         self._reload = reload
         self._estimate = estimate
+        self._host = socket.gethostname() if db.path is not None else machine()
         self._scheduler: AsyncIOScheduler | None = None
         self._ticking = asyncio.Lock()
         self._ensured: Mapping[str, int] = {}
@@ -143,7 +147,10 @@ class Jobs:
             queue.forget(conn, [self._process_id])
 
         async with self._ticking:
-            await self._db.tx(leave)
+            try:
+                await self._db.tx(leave)
+            except Away as error:
+                log.warning("what ran here is free in %d s, as the database is away: %s", DEAD_MS // 1000, error)
 
     async def _ensure(self) -> None:
         """Intervals follow the settings, so this is looked at again with every tick."""
@@ -167,13 +174,16 @@ class Jobs:
         return {kind.name: kind.every_ms(settings) for kind in KINDS}
 
     async def beat(self) -> None:
-        host, pid, now = socket.gethostname(), os.getpid(), self._now()
+        await self._db.compare_clocks(self._clock)
+        host, pid, now = self._host, os.getpid(), self._now()
         await self._db.tx(lambda conn: queue.beat(conn, self._process_id, host, pid, now))
 
     async def _safely(self, work: Callable[[], Awaitable[object]]) -> None:
         """The scheduler's threadless jobs must not die of a database that is busy or a disk that is full for a while."""
         try:
             await work()
+        except Away as error:
+            log.warning("background work waits for the database: %s", error)
         except Exception:
             log.exception("background work failed; it is tried again at the next tick")
 
@@ -240,6 +250,8 @@ class Jobs:
 
     async def _snapshot(self) -> str:
         """A whole copy or none: the store writes beside the target and renames."""
+        if self._db.path is None:
+            return "nothing to copy: PostgreSQL is backed up by pg_dump or its host (docs/postgresql.md)"
         folder = self._home / "backups"
         folder.mkdir(mode=0o700, exist_ok=True)
         target = folder / f"omni-{self._now()}.db"
@@ -252,7 +264,7 @@ class Jobs:
 
     async def recover(self) -> str:
         """Open rows of processes that are gone become estimates, marked RECOVERED."""
-        now, me, here = self._now(), self._process_id, socket.gethostname()
+        now, me, here = self._now(), self._process_id, self._host
 
         def gone(host: str, pid: int) -> bool:
             return host == here and not _alive(pid)
@@ -266,6 +278,15 @@ class Jobs:
             return recovered
 
         return f"{await self._db.tx(work)} open rows settled as estimates"
+
+
+def machine() -> str:
+    """What process ids are asked of: two nodes, or containers, may have the same name, and then the same ids mean other processes."""
+    own = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        own.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()[:8])
+        own.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    return "/".join(own)
 
 
 def _alive(pid: int) -> bool:

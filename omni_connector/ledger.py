@@ -16,7 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.spill import Spill
 from omni_connector.store.allowances import Ask, Granted, Refused
+from omni_connector.store.files import Away
 
 Row = dict[str, Any]
 Verdict = Granted | Refused
@@ -37,6 +39,9 @@ PROBES = 3
 RETRIES = (0.05, 0.25, 1.0)
 """Seconds between tries when the database refuses (locked by another process, disk full): then the callers are told."""
 
+UNRECORDED = "The request could not be put on record, so it was not carried out. Check the disk (omni-connector doctor). Reason: {}"
+UNKNOWN_BUDGET = "The database is away, so nobody knows what is left of the budget. Try again in a moment, or use a key without a budget."
+
 
 class Ledger:
     """`open(row)` and `settle(row)` return a future that is done when the row is durable.
@@ -44,8 +49,9 @@ class Ledger:
     A failed future holds GatewayError (INTERNAL): the request must not go on as if it were on record.
     """
 
-    def __init__(self, write: Write, *, gather: float = 0.002) -> None:
+    def __init__(self, write: Write, *, gather: float = 0.002, spill: Spill | None = None) -> None:
         self._write = write
+        self._spill = spill
         self.gather = gather
         self._opens: list[Waiting] = []
         self._settles: list[Waiting] = []
@@ -108,7 +114,7 @@ class Ledger:
             asks, self._asks = self._asks, []
             if opens or settles or asks or (self._closing and self.unsettled):
                 await self._commit(opens, settles, asks)
-                if self._closing and not self.waiting:
+                if self._closing and not self.waiting and not self._asks:
                     return
             elif self._closing:
                 return
@@ -119,9 +125,15 @@ class Ledger:
         held: list[Waiting] = [(row, None, ()) for row in self.unsettled]
         self.unsettled = []
         settles = [*held, *settles]
+        if self._spill is not None and await self._spill.needed():
+            await self._aside(self._spill, opens, settles, asks)
+            return
         keeps = [kept for _, _, keep in settles for kept in keep]
         verdicts = await self._try([row for row, _, _ in opens], [row for row, _, _ in settles], keeps, [ask for ask, _ in asks])
         if isinstance(verdicts, GatewayError):
+            if self._spill is not None and isinstance(verdicts.__cause__, Away):
+                await self._aside(self._spill, opens, settles, asks)
+                return
             await self._one_by_one(opens, settles, asks, verdicts)
             return
         self.commits += 1
@@ -131,6 +143,30 @@ class Ledger:
         for (_, asking), verdict in zip(asks, verdicts, strict=True):
             if not asking.done():
                 asking.set_result(verdict)
+
+    async def _aside(self, spill: Spill, opens: Sequence[Waiting], settles: Sequence[Waiting], asks: Sequence[Asking]) -> None:
+        """The database takes nothing: on this machine's disk instead, from where it goes there once it is back (spill.py)."""
+        begin = spill.takes_new
+        keeps = [kept for _, _, keep in settles for kept in keep]
+        rows = [row for row, _, _ in opens] if begin else []
+        done = not (rows or settles) or await spill.put(rows, [row for row, _, _ in settles], keeps)
+        refusal = GatewayError(Kind.INTERNAL, UNRECORDED.format("the database is away"))
+        for row, future, _ in settles:
+            _tell(future, None if done else refusal)
+            if not done:
+                self.unsettled.append(row)
+        begun = done and begin
+        for _, future, _ in opens:
+            _tell(future, None if begun else refusal)
+        for ask, asking in asks:
+            if asking.done():
+                continue
+            if not begun:
+                asking.set_exception(refusal)
+            elif any(claim.amount is not None for claim in ask.claims):
+                asking.set_exception(GatewayError(Kind.INTERNAL, UNKNOWN_BUDGET))
+            else:
+                asking.set_result(Granted(None))
 
     async def _one_by_one(self, opens: Sequence[Waiting], settles: Sequence[Waiting], asks: Sequence[Asking], error: GatewayError) -> None:
         """Either the database is out of order, or a single row cannot be stored; that one must not hold up all others."""
@@ -191,10 +227,13 @@ class Ledger:
             except Exception as error:  # noqa: BLE001 — whatever the database raises, the writer must live on
                 reason = error
                 log.error("the ledger could not be written: %s", error)
+            if self._spill is not None and self._spill.wanted and isinstance(reason, Away) and pause != RETRIES[0]:
+                break
             if pause is not None:
                 await asyncio.sleep(pause)
-        words = "The request could not be put on record, so it was not carried out. Check the disk (omni-connector doctor)."
-        return GatewayError(Kind.INTERNAL, f"{words} Reason: {type(reason).__name__}")
+        failure = GatewayError(Kind.INTERNAL, UNRECORDED.format(type(reason).__name__))
+        failure.__cause__ = reason
+        return failure
 
 
 def _tell(future: asyncio.Future[None] | None, error: GatewayError | None = None) -> None:

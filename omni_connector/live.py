@@ -24,8 +24,10 @@ class Live:
 
     def __init__(self) -> None:
         self._readers: set[asyncio.Queue[bytes | None]] = set()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: set[asyncio.Future[bool]] = set()
         self._closed = False
+        self.era = 0
+        """Whose stream began in another one is no longer wanted here."""
 
     @property
     def listening(self) -> bool:
@@ -33,20 +35,20 @@ class Live:
         return bool(self._readers or self._waiting)
 
     async def next_request(self, within: float) -> bool:
-        """Waits until a request is opened or settled in this process, `within` seconds at most. False: the server is going down."""
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Waits until a request is opened or settled in this process, `within` seconds at most. False: everybody is sent away."""
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:
             if not self._closed:
                 await asyncio.wait((waiting,), timeout=within)
         finally:
             self._waiting.discard(waiting)
-        return not self._closed
+        return not self._closed and (not waiting.done() or waiting.result())
 
-    def _wake(self) -> None:
+    def _wake(self, goes_on: bool = True) -> None:
         for waiting in self._waiting:
             if not waiting.done():
-                waiting.set_result(None)
+                waiting.set_result(goes_on)
 
     def publish(self, name: str, value: Any) -> None:
         """Send one named delta to every reader."""
@@ -66,7 +68,12 @@ class Live:
     def close(self) -> None:
         """End every stream: the server is going down."""
         self._closed = True
-        self._wake()
+        self.send_away()
+
+    def send_away(self) -> None:
+        """End every stream that is open: what opened it may not hold any more. Who comes back is let in, or not."""
+        self.era += 1
+        self._wake(goes_on=False)
         for queue in tuple(self._readers):
             if queue.full():
                 queue.get_nowait()

@@ -36,8 +36,9 @@ PROVIDER_NAMES: Mapping[str, str] = {
 ANSWER_TOKENS = 500
 """What an answer is taken to be long when prices are compared before it is there."""
 
-
 TOOLS = b'"tools"'
+CACHES_WHEN_ASKED = frozenset({"anthropic"})
+"""Price ids of those who write a prompt to a cache, which costs more than reading it, only where the request says so."""
 
 
 def provider_named(word: str) -> str:
@@ -154,14 +155,14 @@ class Planner:
 
     # ------------------------------------------------------------ prices
 
-    def _rates(self, account: Account, model: str) -> usage.Rates | None:
+    def _rates(self, account: Account, model: str, service: tuple[tuple[str, str], ...] = ()) -> usage.Rates | None:
         own = prices.rates(account, model)
         if own is not None:
             return own
         price_id = providers.price_id(account)
         if price_id is None or price_id in usage.FREE or not self._priced():
             return None
-        return usage.rates(price_id, model)
+        return usage.rates(price_id, model, None, service)
 
     def _cost(self, account: Account, model: str, tokens: int) -> Decimal | None:
         """Dollars of a request with so many tokens by the user's price or the list's, answer included; None: unknown."""
@@ -178,7 +179,12 @@ class Planner:
         found = self._rates(account, model)
         free = found is None and providers.price_id(account) in usage.FREE
         prompt = self._at_most(model, tokens, ALLOWANCE if TOOLS in body else PLAIN_ALLOWANCE)
-        return admission.stake(found, free, wanted, prompt, body, model)
+        caches = providers.price_id(account) not in CACHES_WHEN_ASKED
+        plain = admission.stake(found, free, wanted, prompt, body, model, caches=caches)
+        # A class of service is a wish: whoever does not get it pays what is usual.
+        dear = self._rates(account, model, wanted.service) if wanted.service else None
+        asked = plain if dear is None else admission.stake(dear, free, wanted, prompt, body, model, caches=caches)
+        return asked if (asked.most or 0) > (plain.most or 0) else plain
 
     def _saving(self, candidate: Candidate, tokens: int) -> Decimal | None:
         """Dollars less that so many tokens of a prompt cost there when they come from the cache; None: unknown."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from omni_connector import continuing, giving_up, secrets
+from omni_connector import continuing, giving_up, secrets, waiting
 from omni_connector.admission import shortened
 from omni_connector.call import Call, Headers, Sink, answer_headers, error_answer
 from omni_connector.chat import Json
@@ -30,7 +30,9 @@ from omni_connector.routing.resolve import Candidate
 from omni_connector.underway import Deadlines, Doors, Job
 from omni_connector.upstream import Begun, Exchange, Upstream, read_all
 from omni_connector.usage import UNKNOWN
+from omni_connector.waiting import left, left_whole
 from omni_connector.wire import dialect, passing, views
+from omni_connector.wire.openai_responses_state import said
 
 log = logging.getLogger("omni.relay")
 
@@ -86,6 +88,8 @@ class Relay:
             record.stream, record.model_requested = view.stream, view.model
             # Bytes of sounds and pictures are no tokens.
             record.est_input = self._doors.estimate(call.body) if call.wire in views.WIRES else 0
+            if job.asked.earlier:
+                record.est_input += self._doors.estimate(said(job.asked.earlier))
             await self._doors.may_plan()
             plan = await self._plan(job, job.asked)
             record.plan, record.route = plan, plan.route
@@ -172,14 +176,14 @@ class Relay:
             torn.to(job.record)
             job.lane = torn.lane
             return
-        if not continuing.can_go_on(job.lane, error) or self._left(job) < 1.0:
+        if not continuing.can_go_on(job.lane, error) or left(job, self.deadlines) < 1.0:
             raise error
         await self._doors.prices_loaded()
         self._measure(job)
         job.broken = continuing.broken(job.lane, error, job.record)
 
     def _no_more(self, job: Job) -> str:
-        return giving_up.no_more(job, self.deadlines, self._left(job), retrying=self.retrying, active=self.active)
+        return giving_up.no_more(job, self.deadlines, left(job, self.deadlines), retrying=self.retrying, active=self.active)
 
     def _retried(self, job: Job) -> None:
         """A retry is over when it failed or when its answer has begun: a long answer is no load on the others."""
@@ -212,7 +216,7 @@ class Relay:
         account = candidate.account
         job.renewed = account.id
         try:
-            async with asyncio.timeout(min(RENEW_S, self._left(job))):
+            async with asyncio.timeout(min(RENEW_S, left(job, self.deadlines))):
                 return replace(candidate, account=await self._doors.renew(account, refused))
         except TimeoutError as error:
             raise Unable(GatewayError(Kind.UPSTREAM_TIMEOUT, "Renewing its sign-in takes too long.")) from error
@@ -226,7 +230,7 @@ class Relay:
         cap = await self._admitted(job, candidate)
         prepared = await self._prepare(job, candidate)
         if cap is not None:
-            prepared = shortened(prepared, candidate, cap)
+            prepared = shortened(prepared, candidate, cap, job.call.wire)
         # Nothing is awaited between this look and the slot below: that keeps `max_in_flight` exact and half-open tests single.
         hold = self._pool.check(candidate.account, candidate.model, self._doors.now())
         if hold is not None and not (panic and hold.guess):
@@ -273,14 +277,19 @@ class Relay:
     async def _admitted(self, job: Job, candidate: Candidate) -> int | None:
         """Lets the limits decide, once for each account that is tried."""
         if job.entering is None or job.entering.candidate.key != candidate.key or job.broken is not None:
-            paid = None if job.broken is None else job.broken.cost
-            job.entering = self._doors.enter(job.call, candidate, job.record.est_input, paid)
+            tokens, torn = job.record.est_input, job.broken
+            if torn is None:
+                job.entering = self._doors.enter(job.call, candidate, tokens, None, job.entering)
+            else:
+                # Whoever goes on reads what was said. The first account's hold stays: the answer is its own until somebody has gone on.
+                tokens += self._doors.estimate(f"{torn.lane.sent.text}{continuing.ASK}".encode("utf-8", "surrogatepass"))
+                job.entering = self._doors.enter(job.call, candidate, tokens, torn.cost, None)
         return None if job.entering is None else await self._doors.entered(job.entering)
 
     async def _prepare(self, job: Job, candidate: Candidate) -> Prepared:
         assert job.asked is not None
         try:
-            async with asyncio.timeout(self._left(job)):
+            async with asyncio.timeout(left(job, self.deadlines)):
                 return await self._preparer.prepare(job.asked, candidate, job.broken)
         except TimeoutError as error:
             raise GatewayError(
@@ -289,7 +298,7 @@ class Relay:
 
     async def _send(self, job: Job, candidate: Candidate, prepared: Prepared) -> Exchange:
         """Status and headers; a refusal is read, classified and raised."""
-        wait = min(self.deadlines.first_byte, self._left(job)) if prepared.stream else self._left_whole(job)
+        wait = min(self.deadlines.first_byte, left(job, self.deadlines)) if prepared.stream else left_whole(job, self.deadlines)
         try:
             async with asyncio.timeout(wait):
                 exchange = await self._upstream.send(self._doors.mark(prepared.request, job.record))
@@ -318,7 +327,7 @@ class Relay:
             return
         kind = exchange.headers.get("content-type", "")
         if "json" in kind and "stream" not in kind and not isinstance(lane, Raw) and job.broken is None:
-            exchange = begun = Begun(exchange, await self._beginning(job, exchange))
+            exchange = begun = Begun(exchange, await waiting.beginning(job, exchange, self.deadlines))
             array = isinstance(lane, PassThrough) and lane.passes_array(begun.first)
             if not array and not passing.looks_like_events(begun.first):
                 if isinstance(lane, Gathered):
@@ -332,8 +341,8 @@ class Relay:
         held = await self._first(job, lane, exchange, began)
         self._committed(job, candidate, exchange, began)
         try:
-            # `_next` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
-            async with asyncio.timeout(self._left(job) + 1):
+            # `next_piece` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
+            async with asyncio.timeout(left(job, self.deadlines) + 1):
                 if not job.sink.started:
                     await job.sink.start(200, self._headers(job, exchange))
                 elif isinstance(lane, continuing.Told):
@@ -344,7 +353,7 @@ class Relay:
             raise GatewayError(Kind.CLIENT_LEFT, words) from error
 
     async def _whole(self, job: Job, candidate: Candidate, lane: Lane, exchange: Exchange, began: float) -> None:
-        body = await self._body(job, exchange)
+        body = await waiting.body(job, exchange, self.deadlines)
         answer = lane.whole(body)
         if lane.error is not None:
             raise lane.error
@@ -354,7 +363,7 @@ class Relay:
 
     async def _gather(self, job: Job, candidate: Candidate, lane: Gathered, exchange: Exchange, began: float) -> None:
         """The provider only streams, and a whole answer is wanted."""
-        while not lane.ended and (piece := await self._next(job, exchange)):
+        while not lane.ended and (piece := await waiting.next_piece(job, exchange, self.deadlines)):
             lane.feed(piece)
             if lane.error is not None:
                 raise lane.error
@@ -369,7 +378,7 @@ class Relay:
     async def _whole_as_stream(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
         """The provider ignored `stream`: its whole answer is told as events."""
         assert job.asked is not None
-        body = await self._body(job, exchange)
+        body = await waiting.body(job, exchange, self.deadlines)
         job.lane = told = self._preparer.telling(job.asked, candidate)
         answer = told.stream_whole(body)
         if told.error is not None:
@@ -382,20 +391,6 @@ class Relay:
     def _headers(self, job: Job, exchange: Exchange, *, whole: bool = False) -> Headers:
         kind = (exchange.headers.get("content-type") or "application/octet-stream") if isinstance(job.lane, Raw) else ""
         return answer_headers(job.record, exchange.headers, stream=not whole, as_array=job.call.as_array, content_type=kind)
-
-    async def _beginning(self, job: Job, exchange: Exchange) -> bytes:
-        try:
-            async with asyncio.timeout(min(self.deadlines.first_byte, self._left(job))):
-                return await exchange.read()
-        except TimeoutError as error:
-            raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not begin its answer in time.") from error
-
-    async def _body(self, job: Job, exchange: Exchange) -> bytes:
-        try:
-            async with asyncio.timeout(self._left_whole(job)):
-                return await read_all(exchange, idle=self.deadlines.idle)
-        except TimeoutError as error:
-            raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not finish its answer in time.") from error
 
     async def _first(self, job: Job, lane: Lane, exchange: Exchange, began: float) -> bytes:
         """The beginning of a stream, up to its first real content: what fails before that, another account may mend."""
@@ -435,7 +430,7 @@ class Relay:
         while not lane.ended:
             if out:
                 await sink.write(out)
-            piece = await self._next(job, exchange)
+            piece = await waiting.next_piece(job, exchange, self.deadlines)
             if not piece:
                 out = lane.close()
                 break
@@ -454,35 +449,6 @@ class Relay:
             job.record.first_token_ms = job.elapsed_ms()
         await self._settle(job, "ok", 200)
         await sink.end(out)
-
-    async def _next(self, job: Job, exchange: Exchange) -> bytes:
-        """The next bytes; keeps the client's line open while the provider is silent, until it is silent for too long."""
-        limits = self.deadlines
-        keepalive: bytes = b"" if isinstance(job.lane, Gathered | Raw) else dialect(job.call.wire).KEEPALIVE
-        beat = limits.keepalive if keepalive else limits.idle
-        silent = 0.0
-        while True:
-            wait = min(beat, limits.idle - silent, self._left(job))
-            try:
-                async with asyncio.timeout(wait):
-                    return await exchange.read()
-            except TimeoutError as error:
-                silent += wait
-                if self._left(job) <= 0.01:
-                    raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The answer took longer than {limits.total:.0f} s.") from error
-                if silent >= limits.idle:
-                    raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider fell silent for {limits.idle:.0f} s.") from error
-                await job.sink.write(keepalive)
-
-    def _left(self, job: Job) -> float:
-        return max(0.01, job.began + self.deadlines.total - time.monotonic())
-
-    def _left_whole(self, job: Job) -> float:
-        """Seconds left for an answer that comes in one piece. A model that thinks looks like one that is dead, so only where
-        somebody else could answer is it given up before the request's own end."""
-        if not job.others:
-            return self._left(job)
-        return max(0.01, min(self._left(job), job.attempt_began + self.deadlines.whole - time.monotonic()))
 
     def _committed(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
         """The account answered: from here on nobody else can, but for going on with an answer that broke (continuing.py)."""
@@ -511,7 +477,7 @@ class Relay:
         account = first.account
         asked = {"account_id": account.id, "account_label": account.label, "provider": account.provider, "model": first.model}
         opened = self._ledger.open({**job.record.opened(), **asked})
-        job.entering = self._doors.enter(job.call, first, job.record.est_input, None)
+        job.entering = self._doors.enter(job.call, first, job.record.est_input, None, None)
         await opened
 
     async def _settle(self, job: Job, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:

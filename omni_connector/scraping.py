@@ -7,11 +7,15 @@ from omni_connector.admin.system import memory_mb
 from omni_connector.gateway import Gateway
 from omni_connector.metrics import Parts, readings, render
 from omni_connector.store import jobs as job_rows
+from omni_connector.store.files import Away
 
 
 async def scrape(gateway: Gateway) -> str:
-    """The text for Prometheus (`metrics.CONTENT_TYPE`). Raises GatewayError when the database cannot be read."""
-    jobs = await gateway.db.run(job_rows.list_jobs)
+    """The text for Prometheus (`metrics.CONTENT_TYPE`). While the database is away, what only it knows is left out."""
+    try:
+        jobs = await gateway.db.run(job_rows.list_jobs)
+    except Away:
+        jobs = ()
     accounts = gateway.admin.standing()
     now = Parts(
         accounts=[(account.provider, status) for account, status, _ in accounts],
@@ -26,5 +30,8 @@ async def scrape(gateway: Gateway) -> str:
         memory_mb=memory_mb(),
         started_at=gateway.started_at,
         now=now_ms(),
+        away=gateway.spill.away,
+        spill_bytes=gateway.spill.size,
+        spilled=gateway.spill.rows,
     )
     return render({**gateway.sight.metrics.samples(), **readings(now)})

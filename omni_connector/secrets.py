@@ -67,6 +67,11 @@ def mint_key() -> str:
     return _mint(KEY_PREFIX)
 
 
+def mint_admin_key() -> str:
+    """A new key of the admin API."""
+    return _mint(ADMIN_PREFIX)
+
+
 def _mint(prefix: str) -> str:
     body = prefix + _base62(secrets.randbits(256), _KEY_BODY)
     return body + _checksum(body)
@@ -237,7 +242,7 @@ def load_or_create_admin_key(home: Path, env: Mapping[str, str] | None = None) -
         return given
     path = home / ADMIN_FILE
     if not path.exists():
-        _create_private(path, _mint(ADMIN_PREFIX) + "\n")
+        _create_private(path, mint_admin_key() + "\n")
     key = _read_private(path).strip()
     if not key:
         raise SecretsError(f"The file {path} is empty. Delete it and start again to get a new admin key.")
@@ -263,6 +268,17 @@ def _create_private(path: Path, text: str) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def replace_private(path: Path, text: str) -> None:
+    """Exchanges a 0600 file in one step: whoever reads it gets the old or the new one. Raises SecretsError."""
+    part = path.with_name(f"{path.name}.new")
+    try:
+        part.unlink(missing_ok=True)
+        _create_private(part, text)
+        part.replace(path)
+    except OSError as error:
+        raise SecretsError(f"The file {path} cannot be written: {error}.") from error
 
 
 def _read_private(path: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 NAME = "omni-connector"
 WATCHDOG_S, START_S, STOP_S, RESTART_S = 60, 600, 45, 1
 """Silence of the event loop before a restart; a start with a long migration; drain_s (30 s) and a little; pause before a restart."""
-KEPT = ("PATH", "LANG", "OMNI_PORT", "OMNI_HOST", "OMNI_DATABASE_URL", "OMNI_ALLOW_REMOTE", "OMNI_ENDPOINTS_FILE")
+KEPT = ("PATH", "LANG", "OMNI_PORT", "OMNI_HOST", "OMNI_WORKERS", "OMNI_DATABASE_URL", "OMNI_ALLOW_REMOTE", "OMNI_ENDPOINTS_FILE")
 """What a service is given of the environment it was installed from. No secret: unit files are read by others. Those belong into .env."""
 
 

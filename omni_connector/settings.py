@@ -60,6 +60,27 @@ class Settings:
         "127.0.0.1", "Address to listen on. Another one than this machine's own also needs allow_remote.", seed=("HOST",), stored=False
     )
     port: int = _row(38471, "Port to listen on; 0 takes any free one.", seed=("PORT",), low=0, high=65535, stored=False)
+    client_bind: str = _row(
+        "", "Address:port of the client API, where it is to have a listener of its own, for example 0.0.0.0:3000; empty: host and port."
+    )
+    admin_bind: str = _row(
+        "", "Address:port of the admin API and the dashboard, where they are to have a listener of their own; empty: host and port."
+    )
+    client_tls_cert: str = _row(
+        "", "File of the client listener's certificate (PEM, with its chain). With its key, the listener takes TLS only."
+    )
+    client_tls_key: str = _row("", "File of the key of that certificate (PEM, without a passphrase).")
+    admin_tls_cert: str = _row("", "File of the admin listener's certificate, where that one is separate.")
+    admin_tls_key: str = _row("", "File of the key of that certificate.")
+    admin_state: bool = _row(
+        True, "Whether the admin API and the dashboard are open at all; off closes them, and commands work on the database."
+    )
+    trusted_proxies: tuple[str, ...] = _row(
+        (), "Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed; nobody else's are."
+    )
+    workers: int = _row(
+        1, "Processes that serve. One is enough for most; more need Linux or macOS, and use more cores.", low=1, high=64, stored=False
+    )
     allow_remote: bool = _row(
         False, "Let other machines reach the dashboard and admin API.", seed=("ALLOW_REMOTE_DASHBOARD",), stored=False
     )
@@ -85,6 +106,15 @@ class Settings:
     snapshot_hours: int = _row(24, "Hours between copies of the database in backups/; 0 makes none.", low=0)
     snapshots_kept: int = _row(7, "Copies of the database that are kept.", low=1)
     group_commit_ms: int = _row(2, "How long book entries wait for others, to share one flush to disk; 0 does not wait.", low=0, high=5)
+    spill_mb: int = _row(
+        256, "MiB of OMNI_HOME/spill that book entries may take up while the database is away; 0 is none: then requests fail.", low=0
+    )
+    spill_new_requests: str = _row(
+        "auto",
+        "Whether new requests begin while the database is away; auto: when it is PostgreSQL. Those with a hard budget never do.",
+        choices=("auto", "yes", "no"),
+    )
+    spill_minutes: int = _row(60, "Minutes that the database may be away until no new requests begin; 0 is no limit.", low=0)
     # Who may enter
     client_auth: bool = _row(True, "Ask clients for an omni-key. Off is only meant for a machine nobody else can reach.")
     required_api_key: str = _row("", "A further key that clients may use, beside the omni-keys.", seed=("REQUIRED_API_KEY",), secret=True)
@@ -142,6 +172,9 @@ class Settings:
     drain_s: float = _row(30.0, "Seconds that running requests are given to finish when the server stops.", low=0)
     # Network
     use_system_proxy_openai: bool = _row(False, "Reach OpenAI through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_OPENAI",))
+    use_system_proxy_gemini: bool = _row(
+        False, "Reach Gemini, gemini-cli and Antigravity through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_GEMINI",)
+    )
     use_system_proxy_claude: bool = _row(False, "Reach Anthropic through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_CLAUDE",))
     # Files named by address
     fetch_media: bool = _row(True, "Fetch pictures and documents that a request names by URL, for providers that take bytes only.")

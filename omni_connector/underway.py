@@ -63,9 +63,9 @@ class Doors:
     """(an account with a sign-in, the access token that was refused or "") → the account with one that was not. Raises GatewayError."""
     hopeless: Callable[[Account], GatewayError | None]
     """Why an account's token is no good, while it is known that there is no other."""
-    enter: Callable[[Call, Candidate, int, Decimal | None], Entering | None]
-    """(call, candidate, estimated tokens of the prompt, what was paid already): asks the limits, in the ledger's next commit. None: no
-    limit applies."""
+    enter: Callable[[Call, Candidate, int, Decimal | None, Entering | None], Entering | None]
+    """(call, candidate, estimated tokens of the prompt, what was paid already, what was asked for an account that is done with): asks the
+    limits, in the ledger's next commit. None: no limit applies."""
     entered: Callable[[Entering], Awaitable[int | None]]
     """→ tokens that the answer may have at most; None: as the request says. Raises GatewayError or Unable."""
     failed: Callable[[Candidate, GatewayError], None]

@@ -30,6 +30,9 @@ SLACK = 8 * MB
 """Free room in the file that new rows may use; only what is more goes back to the disk."""
 ROOM = 16 * MB
 """Free room in the file that is made when the disk is nearly full: what is recorded then needs no more of the disk."""
+CARRIED = 4
+"""Steps after which what was written is carried over into the file: before there is so much that a request's own commit has to do it, and
+not each time, because the next commit then waits for the disk once more."""
 PASS_S = 20.0
 """A pass of the retention ends after so many seconds, because other jobs wait for it; the next one goes on."""
 NEW_MS = HOUR
@@ -75,6 +78,7 @@ class Upkeep:
         self._now = now
         self._alarm = alarm
         self._free = free
+        self._steps = 0
         self.longest_ms = 0.0
         """The longest that a step held the writer so far."""
 
@@ -201,6 +205,8 @@ class Upkeep:
         self.longest_ms = max(self.longest_ms, ms)
         # By the work: the rest does not become less with fewer rows.
         pace.took(worked * 1000)
-        await self._db.checkpoint()
+        self._steps += 1
+        if self._steps % CARRIED == 0:
+            await self._db.checkpoint()
         await asyncio.sleep(ms / 1000)
         return int(done or 0)

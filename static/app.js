@@ -15,16 +15,17 @@ const connecting = () => import("./views/connect.js"), keys = () => import("./vi
 const limits = () => import("./views/limits.js"), prices = () => import("./views/prices.js");
 const overview = () => import("./views/overview.js"), providers = () => import("./views/providers.js"), request = () => import("./views/request.js");
 const routing = () => import("./views/routing.js"), settings = () => import("./views/settings.js"), signin = () => import("./views/signin.js");
-const transfer = () => import("./views/transfer.js");
+const transfer = () => import("./views/transfer.js"), usage = () => import("./views/usage.js"), quota = () => import("./views/quota.js");
+const playground = () => import("./views/playground.js"), jobs = () => import("./views/jobs.js"), clients = () => import("./views/clients.js"), palette = () => import("./views/palette.js");
 
 /** Groups of views: what happens · what is connected · who asks, and what becomes of it · the house. One line a view: name, words,
  *  icon, key after "g", part. The first four of `TABS` fit under a thumb; the others are under "More" where the window is narrow. */
 const GROUPS = [
-  ["What happens", [["overview", "Overview", "gauge", "o", part(overview, "Overview")], ["activity", "Activity", "activity", "t", part(activity, "Activity")]]],
-  ["Pool", [["accounts", "Accounts", "plug", "a", part(accounts, "Accounts")], ["providers", "Providers", "server", "p", part(providers, "Providers")], ["models", "Models", "box", "m", part(models, "Models")]]],
-  ["Programs", [["keys", "Keys", "key-round", "k", part(keys, "Keys")], ["routing", "Routing", "corner-down-right", "r", part(routing, "Routing")]]],
-  ["Money", [["limits", "Limits", "wallet", "b", part(limits, "Limits")], ["prices", "Prices", "tag", "c", part(prices, "Prices")]]],
-  ["House", [["alerts", "Alerts", "triangle-alert", "l", part(alerts, "Alerts")], ["settings", "Settings", "settings", "s", part(settings, "Settings")]]],
+  ["What happens", [["overview", "Overview", "gauge", "o", part(overview, "Overview")], ["activity", "Activity", "activity", "t", part(activity, "Activity")], ["playground", "Playground", "message-square", "y", part(playground, "Playground")]]],
+  ["Pool", [["accounts", "Accounts", "plug", "a", part(accounts, "Accounts")], ["providers", "Providers", "server", "p", part(providers, "Providers")], ["models", "Models", "box", "m", part(models, "Models")], ["quota", "Quota", "hourglass", "q", part(quota, "Quota")]]],
+  ["Programs", [["keys", "Keys", "key-round", "k", part(keys, "Keys")], ["clients", "Clients", "app-window", "i", part(clients, "Clients")], ["routing", "Routing", "corner-down-right", "r", part(routing, "Routing")]]],
+  ["Money", [["usage", "Usage", "chart-column", "u", part(usage, "Usage")], ["limits", "Limits", "wallet", "b", part(limits, "Limits")], ["prices", "Prices", "tag", "c", part(prices, "Prices")]]],
+  ["House", [["alerts", "Alerts", "triangle-alert", "l", part(alerts, "Alerts")], ["jobs", "Jobs", "timer", "j", part(jobs, "Jobs")], ["settings", "Settings", "settings", "s", part(settings, "Settings")]]],
 ];
 const VIEWS = GROUPS.flatMap(([, views]) => views);
 const TABS = new Set(["overview", "activity", "accounts", "keys"]);
@@ -39,12 +40,15 @@ const DIALOGS = {
   "edit-provider": lateDialog(providers, "EditProvider"), "edit-channel": lateDialog(alerts, "EditChannel"),
   "edit-limit": lateDialog(limits, "EditLimit"), "edit-price": lateDialog(prices, "EditPrice"), reprice: lateDialog(prices, "Reprice"),
   "import-file": lateDialog(transfer, "ImportFile"), "export-file": lateDialog(transfer, "ExportFile"),
+  "setup-client": lateDialog(clients, "SetUpClient"), "undo-client": lateDialog(clients, "UndoClient"), palette: lateDialog(palette, "Palette"),
   confirm: Confirm, help: Help, more: More,
 };
+const find = () => openDialog("palette", { views: VIEWS, setTheme });
+const MAC = /^(Mac|iP)/.test(navigator.platform);
 const SHORTCUTS = [
   ["Go to", VIEWS.map(([, words, , key]) => [["g", key], words])],
   ["In a list", [[["j"], "Next row"], [["k"], "Previous row"], [["Enter"], "Open the row"], [["/"], "Search or filter"]]],
-  ["Anywhere", [[["n"], "Connect an account"], [["?"], "This help"], [["Esc"], "Close, go back, or leave a field"]]],
+  ["Anywhere", [[[MAC ? "⌘" : "Ctrl", "K"], "Find anything"], [["n"], "Connect an account"], [["?"], "This help"], [["Esc"], "Close, go back, or leave a field"]]],
 ];
 const SEQUENCE_MS = 1200;
 
@@ -99,14 +103,14 @@ function Side() {
     <div class="nav">${GROUPS.map(([title, views]) => html`<div class="nav-group" role="group" aria-label=${title} key=${title}>${views.map((view) => html`<${NavLink} key=${view[0]} view=${view}>${count[view[0]]}<//>`)}</div>`)}
       <button type="button" class="nav-more" aria-haspopup="dialog" aria-current=${TABS.has(here) ? null : "true"} onClick=${() => openDialog("more")}><${Icon} name="ellipsis" size=${16} /><span>More</span></button></div>
     <div class="side-foot"><${LinkState} />
-      <div class="side-row"><${ThemeSwitch} /><${Button} kind="ghost" small icon="keyboard" label="Keyboard shortcuts (?)" onClick=${() => openDialog("help")} /></div></div></nav>`;
+      <div class="side-row"><${ThemeSwitch} /><${Button} kind="ghost" small icon="search" label=${`Find anything (${MAC ? "⌘" : "Ctrl-"}K)`} onClick=${find} /><${Button} kind="ghost" small icon="keyboard" label="Keyboard shortcuts (?)" onClick=${() => openDialog("help")} /></div></div></nav>`;
 }
 
 /** What has no room under a thumb: the other views, the theme, the state of the connection. */
 function More() {
   return html`<${Dialog} title="More" width=${360} onClose=${closeDialog}><div class="more-list">
     <div class="nav-group">${VIEWS.filter(([name]) => !TABS.has(name)).map((view) => html`<${NavLink} key=${view[0]} view=${view} />`)}</div>
-    <div class="side-row"><${LinkState} /><${ThemeSwitch} /></div></div><//>`;
+    <div class="side-row"><${LinkState} /><${Button} kind="ghost" icon="search" label="Find anything" onClick=${find} /><${ThemeSwitch} /></div></div><//>`;
 }
 
 function LoginForm() {
@@ -168,13 +172,19 @@ function App() {
 }
 
 window.addEventListener("hashchange", () => {
-  if (dialog.value && ["help", "confirm", "more"].includes(dialog.value.kind)) closeDialog(); // Forms stay: "back" must not eat what was typed.
+  if (dialog.value && ["help", "confirm", "more", "palette"].includes(dialog.value.kind)) closeDialog(); // Forms stay: "back" must not eat what was typed.
 });
 
 // ------------------------------------------------------------------ keyboard
 let waitingForG = 0;
 
 function onKey(event) {
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key === "k") {
+    event.preventDefault(); // Before the browser's own search field. An open form is not thrown away for it.
+    if (dialog.value && dialog.value.kind === "palette") closeDialog();
+    else if (begun && !document.querySelector("dialog[open]")) find();
+    return;
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const typing = event.target.closest("input, textarea, select, [contenteditable]");
   if (event.key === "Escape" && typing && !event.target.closest("dialog")) return event.target.blur();

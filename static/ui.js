@@ -161,7 +161,7 @@ export function TextField({ label, hint, error, optional, value, onInput, area, 
   const tag = area ? "textarea" : "input";
   const guard = secret ? { type: "password", autocomplete: "off", "data-1p-ignore": true, "data-lpignore": "true" } : {};
   return html`<${Field} label=${label} hint=${hint} error=${error} optional=${optional}>${(id, note) => html`<${tag} id=${id} class="input" aria-describedby=${note}
-    aria-invalid=${error ? "true" : null} spellcheck="false" autocapitalize="off" value=${value} onInput=${(event) => onInput(event.currentTarget.value)} ...${guard} ...${rest} />`}<//>`;
+    aria-invalid=${error ? "true" : null} spellcheck=${false} autocapitalize="off" value=${value} onInput=${(event) => onInput(event.currentTarget.value)} ...${guard} ...${rest} />`}<//>`;
 }
 
 export function Select({ label, hint, error, value, onChange, options, ...rest }) {

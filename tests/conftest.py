@@ -22,7 +22,7 @@ FOREIGN_VARIABLES = (
     "OMNI_", "ONEAPI_", "OPENAI_", "ANTHROPIC_", "CLAUDE_", "GEMINI_", "GOOGLE_CLOUD_", "USE_SYSTEM_PROXY_", "PROMPT_LOG_",
 )  # fmt: skip
 FOREIGN_NAMES = {"HOST", "PORT", "REQUIRED_API_KEY", "MODEL_PROVIDER", "DATA_ENCRYPTION_KEY", "ALLOW_REMOTE_DASHBOARD", "GITHUB_TOKEN"}
-KEPT = {"OMNI_PYTHON", "OMNI_TEST_VENV", "OMNI_RECORDINGS", "OMNI_CHROMIUM"}
+KEPT = {"OMNI_PYTHON", "OMNI_TEST_VENV", "OMNI_RECORDINGS", "OMNI_CHROMIUM", "OMNI_TEST_POSTGRES_URL"}
 
 _real_connect = socket.socket.connect
 _real_connect_ex = socket.socket.connect_ex
@@ -137,3 +137,15 @@ def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     asyncio.run(make())
     return home
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server, started once (tests/postgres.py); tests that need it are skipped where there is none."""
+    from tests import postgres as machine
+
+    if why := machine.missing():
+        pytest.skip(why)
+    server = machine.start()
+    yield server
+    server.close()

@@ -60,7 +60,7 @@ class Desk:
             self.cookie = line.split("omni_session=")[1].split(";")[0]
 
     @property
-    def admin(self) -> dict[str, str]:
+    def admin(self) -> dict[str, Any]:
         return {"authorization": f"Bearer {self.gateway.admin_key}"}
 
 

@@ -20,6 +20,7 @@ from aiohttp import web
 
 import app as app_module
 from omni_connector.gateway import Gateway
+from omni_connector.listeners import listen
 
 Json = dict[str, Any]
 
@@ -137,7 +138,7 @@ class Rig:
 
     async def __aenter__(self) -> Rig:
         await self.upstream.start()
-        listener = app_module.listen("127.0.0.1", 0)
+        listener = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.gateway = await Gateway.open(self.home, {"OMNI_HOME": str(self.home), **self.env}, server="hypercorn", base_url=self.url)
         self.app = app_module.create_app(self.gateway)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,14 +18,21 @@ from omni_connector.admission import UNSAID_ANSWER, Stake, stake
 from omni_connector.chat import Usage
 from omni_connector.errors import GatewayError
 from omni_connector.gateway import Gateway
+from omni_connector.prepare import Unable
 from omni_connector.record import Record
+from omni_connector.routing.resolve import Candidate
 from omni_connector.secrets import new_id
 from omni_connector.snapshot import ClientKey
 from omni_connector.store import allowances
+from omni_connector.store.allowances import Ask
 from omni_connector.usage import own_rates
-from omni_connector.wire.caps import Wanted
-from tests.live.answers import CHAT, Said, Tokens
+from omni_connector.wire.caps import Wanted, read
+from tests.live.answers import CHAT, MESSAGES, Said, Tokens
+from tests.live.answers_more import GEMINI, RESPONSES, told
 from tests.relaying import Client, House
+from tests.serving import Answer
+from tests.stepping import CancelAt, run
+from tests.test_continuing import SEAM, WORDS, torn
 
 Json = dict[str, Any]
 RATES = own_rates(Decimal(2), Decimal(8), cache_write=Decimal("2.5"))
@@ -77,7 +84,7 @@ async def house(migrated_home: Path, tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def key_with(house: House, **limits: Any) -> ClientKey:
-    made = await house.gateway.admin.create_key({"name": "ci", **limits})
+    made = await house.gateway.admin.create_key({"name": f"ci {len(house.gateway.snapshot.keys)}", **limits})
     return house.gateway.snapshot.keys[secrets.hash_key(made["key"])]
 
 
@@ -194,3 +201,216 @@ async def test_a_probe_counts_against_the_budget_of_its_account(house: House) ->
     await gateway.admin.edit_account(house.ids["a"], {"budget": {"amount": "0.01", "period": "total"}})
     await gateway.admission.probe(record, gateway.pool.accounts[house.ids["a"]], b'{"max_tokens": 1}')
     assert [scope for scope, _, _ in await held(house)] == ["account"]
+
+
+# ---------------------------------------------------------------- From one account to the next
+
+FAILED = Answer(500, {"content-type": "application/json"}, [b'{"error": {"message": "down"}}'])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_an_account_without_limits_lets_go_of_what_the_one_before_held(house: House) -> None:
+    await house.account("a", FAILED, **PRICED, budget={"amount": "1"}, max_in_flight=1)
+    await house.account("b", replace(ANSWER, hang=True), **PRICED)
+    run = asyncio.create_task(ask(house))
+    await until(lambda: house.network.asked == ["a", "b"])
+    await house.gateway.ledger.ask(Ask("req_later", 0, ()))
+    places = await house.gateway.db.run(lambda conn: conn.exec_driver_sql("SELECT count(*) FROM holds WHERE open").scalar())
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    assert places == 0
+
+
+async def test_an_account_that_refuses_ends_what_the_one_before_held(house: House) -> None:
+    await house.account("a", FAILED, **PRICED, budget={"amount": "1"})
+    await house.account("b", ANSWER, **PRICED, rpm=1)
+    account = house.gateway.pool.accounts[house.ids["b"]]
+    assert (await ask(house)).status == 200
+    entering = house.gateway.admission.begin(house.call(), Candidate(house.gateway.pool.accounts[house.ids["a"]], "m"), 10)
+    assert entering is not None
+    await house.gateway.admission.end(entering)
+    assert [scope for scope, _, _ in await held(house)] == ["account"]
+    second = house.gateway.admission.begin(replace(house.call(), id=entering.ask.request_id), Candidate(account, "m"), 10)
+    assert second is not None
+    with pytest.raises(Unable):
+        await house.gateway.admission.end(second)
+    assert await held(house) == []
+
+
+async def test_an_answer_that_goes_on_elsewhere_keeps_what_its_first_account_may_have_to_pay(house: House) -> None:  # R-19
+    await house.gateway.admin.set_config({"continue_broken_streams": True})
+    begun = torn(Said(WORDS), CHAT, SEAM // 7)
+    await house.account("a", begun, **PRICED, budget={"amount": "1", "period": "total"})
+    await house.account("b", Answer(hang=True), **PRICED, budget={"amount": "1", "period": "total"})
+    run = asyncio.create_task(ask(house, streamed=True))
+    await until(lambda: house.network.asked == ["a", "b"])
+    holds = {subject: nano for _, subject, nano in await held(house)}
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    assert holds.keys() == set(house.ids.values())
+    # The second one reads the words of the first, too.
+    assert holds[house.ids["b"]] > holds[house.ids["a"]]
+    await house.gateway.ledger.ask(Ask("req_later", 0, ()))
+    assert await held(house) == []
+
+
+# ---------------------------------------------------------------- What a request says of its price
+
+
+async def test_an_earlier_conversation_is_part_of_the_prompt(house: House, monkeypatch: pytest.MonkeyPatch) -> None:  # R-19
+    await house.account("a", told(Said("all is well"), RESPONSES, False), **PRICED, budget={"amount": "1", "period": "total"})
+    stakes: list[int] = []
+    begin = house.gateway.admission._begin
+
+    def watched(*args: Any) -> Any:
+        stakes.append(args[6])
+        return begin(*args)
+
+    monkeypatch.setattr(house.gateway.admission, "_begin", watched)
+    first: Json = {"model": "test-model", "max_output_tokens": 50, "input": "many words " * 2000, "store": True}
+    call, client = replace(house.call(wire=RESPONSES), body=json.dumps(first).encode()), Client()
+    await house.gateway.relay.run(call, client)
+    second: Json = {"model": "test-model", "max_output_tokens": 50, "input": "go on", "previous_response_id": client.json["id"]}
+    call, client = replace(house.call(wire=RESPONSES), body=json.dumps(second).encode()), Client()
+    await house.gateway.relay.run(call, client)
+    assert client.status == 200 and stakes[1] > stakes[0] > 4000
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "word"),
+    [("openai", "gpt-5", {"service_tier": "priority"}), ("anthropic", "claude-opus-5-5", {"speed": "fast"})],
+)
+async def test_a_dearer_class_of_service_is_held_at_its_price(house: House, provider: str, model: str, word: Json) -> None:  # R-19
+    await house.account("a", ANSWER, provider=provider)
+    account = house.gateway.pool.accounts[house.ids["a"]]
+    plain, dear = (
+        house.gateway.planner.stake(account, model, read(account.wire, body), 1000, body)
+        for body in (json.dumps({"max_tokens": 100, **more}).encode() for more in ({}, word))
+    )
+    assert plain.most is not None and dear.most is not None and dear.most >= 2 * plain.most
+    cheap = json.dumps({"max_tokens": 100, "service_tier": "flex"}).encode()
+    assert house.gateway.planner.stake(account, model, read(account.wire, cheap), 1000, cheap) == plain, "it may be served as usual"
+
+
+async def test_who_writes_to_a_cache_unasked_is_held_at_that_price(house: House) -> None:  # R-19
+    await house.account("a", ANSWER)
+    await house.account("b", ANSWER, provider="anthropic")
+    plain = b'{"max_tokens": 1}'
+
+    def fixed(label: str, model: str, body: bytes = plain) -> int:
+        account = house.gateway.pool.accounts[house.ids[label]]
+        return house.gateway.planner.stake(account, model, read(account.wire, body), 100_000, body).fixed or 0
+
+    assert fixed("a", "gpt-5.6-cyber") == fixed("a", "gpt-5.6-cyber", b'{"max_tokens": 1, "cache_control": {}}')
+    assert fixed("b", "claude-opus-5-5") < fixed("b", "claude-opus-5-5", b'{"max_tokens": 1, "cache_control": {}}')
+
+
+# ---------------------------------------------------------------- Money that is there
+
+
+async def test_what_costs_nothing_is_served_while_others_hold_the_rest(house: House) -> None:
+    await house.account("a", ANSWER, **PRICED)
+    await house.account("b", ANSWER, models=["free"], model_map={"test-model": "free"})
+    await house.gateway.admin.set_price("free", {"input": "0", "output": "0"})
+    key = await key_with(house, budget={"amount": "0.001", "period": "day"})
+    entering = house.gateway.admission.begin(house.call(key=key), Candidate(house.gateway.pool.accounts[house.ids["a"]], "m"), 10)
+    assert entering is not None
+    await house.gateway.admission.end(entering)
+    assert (await ask(house, key, max_tokens=None)).headers["x-omni-account"] == "b"
+    await house.gateway.admin.edit_account(house.ids["b"], {"enabled": False})
+    client = await ask(house, key, max_tokens=None)
+    assert client.status == 429 and "held for requests in flight" in client.error["message"] and client.headers["retry-after"] == "1"
+
+
+async def test_an_answer_that_begins_with_thoughts_is_shortened_to_no_less_than_those(house: House) -> None:
+    await house.account("a", Said("all is well").answer(MESSAGES, False), provider="anthropic", **PRICED)
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+    key = await key_with(house, budget={"amount": "0.03", "period": "total"})
+    client = await ask(house, key, wire=MESSAGES, max_tokens=9000, **thinking)
+    assert client.status == 200 and 3000 < house.network.bodies[-1]["max_tokens"] < 4000
+    poor = await key_with(house, budget={"amount": "0.016", "period": "total"})
+    client = await ask(house, poor, wire=MESSAGES, max_tokens=9000, **thinking)
+    assert client.status == 402 and len(house.network.asked) == 1
+    assert "at least $0.0" in client.error["message"] and "$0.000" not in client.error["message"].split("at least")[1]
+
+
+FIELD = {CHAT: "max_completion_tokens", MESSAGES: "max_tokens", RESPONSES: "max_output_tokens", GEMINI: "generationConfig"}
+BODIES: dict[str, Json] = {
+    CHAT: {"messages": [{"role": "user", "content": "hi"}]},
+    MESSAGES: {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9000},
+    RESPONSES: {"input": "hi"},
+    GEMINI: {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+    "openai-completions": {"prompt": "hi"},
+}
+
+
+@pytest.mark.parametrize("wire", BODIES)
+@pytest.mark.parametrize(("provider", "speaks"), [("openai", CHAT), ("openai", RESPONSES), ("anthropic", MESSAGES), ("gemini", GEMINI)])
+async def test_every_format_is_told_where_to_stop(house: House, wire: str, provider: str, speaks: str) -> None:  # R-19
+    """`speaks`: an account answers a client in his own format where its provider has that too."""
+    if provider == "openai" and (wire == RESPONSES) != (speaks == RESPONSES):
+        return
+    await house.account("a", told(Said("all is well"), speaks, False), provider=provider, **PRICED)
+    key = await key_with(house, budget={"amount": "0.004", "period": "total"})
+    call = house.call(wire=wire, key=key)
+    body = json.dumps(BODIES[wire] | ({} if wire == GEMINI else {"model": "test-model", "extra": 1.0}))
+    call, client = replace(call, body=body.encode(), model="test-model" if wire == GEMINI else ""), Client()
+    await house.gateway.relay.run(call, client)
+    sent = house.network.bodies[-1]
+    said = sent[FIELD[speaks]]["maxOutputTokens"] if speaks == GEMINI else sent[FIELD[speaks]]
+    assert client.status == 200 and 400 < said < 500
+    assert f"answer shortened to {said} tokens" in client.headers["x-omni-dropped"]
+    assert len([name for name in sent if name in FIELD.values()]) == 1
+
+
+async def test_thoughts_that_only_a_translation_asked_for_give_way_to_the_budget(house: House) -> None:
+    mapped = {"models": ["claude-sonnet-4-5"], "model_map": {"test-model": "claude-sonnet-4-5"}}
+    await house.account("a", Said("all is well").answer(MESSAGES, False), provider="anthropic", **mapped)
+    await house.gateway.admin.set_price("claude-sonnet-4-5", {"input": "2", "output": "8"})
+    for amount, thoughts in (("0.004", {"type": "disabled"}), ("0.03", None)):
+        key = await key_with(house, budget={"amount": amount, "period": "total"})
+        client = await ask(house, key, max_tokens=None, reasoning_effort="high")
+        sent = house.network.bodies[-1]
+        assert client.status == 200, client.body
+        assert thoughts is None or sent["thinking"] == thoughts
+        assert sent["thinking"].get("budget_tokens", 0) < sent["max_tokens"] < 4000
+
+
+async def test_who_heeds_no_limit_on_an_answer_needs_room_for_the_longest(house: House) -> None:
+    """A price of one's own may stand on an account of a subscription too."""
+    await house.account("a", ANSWER, **PRICED, budget={"amount": "1"})
+    plain = house.gateway.pool.accounts[house.ids["a"]]
+    stubborn = replace(plain, wire=RESPONSES, features=plain.features | {"codex_backend"})
+    body = json.dumps({"input": "hi", "max_output_tokens": 10}).encode()
+    one, other = (
+        house.gateway.admission.begin(replace(house.call(wire=RESPONSES), body=body, id=f"req_{name}"), Candidate(account, "m"), 10)
+        for name, account in (("a", plain), ("b", stubborn))
+    )
+    assert one is not None and other is not None
+    assert one.stake.tokens == 10 and other.stake.tokens == UNSAID_ANSWER and other.ask.least == other.ask.most
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_leaves_at_any_place_holds_nothing(house: House, late: bool) -> None:  # R-13, R-19
+    await house.account("a", FAILED, **PRICED, budget={"amount": "1"}, max_in_flight=50, rpm=1000)
+    await house.account("b", ANSWER, **PRICED, max_in_flight=50)
+    await house.account("c", ANSWER, **PRICED)
+    house.network.scripts["b"] = [FAILED]
+    key = await key_with(house, budget={"amount": "1"}, max_in_flight=50)
+    gateway, step, reached = house.gateway, 0, True
+    while reached:
+        for label in house.ids:
+            await gateway.admin.clear_cooldown(house.ids[label])
+        await asyncio.gather(*gateway._tasks)
+        call = house.call(key=key)
+        work = CancelAt(gateway.relay.run(replace(call, id=new_id("req", call.started_at)), Client()), step, late=late)
+        await asyncio.gather(asyncio.create_task(run(work)), return_exceptions=True)
+        reached, step = work.reached, step + 1
+    await gateway.ledger.ask(Ask("req_later", 0, ()))
+    left = await gateway.db.run(lambda conn: conn.exec_driver_sql("SELECT count(*) FROM holds WHERE open").scalar())
+    assert left == 0 and step > 4 and gateway.booking._held.keys() <= {"req_later"}

@@ -16,7 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import app as module
-from omni_connector import logs
+from omni_connector import logs, server
+from omni_connector.handover import Turn
+from omni_connector.listeners import Place, listen, told
+from omni_connector.notify import Notifier
 from omni_connector.settings import Settings, SettingsError
 from tests.desk import ADMIN_READS
 from tests.serving import Rig, stream, whole
@@ -183,7 +186,7 @@ def test_remote_access_without_a_password_is_refused_in_one_line(
 
 
 def test_a_busy_port_is_named_in_one_line(omni_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    taken = module.listen("127.0.0.1", 0)
+    taken = listen("127.0.0.1", 0)
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:
@@ -200,7 +203,8 @@ def test_a_busy_port_is_named_in_one_line(omni_home: Path, capsys: pytest.Captur
 
 def test_the_note_for_the_command_line_is_private(tmp_path: Path) -> None:
     for host, url in (("127.0.0.1", "http://127.0.0.1:5"), ("0.0.0.0", "http://127.0.0.1:5"), ("::1", "http://[::1]:5")):
-        note = module.write_server_note(tmp_path, host, 5, "http://localhost:5")
+        server.Note(tmp_path, Turn({}), Notifier()).serves(told([(Place("both", host, 5), 5)]))
+        note = tmp_path / "server.json"
         assert note.stat().st_mode & 0o777 == 0o600
         assert json.loads(note.read_text())["url"] == url
 
@@ -208,4 +212,4 @@ def test_the_note_for_the_command_line_is_private(tmp_path: Path) -> None:
 def test_a_note_that_cannot_be_written_is_said_in_plain_words(tmp_path: Path) -> None:
     """A full disk: the start ends with one line, not with a traceback."""
     with pytest.raises(SettingsError, match=r"server\.json cannot be written \(.+\)\. Free some space"):
-        module.write_server_note(tmp_path / "gone", "127.0.0.1", 5, "http://localhost:5")
+        server.Note(tmp_path / "gone", Turn({}), Notifier()).serves(told([(Place("both", "127.0.0.1", 5), 5)]))

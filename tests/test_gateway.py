@@ -428,6 +428,16 @@ async def test_a_changed_proxy_setting_is_effective_at_once(gateway: Gateway) ->
     assert [account.proxy_url for account in gateway.snapshot.accounts] == [""]
 
 
+@pytest.mark.parametrize(("provider", "setting"), [("openai", "openai"), ("anthropic", "claude"), ("gemini", "gemini")])
+async def test_each_family_has_a_proxy_switch(home: Path, provider: str, setting: str) -> None:  # C-61
+    """Under the names that AIClient2API gave the variables."""
+    gateway = await Gateway.open(home, {f"USE_SYSTEM_PROXY_{setting.upper()}": "true", "HTTPS_PROXY": "http://127.0.0.1:3128"})
+    for label in ("openai", "anthropic", "gemini"):
+        await gateway.admin.add_account({"provider": label, "label": label, "api_key": "sk-0123456789", "discover": False})
+    assert {account.provider for account in gateway.snapshot.accounts if account.proxy_url} == {provider}
+    await gateway.close()
+
+
 async def test_what_is_kept_is_sealed_and_there_when_the_row_is_settled(gateway: Gateway) -> None:  # C-23
     row = {"id": "req_1", "started_at": 1, "process_id": gateway.process_id}
     keep = {"kind": "response", "key_id": "key_1", "id": "resp_1", "created_at": 1, "value": {"input": [], "response": {"id": "resp_1"}}}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ import pytest
 from omni_connector import ledger as ledger_module
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.ledger import Ledger
-from omni_connector.store.allowances import Ask, Granted
+from omni_connector.settings import Settings
+from omni_connector.spill import Frame, Spill
+from omni_connector.store.allowances import Ask, Claim, Granted
+from omni_connector.store.files import Away
 
 
 class Disk:
@@ -226,3 +231,81 @@ async def test_nobody_is_let_in_whose_row_is_not_open() -> None:
     assert isinstance((await asyncio.gather(book.ask(Ask("c", 0, ())), return_exceptions=True))[0], GatewayError)
     disk.broken = 0
     await book.close()
+
+
+async def test_who_asks_while_it_closes_is_answered() -> None:
+    disk = Disk()
+    disk.gate = asyncio.Event()
+    book = Ledger(disk.write, gather=0)
+    book.start()
+    first = book.open({"id": "a"})
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(book.close())
+    await asyncio.sleep(0)
+    second = book.ask(Ask("a", 0, ()))
+    disk.gate.set()
+    await asyncio.gather(first, closing)
+    assert second.done() and second.result() == Granted(None)
+
+
+# ---------------------------------------------------------------- The database is away
+
+
+class Gone(Disk):
+    """A database that is away until `back`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = False
+
+    async def write(self, opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
+        if not self.back:
+            raise Away("away")
+        return await super().write(opens, settles, keeps, asks)
+
+
+async def asked(book: Ledger, name: str, *claims: Claim) -> Any:
+    opened, verdict = book.open({"id": name}), book.ask(Ask(name, 0, claims, most=5))
+    return await asyncio.gather(opened, verdict, return_exceptions=True)
+
+
+@pytest.mark.parametrize("new", ["yes", "no"])
+async def test_while_the_database_is_away_the_books_are_on_the_disk(tmp_path: Path, new: str) -> None:  # R-13
+    disk, stored = Gone(), replace(Settings(), spill_new_requests=new)
+    side = Spill(tmp_path / "spill", "prc_1", lambda: stored, lambda: 0)
+    book = Ledger(disk.write, gather=0, spill=side)
+    book.start()
+    await book.settle({"id": "a", "outcome": "ok"}, [{"kind": "response", "value": b"x"}])
+    assert side.away and not book.unsettled
+    free, paid = await asked(book, "b", Claim("key", "k", rpm=5)), await asked(book, "c", Claim("key", "k", amount=9))
+    if new == "yes":
+        assert free == [None, Granted(None)] and paid[0] is None and "budget" in paid[1].message
+    else:
+        assert all(isinstance(one, GatewayError) for one in (*free, *paid))
+    carried: list[Frame] = []
+
+    async def carry(file: str, frames: Any, process_id: str, last: bool) -> None:
+        carried.extend(frames)
+
+    async def forget(file: str) -> None: ...
+
+    disk.back = True
+    await side.begin(carry, forget)
+    await side.close()
+    assert [row["id"] for frame in carried for row in (*frame.opens, *frame.settles)] == (["a", "b", "c"] if new == "yes" else ["a"])
+    assert carried[0].keeps == [{"kind": "response", "value": b"x"}] and not side.away
+    await book.settle({"id": "d"})
+    assert disk.commits == [([], [{"id": "d"}])]
+    await book.close()
+
+
+async def test_where_the_disk_refuses_as_well_it_is_offered_again(tmp_path: Path) -> None:
+    disk, stored = Gone(), replace(Settings(), spill_mb=0)
+    book = Ledger(disk.write, gather=0, spill=Spill(tmp_path, "prc_1", lambda: stored, lambda: 0))
+    book.start()
+    with pytest.raises(GatewayError):
+        await book.settle({"id": "a"})
+    assert [row["id"] for row in book.unsettled] == ["a"]
+    disk.back = True
+    await book.close()
+    assert disk.commits == [([], [{"id": "a"}])]

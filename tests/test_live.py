@@ -112,3 +112,22 @@ async def test_who_follows_the_books_is_woken_by_requests_and_by_the_end() -> No
     live.close()
     assert not await waiting
     assert not await live.next_request(60)
+
+
+async def test_who_is_sent_away_may_come_back() -> None:
+    """A password was changed: what was open ends, and what is opened then does not."""
+    live = Live()
+    stream = live.stream(dict)
+    await heard(stream)
+    waiting = asyncio.create_task(live.next_request(60))
+    await asyncio.sleep(0)
+    era = live.era
+    live.send_away()
+    assert not await waiting
+    assert [event async for event in stream] == []
+    assert live.era != era
+    assert await live.next_request(0.001), "whoever follows from now on goes on"
+    again = live.stream(dict)
+    await heard(again)
+    live.publish("request", 1)
+    assert await heard(again) == ("request", 1)

@@ -9,7 +9,7 @@ from omni_connector import providers
 from omni_connector.admin import bodies
 from omni_connector.admin.catalogue import Catalogue
 from omni_connector.admin.draft import changed_settings
-from omni_connector.errors import bad_request
+from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.providers import Provider
 from omni_connector.snapshot import Account, ProviderSettings
 from omni_connector.store import accounts as account_rows
@@ -40,6 +40,16 @@ class Providers(Catalogue):
         for account in moved:
             self._let_in(account.id)
         return await self._provider_told(row.id)
+
+    def account_of(self, provider_id: str, wanted: str) -> str:
+        """The id of an account (id or label) of this provider. Raises NOT_FOUND with near names. (C-69…C-71)"""
+        row = providers.get(provider_id)
+        mine = [account for account in self._snapshot().accounts if account.provider == row.id]
+        found = next((account.id for account in mine if wanted in (account.id, account.label)), None)
+        if found is None:
+            near = bodies.did_you_mean(wanted, [account.label for account in mine])
+            raise GatewayError(Kind.NOT_FOUND, f"{row.label} has no account {wanted[:200]!r}{near}.", param="account")
+        return found
 
     async def enable_provider(self, provider_id: str) -> Json:
         return await self.edit_provider(provider_id, {"enabled": True})

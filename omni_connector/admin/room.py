@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from omni_connector.admin.shapes import TestResult
 from omni_connector.secrets import Vault
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from omni_connector.call import Call
     from omni_connector.routing.plan import Plan
     from omni_connector.routing.pool import Pool
+    from omni_connector.spill import Spill
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -34,6 +35,26 @@ class Process:
     home: Path
     base_url: str
     server: str = "none"
+    dashboard: str = ""
+    """Where the dashboard is, when that is another listener than the client API's."""
+    listeners: tuple[Json, ...] = ()
+    """Each open one: {"side", "url", "tls", "remote"}."""
+
+
+class Serving(Protocol):
+    """The server around the operations, as far as they change it."""
+
+    async def check(self, ahead: Settings) -> None:
+        """Whether listeners could follow these settings. Raises SettingsError or GatewayError; changes nothing."""
+
+    async def follow(self) -> None:
+        """Listens as the settings say now."""
+
+    async def crew(self) -> Json:
+        """The processes that serve (`workers.Channel.crew`)."""
+
+    async def reload(self) -> None:
+        """As SIGHUP does."""
 
 
 def now_ms() -> int:
@@ -49,6 +70,10 @@ class Room:
 
     budgets: Budgets | None = None
     """Set by whoever puts the process together."""
+    spill: Spill | None = None
+    """Set by a server."""
+    serving: Serving | None = None
+    """Set by a server."""
 
     def __init__(
         self,

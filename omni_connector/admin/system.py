@@ -36,11 +36,22 @@ class System(Room):
             "in_flight": 0 if self._pool is None else sum(self._pool.live(a.id).in_flight for a in self._snapshot().accounts),
             "home": str(self.process.home),
             "database": self.database_name,
+            "database_away": None if self.spill is None else self.spill.told(),
             "base_url": self.process.base_url,
             "python": platform.python_version(),
             "pid": os.getpid(),
             "server": self.process.server,
+            **await self._crew(),
+            "listeners": [dict(entry) for entry in self.process.listeners],
         }
+
+    async def _crew(self) -> Json:
+        """How many processes serve; "pid" beside it is the one that answers, and so are its memory and requests in flight."""
+        if self.serving is None:
+            return {"mode": "none", "workers": 0, "pids": [], "supervisor": None}
+        crew = await self.serving.crew()
+        pids = [worker["pid"] for worker in crew["workers"]]
+        return {"mode": "workers" if crew["wanted"] > 1 else "single", "workers": len(pids), "pids": pids, "supervisor": crew["pid"]}
 
     # ------------------------------------------------------------ jobs
 
@@ -70,9 +81,7 @@ class System(Room):
 
     async def set_config(self, body: object) -> Json:
         """POST /api/config {"name": value, …}; null forgets the stored value. All are stored or none. → `config()`."""
-        if not isinstance(body, Mapping) or not body:
-            raise bad_request('The body must be a JSON object of settings, such as {"strategy": "performance"}.')
-        stored = {str(name): _checked_setting(str(name), value) for name, value in body.items()}
+        stored = checked_settings(body)
 
         def write(conn: Any) -> None:
             for name, text in stored.items():
@@ -122,6 +131,13 @@ class System(Room):
         _known(self._snapshot().chains, name, "chain")
         await self._change(lambda conn: table.delete_chain(conn, name))
         return {"name": name, "removed": True}
+
+
+def checked_settings(body: object) -> dict[str, str | None]:
+    """Name → the text to store; None forgets the setting. Raises BAD_REQUEST."""
+    if not isinstance(body, Mapping) or not body:
+        raise bad_request('The body must be a JSON object of settings, such as {"strategy": "performance"}.')
+    return {str(name): _checked_setting(str(name), value) for name, value in body.items()}
 
 
 def _checked_setting(name: str, value: object) -> str | None:

@@ -95,6 +95,37 @@ def add(
     show(ask("add_alert_channel", body), as_json, _show_added)
 
 
+@alerts.command()
+@click.argument("channel")
+@click.option("--url", help="Another address, a secret as a whole; other users of this machine can see it.")
+@click.option("--url-stdin", is_flag=True, help="Read it from standard input.")
+@click.option("--url-env", metavar="NAME", help="Take it from this environment variable.")
+@click.option("--secret-env", metavar="NAME", help="Take the secret that signs messages from this environment variable.")
+@click.option("--no-secret", is_flag=True, help="Sign no messages any more.")
+@click.option("--name", help="Your name for it.")
+@click.option("--kinds", metavar="A,B", help='Only these alerts; "" for all.')
+@click.option("--on/--off", "enabled", default=None, help="Send to it, or send nothing for now.")
+@json_option
+def edit(channel: str, as_json: bool, **said: Any) -> None:
+    """Change a channel (name or id). What you do not name stays."""
+    body: Json = {name: said[name] for name in ("name", "enabled") if said[name] is not None}
+    if said["url"] is not None or said["url_stdin"] or said["url_env"] is not None:
+        body["url"] = _address(said["url"], said["url_stdin"], said["url_env"])
+    if said["no_secret"]:
+        body["secret"] = None
+    elif said["secret_env"]:
+        body["secret"] = _from_environment(said["secret_env"])
+    if said["kinds"] is not None:
+        body["kinds"] = words(said["kinds"])
+    if not body:
+        raise click.UsageError("Name what is to change; see --help.")
+
+    async def work(desk: Desk) -> Json:
+        return await desk.call("edit_alert_channel", (await find_channel(desk, channel))["id"], body)
+
+    show(at_desk(work), as_json, lambda one: _show_channels({"channels": [one]}))
+
+
 def _address(url: str | None, from_stdin: bool, variable: str | None) -> str:
     if sum((url is not None, from_stdin, variable is not None)) > 1:
         raise click.UsageError("Give the address once: --url, --url-stdin or --url-env.")

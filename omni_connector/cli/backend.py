@@ -19,11 +19,11 @@ from omni_connector.cli.accounts import (
     show_tests,
     wizard,
 )
-from omni_connector.cli.base import Group, Stop, json_option
+from omni_connector.cli.base import Group, Stop, json_option, words
 from omni_connector.cli.budget import OPTIONS, budget_of, budget_options, limit_options, names_budget, plain
 from omni_connector.cli.commands import changed
 from omni_connector.cli.desk import Desk, ask, at_desk
-from omni_connector.cli.gemini_login import gemini_oauth_login
+from omni_connector.cli.gemini_login import gemini_oauth_login, pick_models
 from omni_connector.cli.login import login
 from omni_connector.cli.output import note, say, show
 from omni_connector.cli.quota import balance_of, show_refreshed
@@ -210,6 +210,22 @@ def refresh(account: str, as_json: bool) -> None:
         return await desk.call("refresh", (await find_account(desk, account))["id"])
 
     show(at_desk(work), as_json, show_refreshed)
+
+
+@backend.command("models")
+@click.argument("account")
+@click.option("--set", "chosen", metavar="A,B", help='These; "" for all that the account lists. Without it they are picked on a terminal.')
+@json_option
+def pick(account: str, chosen: str | None, as_json: bool) -> None:
+    """Pick the models that an account may serve. Where nobody can be asked, the models that it has are listed."""
+    found = at_desk(lambda desk: find_account(desk, account))
+    wanted = words(chosen)
+    if wanted is None and prompts.terminal() and not as_json:
+        wanted = pick_models(found)
+    if wanted is not None:
+        found = ask("edit_account", found["id"], {"models": wanted, "discover": False})
+    told = {"account": found["label"], "models": found["serves"]}
+    show(told, as_json, lambda one: say("\n".join(one["models"]) or "No models are known."))
 
 
 @backend.command()

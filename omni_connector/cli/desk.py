@@ -83,6 +83,17 @@ OPERATIONS: Mapping[str, tuple[str, str]] = {
     "set_chain": ("PUT", "/api/chains/{}"),
     "remove_chain": ("DELETE", "/api/chains/{}"),
     "reload_config": ("POST", "/api/reload-config"),
+    "client_key": ("POST", "/api/client-key"),
+    "admin_key": ("POST", "/api/admin-key"),
+    "admin_password": ("POST", "/api/admin-password"),
+    "service_mode": ("GET", "/api/service-mode"),
+    "change_service": ("POST", "/api/service-mode"),
+    "jobs": ("GET", "/api/jobs"),
+    "run_job": ("POST", "/api/jobs/{}/run"),
+    "cancel_job": ("POST", "/api/jobs/{}/cancel"),
+    "config_files": ("GET", "/api/upload-configs"),
+    "config_file": ("GET", "/api/upload-configs/view/{}"),
+    "remove_config_file": ("DELETE", "/api/upload-configs/delete/{}"),
     "explain": ("POST", "/v1/router/explain"),
     "alerts": ("GET", "/api/alerts"),
     "alert_channels": ("GET", "/api/alerts/channels"),
@@ -130,8 +141,12 @@ class Running:
     url: str
     """Where the server listens: what commands call."""
     base_url: str
-    """The same as people write it: http://localhost:38471."""
+    """The start of the client API's address as people write it: http://localhost:38471."""
     started_at: int
+    dashboard: str = ""
+    """The dashboard's address, as people write it."""
+    client_url: str = ""
+    """Where programs of this machine call the client API."""
 
 
 def running(home: Path) -> Running | None:
@@ -139,7 +154,15 @@ def running(home: Path) -> Running | None:
     try:
         said = json.loads((home / "server.json").read_text("utf-8"))
         url = str(said["url"]).rstrip("/")
-        found = Running(int(said["pid"]), url, str(said.get("base_url") or url).rstrip("/"), int(said["started_at"]))
+        base = str(said.get("base_url") or url).rstrip("/")
+        found = Running(
+            int(said["pid"]),
+            url,
+            base,
+            int(said["started_at"]),
+            str(said.get("dashboard") or base).rstrip("/"),
+            str(said.get("client_url") or url).rstrip("/"),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if alive(found.pid) else None
@@ -292,10 +315,10 @@ def sign_in_link(server: Running) -> str:
         try:
             status, answer = await client.request("POST", "/api/session/link")
         except GatewayError:
-            return server.base_url  # it is starting or ending: the address is still right
+            return server.dashboard  # it is starting or ending: the address is still right
         finally:
             await client.close()
-        return str(answer["url"]) if status == 201 else server.base_url
+        return str(answer["url"]) if status == 201 else server.dashboard
 
     return asyncio.run(fetch())
 

@@ -30,23 +30,30 @@ STOP_WITHIN_S = 60.0
 @click.command()
 @click.option("--host", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: 38471; 0: any free one).")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve (default: 1; Linux and macOS).")
+@click.option("--admin-bind", metavar="ADDR", help="Another listener, ADDRESS:PORT, for the admin API and the dashboard.")
 @click.option("--no-jobs", is_flag=True, help="Leave background jobs to another process.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the dashboard in a browser.")
 @click.pass_context
-def serve(ctx: click.Context, host: str | None, port: int | None, no_jobs: bool, open_browser: bool) -> None:
+def serve(
+    ctx: click.Context, host: str | None, port: int | None, workers: int | None, admin_bind: str | None, no_jobs: bool, open_browser: bool
+) -> None:
     """Start the server: client API, admin API and dashboard on one port. Ctrl-C ends it.
 
     \b
     Examples:
       omni-connector
       omni-connector serve --port 9000 --open
+      omni-connector serve --workers 4
     """
     from omni_connector.root import ROOT
 
     if not (ROOT / "app.py").is_file():
         raise Stop(f"The installation is incomplete: {ROOT / 'app.py'} is missing. Install again.")
+    if admin_bind:
+        os.environ["OMNI_ADMIN_BIND"] = admin_bind  # a setting like others, said for this run: also the next release is told so
     sys.path.insert(0, str(ROOT))
-    ctx.exit(importlib.import_module("app").main(host=host, port=port, jobs=not no_jobs, open_browser=open_browser))
+    ctx.exit(importlib.import_module("app").main(host=host, port=port, jobs=not no_jobs, open_browser=open_browser, workers=workers))
 
 
 # ---------------------------------------------------------------- status, stop, open
@@ -63,11 +70,13 @@ def status(ctx: click.Context, as_json: bool) -> None:
         show({"running": False, "home": str(place)}, as_json, lambda _: say("The server is not running. Start it: omni-connector"))
         ctx.exit(NOT_RUNNING)
     system = ask("system")
+    if system["server"] == "none":  # the admin side is closed: what answers is the database
+        system |= {"uptime_s": max(0, int(time.time()) - server.started_at // 1000), "workers": "unknown: the admin side is closed"}
     accounts = ask("accounts")["accounts"]
     standing: dict[str, int] = {}
     for account in accounts:
         standing[account["status"]] = standing.get(account["status"], 0) + 1
-    answer = {**system, "running": True, "url": server.base_url, "pid": server.pid, "accounts": standing}
+    answer = {**system, "running": True, "url": server.base_url, "dashboard": server.dashboard, "pid": server.pid, "accounts": standing}
     show(answer, as_json, _show_status)
 
 
@@ -76,7 +85,8 @@ def _show_status(answer: Json) -> None:
     facts(
         (
             ("running", f"yes, since {span(answer['uptime_s'])} (process {answer['pid']})"),
-            ("dashboard", answer["url"]),
+            ("dashboard", answer["dashboard"]),
+            ("workers", answer["workers"]),
             ("base URL", f"{answer['url']}/v1"),
             ("accounts", accounts or "none yet: omni-connector backend add"),
             ("in flight", answer["in_flight"]),
@@ -114,6 +124,13 @@ def _wait_for_end(server: Running) -> None:
     raise Stop(f"Process {server.pid} still runs after {STOP_WITHIN_S:.0f} s. Requests may be in flight; ask again later.")
 
 
+@click.command()
+@json_option
+def reload(as_json: bool) -> None:
+    """Replace every worker by a new one, one after the other: no request is lost. One process alone reads its settings anew."""
+    show(ask("change_service", {"action": "reload"}), as_json, lambda _: say("Reloading; what runs goes on."))
+
+
 @click.command("open")
 @json_option
 def open_dashboard(as_json: bool) -> None:
@@ -122,7 +139,7 @@ def open_dashboard(as_json: bool) -> None:
     if server is None:
         raise Stop("The server is not running. Start it: omni-connector")
     opened = _has_display() and browse(sign_in_link(server))
-    show({"url": server.base_url, "opened": opened}, as_json, lambda answer: say(answer["url"]))
+    show({"url": server.dashboard, "opened": opened}, as_json, lambda answer: say(answer["url"]))
 
 
 def _has_display() -> bool:
@@ -202,4 +219,4 @@ def _show_home(answer: Json) -> None:
     note("Ready. Start the server: omni-connector")
 
 
-COMMANDS = (serve, status, stop, open_dashboard, logs, doctor)
+COMMANDS = (serve, status, stop, reload, open_dashboard, logs, doctor)

@@ -70,7 +70,7 @@ def _here() -> str:
     from omni_connector.clients import base
 
     server = running(home())
-    return base(server.url if server is not None else base_url())
+    return base(server.client_url if server is not None else base_url())
 
 
 def _key(given: Json) -> str:

@@ -79,7 +79,8 @@ async def examine(home: Path, server: Server | None, more: Mapping[str, Check] |
 async def _reach(picture: Snapshot, stored: Settings, env: Mapping[str, str]) -> list[Finding]:
     endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
     proxy = next((env[name] for name in PROXIES if env.get(name)), "")
-    through = {"openai": stored.use_system_proxy_openai, "anthropic": stored.use_system_proxy_claude}
+    google = dict.fromkeys(("gemini", "gemini-cli", "antigravity"), stored.use_system_proxy_gemini)
+    through = {"openai": stored.use_system_proxy_openai, "anthropic": stored.use_system_proxy_claude, **google}
     asked = [
         replace(account, proxy_url=proxy) if through.get(account.provider) and not account.proxy_url else account
         for account in picture.accounts

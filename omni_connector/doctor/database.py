@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omni_connector import settings
+from omni_connector.admin.room import now_ms
 from omni_connector.doctor.books import books as added_up
 from omni_connector.doctor.finding import Finding
 from omni_connector.secrets import SecretsError, Vault
 from omni_connector.settings import Settings, SettingsError
 from omni_connector.snapshot import Snapshot
+from omni_connector.spill import left
 
 if TYPE_CHECKING:
     from omni_connector.store.refreshes import Refresh
+
+SKEW_MS = 5_000
 
 
 @dataclass(slots=True)
@@ -32,13 +36,43 @@ class Books:
 async def database(home: Path, env: Mapping[str, str], stored: Settings, vault: Vault | None) -> Books:
     """Raises DatabaseError for one that cannot be read; damage is a finding that names the copy to go back to."""
     from omni_connector import restoring
-    from omni_connector.store.files import NEXT, Damaged
+    from omni_connector.store.files import NEXT, Away, Damaged
 
+    waiting = spilled(home)
     try:
-        return await _examined(home, env, stored, vault)
+        books = await _examined(home, env, stored, vault)
+        books.findings += [*waiting, *protected(stored, env)]
+        return books
+    except Away as away:
+        words = "A server that runs serves on from what it knows, and its books go to the folder spill/ meanwhile."
+        return Books([Finding("fail", "database", away.message, words), *waiting])
     except Damaged as damage:
         words, command = await asyncio.to_thread(restoring.way_back, home)
         return Books([Finding("fail", "database", f"{damage.message.removesuffix(NEXT)} {words}", command)])
+
+
+def spilled(home: Path) -> list[Finding]:
+    """Entries of the books that wait for the database."""
+    waiting = [path for path in left(home / "spill") if path.stat().st_size]
+    if not waiting:
+        return []
+    size = sum(path.stat().st_size for path in waiting) / 1000
+    words = f"{size:.0f} kB of entries of the books wait in {home / 'spill'} for the database."
+    return [
+        Finding("warn", "books", words, "They go over by themselves: start the server, and see that the database answers. Keep the folder.")
+    ]
+
+
+def protected(stored: Settings, env: Mapping[str, str]) -> list[Finding]:
+    """Whether others may read along on the way to the database."""
+    from omni_connector.store.engine import unsafe
+
+    why = unsafe(stored.database_url, env)
+    return (
+        [Finding("warn", "database", why, "Add ?sslmode=verify-full&sslrootcert=FILE to OMNI_DATABASE_URL (docs/postgresql.md).")]
+        if why
+        else []
+    )
 
 
 async def _examined(home: Path, env: Mapping[str, str], stored: Settings, vault: Vault | None) -> Books:
@@ -55,12 +89,21 @@ async def _examined(home: Path, env: Mapping[str, str], stored: Settings, vault:
         if revision != head:
             words = f"Its schema is {revision or 'empty'}, this release has {head}."
             return Books([Finding("warn", "database", words, "The next start migrates it.")])
-        books = Books([Finding("ok", "database", "Sound, and of this release."), *await added_up(db)])
+        books = Books(
+            [Finding("ok", "database", "Sound, and of this release."), *await added_up(db), *clocks(await db.compare_clocks(now_ms))]
+        )
         if vault is not None:
             await _contents(db, env, vault, books)
         return books
     finally:
         await db.close()
+
+
+def clocks(offset_ms: int) -> list[Finding]:
+    if abs(offset_ms) < SKEW_MS:
+        return []
+    words = f"The clock of this machine is {abs(offset_ms) / 1000:.0f} s {'behind' if offset_ms > 0 else 'ahead of'} the database's."
+    return [Finding("warn", "clock", words, "Let both follow a time server: limits a minute and cooldowns count by each machine's own.")]
 
 
 async def _contents(db: Any, env: Mapping[str, str], vault: Vault, books: Books) -> None:

@@ -91,7 +91,7 @@ def most_open_files() -> int | None:
 def proxies(env: Mapping[str, str], stored: Settings) -> list[Finding]:
     """The proxy variables: whether ours are used, and whether they keep programs from reaching us. Their values are not shown."""
     given = [name for name in PROXIES if env.get(name, "").strip()]
-    wanting = [name for name in ("use_system_proxy_openai", "use_system_proxy_claude") if getattr(stored, name)]
+    wanting = [name for name in ("use_system_proxy_openai", "use_system_proxy_claude", "use_system_proxy_gemini") if getattr(stored, name)]
     findings = []
     if wanting and not given:
         fix = f"Set HTTPS_PROXY in OMNI_HOME/.env, or: omni-connector config set {wanting[0]} false"

@@ -41,6 +41,8 @@ async def _health(home: Path, env: Mapping[str, str], server: Server) -> Finding
     client = admin_client(server.url, secrets.load_or_create_admin_key(home, env))
     try:
         status, answer = await client.request("GET", "/api/system")
+        if status == 404 and (await client.request("GET", "/health"))[0] == 200:
+            return Finding("ok", "server", f"Healthy at {server.url} (process {server.pid}); the admin side is closed (admin state off).")
     except GatewayError as error:
         fix = "omni-connector stop, then omni-connector; the log says more: omni-connector logs"
         return Finding("fail", "server", f"Process {server.pid} runs, but {server.url} does not answer: {error.message}", fix)

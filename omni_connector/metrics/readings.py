@@ -31,6 +31,9 @@ class Parts:
     memory_mb: float | None
     started_at: int
     now: int
+    away: bool = False
+    spill_bytes: int = 0
+    spilled: int = 0
 
 
 def readings(parts: Parts) -> Samples:
@@ -42,6 +45,9 @@ def readings(parts: Parts) -> Samples:
         "omni_ledger_rows_total": parts.rows,
         "omni_ledger_waiting": parts.waiting,
         "omni_ledger_unsettled": parts.unsettled,
+        "omni_database_away": int(parts.away),
+        "omni_spill_bytes": parts.spill_bytes,
+        "omni_spilled_rows_total": parts.spilled,
         "process_resident_memory_bytes": None if parts.memory_mb is None else parts.memory_mb * 2**20,
         "process_cpu_seconds_total": time.process_time(),
         "process_open_fds": _open_files(),

@@ -7,14 +7,16 @@ transaction that settles a row. So at any moment spent + held is the most that c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from omni_connector import catalog
 from omni_connector.secrets import id_floor
+from omni_connector.store import requests
 from omni_connector.store.prebuilt import Prebuilt
 from omni_connector.store.requests import HOUR_MS
 from omni_connector.store.tables import holds as h
@@ -29,9 +31,10 @@ WINDOW = 60_000
 """Milliseconds in which requests and tokens a minute are counted, back from the request's own time."""
 SOON_MS = 1_000
 """A request in flight may end at any moment: when to ask again."""
-OLD_MS = 10 * WINDOW
-KEPT_MS = 40 * 86_400_000
-"""Sums of a period are kept this long after its end."""
+OLD_MS = 2 * WINDOW
+KEPT_MS = 2 * 86_400_000
+"""Sums of a period are kept this long after its end: every commit looks through them, and one that is asked for again is made again."""
+_COUNTED = ("input", "cache_read", "cache_write", "output")
 LOCK = 0x6F6D6E68
 """Advisory locks of limits on PostgreSQL ("omnh")."""
 
@@ -61,6 +64,23 @@ class Ask:
     most: int | None = None
     least: int = 0
     tokens: int = 0
+    keeps: bool = False
+    """What it holds for another account stays held: an answer that broke off may have to be paid there."""
+
+
+class Hold(IntEnum):
+    """What a request may have left in `holds`, as the process knows that opened it: nothing; what only counts until it is settled; or also
+    its time and tokens, which count for a minute."""
+
+    NONE = 0
+    MONEY = 1
+    RATE = 2
+
+
+def hold_of(ask: Ask) -> Hold:
+    if any(claim.rpm is not None or claim.tpm is not None for claim in ask.claims):
+        return Hold.RATE
+    return Hold.MONEY if ask.claims else Hold.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +153,15 @@ _FORGET = Prebuilt(
 
 
 def admit(conn: sa.Connection, asks: Sequence[Ask], now: int) -> list[Granted | Refused]:
-    """One after the other. A request that asks again (for its next account) lets go of what it held; time it has used stays counted."""
+    """One after the other. A request that asks again (for its next account) lets go of what it held, let in or not; time it has used stays
+    counted. One without claims only lets go."""
     _lock(conn, (claim for ask in asks for claim in ask.claims))
     return [_admit(conn, ask, now) for ask in asks]
 
 
 def _admit(conn: sa.Connection, ask: Ask, now: int) -> Granted | Refused:
+    if not ask.keeps:
+        _LET_GO.run(conn, [{"request_id": ask.request_id}])
     seen: list[tuple[Claim, int]] = []
     nano = ask.most
     for claim in ask.claims:
@@ -149,10 +172,9 @@ def _admit(conn: sa.Connection, ask: Ask, now: int) -> Granted | Refused:
         if room is not None and nano is not None:
             nano = min(nano, room)
             seen.append((claim, spent))
-    _LET_GO.run(conn, [{"request_id": ask.request_id}])
-    rows = [_row(ask, claim, nano) for claim in ask.claims]
-    _FORGET.run(conn, rows)
-    _HOLD.run(conn, rows)
+    if rows := [_row(ask, claim, nano) for claim in ask.claims]:
+        _FORGET.run(conn, rows)
+        _HOLD.run(conn, rows)
     return Granted(nano if seen else None, tuple(seen))
 
 
@@ -232,13 +254,21 @@ _CLOSE = Prebuilt(
     .where(h.c.request_id == sa.bindparam("new_id"), h.c.open)
     .values(open=sa.false(), nano=0, tokens=sa.bindparam("new_tokens"))
 )
+_DROP = Prebuilt(sa.delete(h).where(h.c.request_id == sa.bindparam("new_id")))
 
 
-def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
-    """Rows that this transaction closes (`requests.BOOKED`): their holds are let go, their cost is spent. Returns the sums that moved."""
-    if not rows:
+def settle(conn: sa.Connection, rows: Sequence[Row], held: Mapping[str, Hold] | None = None) -> list[Spent]:
+    """Rows that this transaction closes (`requests.BOOKED`): their holds are let go, their cost is spent. Returns the sums that moved.
+    `held`: what they may hold, by their ids; of others nobody knows, so it is looked for."""
+    known = held or {}
+    rated = [row for row in rows if known.get(row["id"], Hold.RATE) is Hold.RATE]
+    if rated:
+        _CLOSE.run(conn, [{"id": row["id"], "tokens": sum(row[name] or 0 for name in _COUNTED)} for row in rated])
+    if only_money := [row for row in rows if known.get(row["id"]) is Hold.MONEY]:
+        _DROP.run(conn, only_money)
+    # SQLite has one writer: whether there are sums was seen with the rows, and stays so. Elsewhere one may come about now.
+    if not rows or (conn.dialect.name == "sqlite" and not any(row.get(requests.BUDGETS, True) for row in rows)):
         return []
-    _CLOSE.run(conn, [{"id": row["id"], "tokens": (row["input"] or 0) + (row["output"] or 0)} for row in rows])
     return move(conn, [(row, row["cost_nano"]) for row in rows if row["cost_nano"]])
 
 
@@ -246,6 +276,9 @@ def move(conn: sa.Connection, costs: Sequence[tuple[Row, int]]) -> list[Spent]:
     """Adds nano-dollars (negative ones where a row was priced anew) to every period that a row belongs to."""
     if not costs:
         return []
+    if conn.dialect.name == "postgresql":
+        # Who sums up a new period (`read`) waits for us, or we for him and then see it: else our cost would be in neither figure.
+        conn.execute(sa.text("LOCK TABLE spend IN ROW EXCLUSIVE MODE"))
     times = [row["started_at"] for row, _ in costs]
     moved: list[Spent] = []
     for scope, subject, start, end, spent in _PERIODS.rows(conn, {"first": min(times), "last": max(times)}):
@@ -273,13 +306,15 @@ def _counts(scope: str, subject: str, row: Row) -> bool:
 def read(conn: sa.Connection, periods: Iterable[tuple[str, str, int, int]]) -> list[Spent]:
     """What is spent in these periods (scope, subject, begin, end). One that nobody asked for yet is summed up from the rows, once: from
     then on every settlement moves it."""
-    known = {tuple(row[:4]): int(row[4]) for row in conn.execute(sa.select(s))}
+    wanted = list(periods)
+    known = _all(conn)
+    if conn.dialect.name == "postgresql" and any(period not in known for period in wanted):
+        # Whoever is settling now finishes first, and who comes after sees the new sum. Another may have summed up meanwhile.
+        conn.execute(sa.text("LOCK TABLE spend IN SHARE ROW EXCLUSIVE MODE"))
+        known = _all(conn)
     found: list[Spent] = []
-    for period in periods:
+    for period in wanted:
         if period not in known:
-            if conn.dialect.name == "postgresql":
-                # Whoever is settling now finishes first, and who comes after sees the new sum.
-                conn.execute(sa.text("LOCK TABLE spend IN SHARE ROW EXCLUSIVE MODE"))
             known[period] = _summed(conn, *period)
             scope, subject, start, end = period
             conn.execute(sa.insert(s).values(scope=scope, subject=subject, start_at=start, end_at=end, spent_nano=known[period]))
@@ -289,8 +324,12 @@ def read(conn: sa.Connection, periods: Iterable[tuple[str, str, int, int]]) -> l
 
 def known(conn: sa.Connection, periods: Sequence[tuple[str, str, int, int]]) -> list[Spent] | None:
     """The same without writing; None when one of them was never summed up."""
-    found = {tuple(row[:4]): int(row[4]) for row in conn.execute(sa.select(s))}
+    found = _all(conn)
     return [(*period, found[period]) for period in periods] if all(period in found for period in periods) else None
+
+
+def _all(conn: sa.Connection) -> dict[tuple[Any, ...], int]:
+    return {tuple(row[:4]): int(row[4]) for row in conn.execute(sa.select(s))}
 
 
 def _summed(conn: sa.Connection, scope: str, subject: str, start: int, end: int) -> int:

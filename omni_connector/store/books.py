@@ -4,19 +4,20 @@ happens in between.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
 from omni_connector.store import allowances, prices, requests, rollups
-from omni_connector.store.allowances import Spent
+from omni_connector.store.allowances import Hold, Spent
 from omni_connector.store.requests import Row
 
 
-def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
-    """Closes open rows (`requests.settle`); what is closed already changes nothing. Returns what is spent of budgets, where it moved."""
+def settle(conn: sa.Connection, rows: Sequence[Row], held: Mapping[str, Hold] | None = None) -> list[Spent]:
+    """Closes open rows (`requests.settle`); what is closed already changes nothing. Returns what is spent of budgets, where it moved.
+    `held`: what is known of their holds (`allowances.settle`)."""
     closed = requests.settle(conn, rows)
-    spent = _closed(conn, closed)
+    spent = _closed(conn, closed, held)
     done = {row["id"] for row in closed}
     late = [row for row in rows if row["id"] not in done]
     return spent + _settle_late(conn, late) if late else spent
@@ -48,10 +49,10 @@ def reprice(conn: sa.Connection, changes: Sequence[prices.Change | tuple[str, in
     _moved(conn, before, requests.booked(conn, ids))
 
 
-def _closed(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
+def _closed(conn: sa.Connection, rows: Sequence[Row], held: Mapping[str, Hold] | None = None) -> list[Spent]:
     """Every row passes here once, in the transaction that closes it."""
     rollups.add(conn, rows)
-    return allowances.settle(conn, rows)
+    return allowances.settle(conn, rows, held)
 
 
 def _moved(conn: sa.Connection, before: Sequence[Row], after: Sequence[Row]) -> list[Spent]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +20,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from omni_connector.store import files, schema
-from omni_connector.store.files import DatabaseError, explain
+from omni_connector.store import files, schema, server
+from omni_connector.store.files import DatabaseError
 from omni_connector.store.watch import Watch
 
 log = logging.getLogger("omni_connector.store")
@@ -30,6 +31,12 @@ READERS = 4
 """Connections for `run` on SQLite; each is one thread. Writers have one of their own."""
 BUSY_S = 10
 """How long a writer waits for another process's transaction."""
+PAUSES_S = (0.02, 0.1, 0.4, 1.0)
+"""Between two runs of a transaction that PostgreSQL undid for the sake of another one, more or less."""
+PG_BACKUP = (
+    'The database is PostgreSQL, which is backed up by its own means: pg_dump --format=custom "$OMNI_DATABASE_URL" > omni.dump, or the '
+    "copies that its host makes. Keep master.key of OMNI_HOME (or OMNI_MASTER_KEY) with it: without it no credential can be read."
+)
 CHECK_S = 1.0
 """A file that takes longer is not read whole at every start; `integrity` still does it on demand."""
 
@@ -53,6 +60,8 @@ class Database:
         self._running: set[asyncio.Task[Any]] = set()
         self._watches: set[Watch] = set()
         self._closed = False
+        self.offset_ms = 0
+        """How much the database's clock is ahead of this machine's; 0 for SQLite, where they are the same."""
 
     def __repr__(self) -> str:
         return f"<Database {self.url.render_as_string(hide_password=True)}: {len(self._running)} running>"
@@ -70,10 +79,7 @@ class Database:
             reader = _sqlite(parsed, "BEGIN", (*PRAGMAS, "PRAGMA query_only=ON"), pool_size=READERS)
             writer = _sqlite(parsed, "BEGIN IMMEDIATE", PRAGMAS, pool_size=1)
             return cls(parsed, reader, writer, path, _sqlite(parsed, "BEGIN IMMEDIATE", SWEEPING, pool_size=1))
-        try:
-            engine = create_async_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
-        except ModuleNotFoundError as error:
-            raise DatabaseError("PostgreSQL needs the extra `postgres` of omni-connector (the package asyncpg), not installed.") from error
+        engine = server.engine(parsed)
         # One consistent picture needs a level above the default, which takes a new one for each statement.
         database = cls(parsed, engine.execution_options(isolation_level="REPEATABLE READ"), engine, None)
         try:
@@ -88,7 +94,8 @@ class Database:
         return await self._apart(self._work(self._reader, fn, commit=False))
 
     async def tx(self, fn: Callable[[sa.Connection], T]) -> T:
-        """Runs `fn` in a write transaction; durable when this returns, undone when `fn` raises."""
+        """Runs `fn` in a write transaction; durable when this returns, undone when `fn` raises. PostgreSQL may refuse to let two go on
+        beside each other (a deadlock): then `fn` is run again from its beginning."""
         return await self._apart(self._write(self._writer, fn))
 
     async def sweep(self, fn: Callable[[sa.Connection], T]) -> T:
@@ -126,7 +133,7 @@ class Database:
     async def snapshot_to(self, target: Path) -> None:
         """Writes a consistent, compact copy of the running database to `target` (mode 0600), whole or not at all."""
         if self.path is None:
-            raise DatabaseError("This database is PostgreSQL: back it up with pg_dump.")
+            raise DatabaseError(PG_BACKUP)
         await self._apart(asyncio.to_thread(files.snapshot, self.path, target))
 
     async def watch(self, callback: Callable[[int], Awaitable[None]], since: int | None = None, interval: float = 0.3) -> Watch:
@@ -138,6 +145,18 @@ class Database:
         watch = await Watch.start(self.url, self.path, callback, since, interval)
         self._watches.add(watch)
         return watch
+
+    def shared(self, now: Callable[[], int]) -> Callable[[], int]:
+        """The clock `now` (ms), put right by the database's: what several nodes compare must be the same clock's."""
+        return lambda: now() + self.offset_ms
+
+    async def compare_clocks(self, now: Callable[[], int]) -> int:
+        """Finds out `offset_ms` and returns it."""
+        if self.path is None:
+            began = now()
+            theirs = await self.run(server.clock)
+            self.offset_ms = theirs - (began + now()) // 2
+        return self.offset_ms
 
     async def close(self) -> None:
         """Waits for running work, then closes every connection."""
@@ -168,9 +187,20 @@ class Database:
 
     async def _write(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T]) -> T:
         if self._lane is None:
-            return await self._work(engine, fn, commit=True)
+            return await self._write_beside(engine, fn)
         async with self._lane:
             return await self._work(engine, fn, commit=True)
+
+    async def _write_beside(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T]) -> T:
+        for pause in (*PAUSES_S, None):
+            try:
+                return await self._work(engine, fn, commit=True)
+            except (sa.exc.SQLAlchemyError, DatabaseError) as error:
+                if pause is None or not server.again(error.__cause__ or error):
+                    raise
+                log.info("a transaction is run again: %s", error)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+        raise AssertionError
 
     async def _work(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T], *, commit: bool) -> T:
         try:
@@ -182,11 +212,20 @@ class Database:
                     if changed:
                         self._poke()
                 return result
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-            plain = explain(error, self.path)
+        except DatabaseError:
+            raise
+        except Exception as error:
+            plain = self._explained(error)
             if plain is None:
                 raise
             raise plain from error
+
+    def _explained(self, error: Exception) -> DatabaseError | None:
+        if self.path is not None:
+            return files.explain(error, self.path) if isinstance(error, (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)) else None
+        # The driver raises its own errors, unwrapped, where no connection came about.
+        ours = isinstance(error, (sa.exc.SQLAlchemyError, OSError)) or type(error).__module__.startswith("asyncpg")
+        return server.explain(error) if ours else None
 
     def _poke(self) -> None:
         for watch in self._watches:
@@ -195,7 +234,11 @@ class Database:
     async def _migrate(self, head: str) -> bool:
         # Rebuilding a table (Alembic's batch mode) with foreign keys on would delete the rows that point at it.
         if self.path is None:
-            return await self._migrate_on(self._writer, head)
+            engine = server.engine(self.url, patient=True)
+            try:
+                return await self._migrate_on(engine, head)
+            finally:
+                await engine.dispose()
         engine = _sqlite(self.url, "BEGIN IMMEDIATE", ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF"), pool_size=None)
         try:
             return await self._migrate_on(engine, head)
@@ -230,6 +273,7 @@ def _parse(url: str) -> URL:
             raise DatabaseError("OMNI_DATABASE_URL names no file; write sqlite:////absolute/path/omni.db")
         return parsed.set(drivername="sqlite+aiosqlite")
     if backend in {"postgresql", "postgres"}:
+        server.pool_size(parsed)
         return parsed.set(drivername="postgresql+asyncpg")
     raise DatabaseError(f"OMNI_DATABASE_URL: {backend!r} is not supported; use sqlite:////path/omni.db or postgresql://…")
 
@@ -238,6 +282,18 @@ def file_of(url: str) -> Path | None:
     """The file of a database address; None for PostgreSQL. Raises DatabaseError for what is no address."""
     parsed = _parse(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def without_password(url: str) -> str:
+    """A database address as it may be shown. Raises DatabaseError for what is no address."""
+    parsed = _parse(url)
+    return parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+
+
+def unsafe(url: str, environment: Mapping[str, str]) -> str:
+    """What is wrong with how the connection to the database is protected (`server.unsafe`); "" for nothing, and for a file."""
+    parsed = _parse(url) if url else None
+    return "" if parsed is None or parsed.get_backend_name() == "sqlite" else server.unsafe(parsed, environment)
 
 
 def _sqlite(url: URL, begin: str, pragmas: tuple[str, ...], pool_size: int | None) -> AsyncEngine:

@@ -28,6 +28,10 @@ class Damaged(DatabaseError):
     """The file is no database, or a torn one."""
 
 
+class Away(DatabaseError):
+    """It takes nothing for now (the server is down or cut off, the disk is full), and will again by itself."""
+
+
 NEXT = " Stop the server, then ask omni-connector doctor: it names the copy in backups/ to go back to."
 """What to do about damage, for who cannot look for the copy at once."""
 
@@ -36,12 +40,13 @@ _DAMAGE = (
     ("file is not a database", "malformed", "file is encrypted", "disk image", "unsupported file format"),
     "{file} is damaged or is not an omni-connector database ({error}). Nothing was changed." + NEXT,
 )
+_FULL = (
+    ("disk is full", "no space left"),
+    "The disk that holds {file} is full: nothing more can be saved. Free some space; the work goes on by itself then ({error}).",
+)
 _SAYINGS = (
     _DAMAGE,
-    (
-        ("disk is full", "no space left"),
-        "The disk that holds {file} is full: nothing more can be saved. Free some space; the work goes on by itself then ({error}).",
-    ),
+    _FULL,
     (
         ("database is locked", "database table is locked"),
         "{file} is held by another process for more than 10 seconds. End that process, or the tool that has the file open ({error}).",
@@ -51,28 +56,25 @@ _SAYINGS = (
         "{file} cannot be opened or written: check that the folder exists, belongs to this user and its disk works ({error}).",
     ),
     (
-        ("no such table", "undefinedtable", "no such column", "undefinedcolumn"),
+        ("no such table", "no such column"),
         "{file} has an older or newer schema than this release. Start the server once to migrate it, or install the newer "
         "release again ({error}).",
     ),
-    (
-        ("connect", "connection was closed", "terminating connection", "password authentication", "does not exist"),
-        "{file} does not answer or refuses us: check OMNI_DATABASE_URL and that the server runs ({error}).",
-    ),
 )
 
+_KINDS = {_DAMAGE[1]: Damaged, _FULL[1]: Away}
 
-def explain(error: BaseException, path: Path | None) -> DatabaseError | None:
-    """The plain-words version of a database driver's error; None when the fault is in our own query."""
+
+def explain(error: BaseException, path: Path) -> DatabaseError | None:
+    """The plain-words version of what SQLite's driver raised; None when the fault is in our own query."""
     original = getattr(error, "orig", None) or error
     if not isinstance(original, sqlite3.Error | OSError) and not isinstance(error, sa.exc.DBAPIError | sa.exc.TimeoutError):
         return None
     said = f"{type(original).__name__}: {original}".strip().splitlines()[0]
-    file = str(path) if path is not None else "The PostgreSQL database"
+    file = str(path)
     for parts, words in _SAYINGS:
         if any(part in said.lower() for part in parts):
-            kind = Damaged if words is _DAMAGE[1] else DatabaseError
-            return kind(words.format(file=file, error=said))
+            return _KINDS.get(words, DatabaseError)(words.format(file=file, error=said))
     return None
 
 

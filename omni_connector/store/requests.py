@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from omni_connector.secrets import id_floor
 from omni_connector.store import filters as filtering
 from omni_connector.store.filters import IS_OPEN
 from omni_connector.store.prebuilt import Prebuilt
-from omni_connector.store.tables import decode, encode, processes
+from omni_connector.store.tables import decode, encode, processes, spend
 from omni_connector.store.tables import requests as t
 
 Row = dict[str, Any]
@@ -37,6 +38,8 @@ BOOKED = (
     "outcome", *TOKENS, "cost_nano", "usage_source", "shadow_nano",
 )  # fmt: skip
 """Columns of a closed row that sums are made of."""
+BUDGETS = "budgets"
+"""Beside them, of a row that is just being closed: whether sums of budgets are kept at all."""
 _AT_ONCE = 500
 """Parameters of one statement: databases bound their number."""
 
@@ -68,7 +71,7 @@ def _settled(name: str) -> sa.ColumnElement[Any]:
     return sa.case((sa.bindparam(f"new_{TOLD}", type_=sa.Boolean()), value), else_=kept)
 
 
-_INSERT = sa.insert(t).values({name: sa.bindparam(f"new_{name}", type_=t.c[name].type) for name in COLUMNS})
+_NEW = {name: sa.bindparam(f"new_{name}", type_=t.c[name].type) for name in COLUMNS}
 _SETTLE = (
     sa.update(t)
     .where(t.c.id == sa.bindparam("new_id"), t.c.state == "open")
@@ -80,19 +83,25 @@ _SETTLE = (
 )
 
 
-_INSERTING = Prebuilt(_INSERT)
+# A connection may break after the commit and before we hear of it, and spilled rows may be offered twice: what is there already stays.
+_INSERTING = {
+    "sqlite": Prebuilt(sqlite.insert(t).values(_NEW).on_conflict_do_nothing(index_elements=["id"])),
+    "postgresql": Prebuilt(postgresql.insert(t).values(_NEW).on_conflict_do_nothing(index_elements=["id"])),
+}
 _SETTLING = Prebuilt(_SETTLE)
 
 
 def insert_open(conn: sa.Connection, rows: Sequence[Row]) -> None:
-    """Opens `rows`; needed: id, started_at, process_id. Raises KeyError for a column that does not exist."""
+    """Opens `rows`; needed: id, started_at, process_id. One that is there already stays. Raises KeyError for an unknown column."""
     if rows:
         _known(rows)
-        _INSERTING.run(conn, [_OPEN | {name: value for name, value in _encoded(row).items() if value is not None} for row in rows])
+        full = [_OPEN | {name: value for name, value in _encoded(row).items() if value is not None} for row in rows]
+        _INSERTING[conn.dialect.name].run(conn, full)
 
 
 def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
-    """Closes open rows with what came of them; needed: id, settled_at, outcome. Returns those that it closed, with the columns BOOKED.
+    """Closes open rows with what came of them; needed: id, settled_at, outcome. Returns those that it closed, with the columns BOOKED
+    and BUDGETS.
 
     A row that is settled already stays as it is, so settling twice can neither change nor double an entry. A column that
     is left out or None keeps what it had at opening.
@@ -106,7 +115,7 @@ def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         before = still_open.pop(row["id"], None)  # twice in one call: the first counts
         if before is not None:
-            closed.append({name: _now(row, before, name) for name in BOOKED})
+            closed.append({**{name: _now(row, before, name) for name in BOOKED}, BUDGETS: before[BUDGETS]})
     return closed
 
 
@@ -119,7 +128,8 @@ def _open_rows(conn: sa.Connection, ids: Sequence[str]) -> dict[str, Row]:
     """Those of the rows that are open, by id; nobody else closes them before this transaction ends."""
     found: dict[str, Row] = {}
     for begin in range(0, len(ids), _AT_ONCE):
-        query = sa.select(*(t.c[name] for name in BOOKED)).where(t.c.id.in_(ids[begin : begin + _AT_ONCE]), t.c.state == "open")
+        columns = (*(t.c[name] for name in BOOKED), sa.exists(sa.select(spend.c.scope)).label(BUDGETS))
+        query = sa.select(*columns).where(t.c.id.in_(ids[begin : begin + _AT_ONCE]), t.c.state == "open")
         found |= {row["id"]: dict(row) for row in conn.execute(query.with_for_update()).mappings()}
     return found
 
@@ -270,7 +280,16 @@ def reopen(conn: sa.Connection, ids: Sequence[str]) -> None:
             sa.update(t)
             .where(t.c.id.in_(ids[begin : begin + _AT_ONCE]), t.c.outcome == RECOVERED)
             .values(
-                state="open", outcome=None, settled_at=None, flag=None, error_message=None, input=None, output=None, usage_source="none"
+                state="open",
+                outcome=None,
+                settled_at=None,
+                flag=None,
+                error_message=None,
+                input=None,
+                output=None,
+                usage_source="none",
+                cost_nano=None,
+                price_source=None,
             )
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from omni_connector.store import server
 from omni_connector.store.tables import Big, aliases, chains, decode, encode, meta, settings, upsert
 
 _BUMP = (
@@ -19,6 +20,9 @@ _BUMP = (
 def bump_config(conn: sa.Connection) -> int:
     """Moves `config_version`, in the caller's transaction; returns the new one. Every change of configuration calls it."""
     conn.info["config_changed"] = True  # the engine tells this process's watches after the commit
+    if conn.dialect.name == "postgresql":
+        # Delivered with the commit, and once however often it is said in one transaction.
+        conn.execute(sa.select(sa.func.pg_notify(server.CHANNEL, "")))
     return int(conn.execute(_BUMP).scalar_one())
 
 
@@ -34,6 +38,18 @@ def get_meta(conn: sa.Connection, name: str) -> str | None:
 
 def set_meta(conn: sa.Connection, name: str, value: str) -> None:
     upsert(conn, meta, [{"name": name, "value": value}], ["name"], ["value"])
+
+
+def take_meta(conn: sa.Connection, name: str) -> str | None:
+    """Reads a fact and forgets it: of all who ask, one gets it."""
+    value: str | None = conn.execute(sa.delete(meta).where(meta.c.name == name).returning(meta.c.value)).scalar()
+    return value
+
+
+def drop_old_meta(conn: sa.Connection, prefix: str, now: int) -> None:
+    """Forgets facts of that prefix whose value, a time (ms), is over."""
+    named = sa.and_(meta.c.name.startswith(prefix, autoescape=True), sa.cast(meta.c.value, Big) <= now)
+    conn.execute(sa.delete(meta).where(named))
 
 
 def all_settings(conn: sa.Connection) -> dict[str, str]:

@@ -130,7 +130,8 @@ def _merged(group: Group, found: Iterable[Row], zone: tzinfo) -> dict[str, tuple
             of = f"{datetime.fromtimestamp(of // 1000, UTC):%Y-%m-%dT%H:00Z}"
         name, figures = sums.get(of, ("", [0] * len(SUMS)))
         sums[of] = max(name, row["name"] or ""), [known + int(row[column]) for known, column in zip(figures, SUMS, strict=True)]
-    return sums
+    # What a row was taken for before its process said what it was leaves sums of nothing behind.
+    return {of: known for of, known in sums.items() if any(known[1])}
 
 
 def _row(group: Group, of: str, name: str, figures: Sequence[int]) -> Row:

@@ -2,7 +2,8 @@
 
 A connection of its own looks at `PRAGMA data_version` (a counter of other connections' commits, read without touching
 the disk; it is per connection, so never a pooled one) and, when that moved, at the `config_version` row. PostgreSQL has
-no such counter, so there the row itself is read.
+no such counter, so there the row itself is read; and whoever moves it also says so (NOTIFY), which arrives in milliseconds. Looking is
+the base: through a pooler, on engines without NOTIFY, and while the connection is made anew, nothing is heard and nothing is missed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+
+from omni_connector.store import server
+from omni_connector.store.files import DatabaseError
+
+if TYPE_CHECKING:
+    import asyncpg
 
 log = logging.getLogger("omni_connector.store")
 
@@ -61,15 +66,33 @@ class _SqliteEye:
 
 
 class _ServerEye:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    """One connection of its own, made anew when it is lost. `hear` is called when somebody says that the configuration moved."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._conn: asyncpg.Connection[Any] | None = None
+        self.hear: Callable[[], None] = lambda: None
 
     async def version(self) -> int | None:
-        async with self._engine.connect() as conn:
-            return int((await conn.execute(sa.text(_VERSION))).scalar() or 0)
+        try:
+            if self._conn is None or self._conn.is_closed():
+                self._conn = await server.open_connection(self._url)
+                if not server.pooled(self._url):
+                    await self._listen(self._conn)
+            return int(await self._conn.fetchval(_VERSION) or 0)
+        except Exception as error:
+            lost, self._conn = self._conn, None
+            await server.close_quietly(lost)
+            raise (server.explain(error) or error) from error
+
+    async def _listen(self, conn: asyncpg.Connection[Any]) -> None:
+        try:
+            await conn.add_listener(server.CHANNEL, lambda *_: self.hear())
+        except Exception as error:  # noqa: BLE001 — engines that speak PostgreSQL's language but cannot do this
+            log.info("the database does not tell of changes, so they are looked for: %s", error)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await server.close_quietly(self._conn)
 
 
 class Watch:
@@ -82,6 +105,7 @@ class Watch:
         self._interval = interval
         self._wake = asyncio.Event()
         self._stopping = False
+        self._failing = False
         self._task = asyncio.create_task(self._loop(), name="config watch")
 
     @classmethod
@@ -92,11 +116,13 @@ class Watch:
         if path is not None:
             eye = await _SqliteEye.open(path)
         else:
-            engine = create_async_engine(url, poolclass=StaticPool, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
-            eye = _ServerEye(engine)
+            eye = _ServerEye(url)
         if since is None:
             since = await eye.version() or 0
-        return cls(eye, callback, since, interval)
+        watch = cls(eye, callback, since, interval)
+        if isinstance(eye, _ServerEye):
+            eye.hear = watch.look
+        return watch
 
     def look(self) -> None:
         self._wake.set()
@@ -119,9 +145,10 @@ class Watch:
                 if pending is not None:
                     await self._callback(pending)
                     self._seen, pending = pending, None
+                self._failing = False
                 wait = self._interval
-            except (sqlite3.Error, sa.exc.SQLAlchemyError, OSError) as error:
-                log.warning("cannot read the configuration's version, trying again: %s", error)
+            except (sqlite3.Error, sa.exc.SQLAlchemyError, OSError, DatabaseError) as error:
+                self._complain(error)
             except Exception:
                 # The watch must outlive a failing reload, and reports it; `pending` makes it try again, less and less often.
                 log.exception("reloading the configuration failed, trying again in %.1f s", wait)
@@ -129,3 +156,9 @@ class Watch:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait)
         await self._eye.close()
+
+    def _complain(self, error: Exception) -> None:
+        # Once: a database that is away for an hour is no news three times a second.
+        if not self._failing:
+            log.warning("cannot read the configuration's version, trying again: %s", error)
+        self._failing = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from math import ceil, isfinite
 from typing import Any
 
 import msgspec
@@ -13,13 +14,18 @@ from omni_connector.wire import views
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`tokens`: the longest answer that the request allows; None: it does not say. `choices`: how many answers it wants."""
+    """`tokens`: the longest answer that the request allows; None: it does not say. `choices`: how many answers it wants. `service`: words
+    that choose how dear it is, as (field, value). `thoughts`: tokens of the answer that are set apart for thinking."""
 
     tokens: int | None = None
     choices: int = 1
+    service: tuple[tuple[str, str], ...] = ()
+    thoughts: int = 0
 
 
-class _Config(msgspec.Struct, rename="camel"):
+class _Config(msgspec.Struct, rename={"camel_tokens": "maxOutputTokens", "camel_count": "candidateCount"}):
+    camel_tokens: Any = None
+    camel_count: Any = None
     max_output_tokens: Any = None
     candidate_count: Any = None
 
@@ -32,6 +38,10 @@ class _Fields(msgspec.Struct, rename={"config": "generationConfig"}):
     max_output_tokens: Any = None
     n: Any = None
     best_of: Any = None
+    prompt: Any = None
+    service_tier: Any = None
+    speed: Any = None
+    thinking: Any = None
     config: _Config | None = None
     generation_config: _Config | None = None
 
@@ -45,9 +55,12 @@ SAYS: Mapping[str, tuple[str, ...]] = {
     "anthropic-messages": ("max_tokens",),
     "gemini-generate": (),
 }
-"""Format → the field of the limit, the one that counts first. Gemini's stands in an object of its own."""
+"""Format → the field of the limit, the older name last. Gemini's stands in an object of its own."""
+SERVICE = ("service_tier", "speed")
 NEWER = "max_completion_tokens"
 """The feature of accounts that want the newer name."""
+LEAST_THOUGHTS = 1024
+"""Anthropic refuses a smaller budget for thinking (its guide to extended thinking)."""
 _DECODER = msgspec.json.Decoder(_Fields)
 
 
@@ -61,9 +74,13 @@ def read(wire: str, body: bytes) -> Wanted:
         return Wanted()
     if wire == "gemini-generate":
         config = fields.config or fields.generation_config or _Config()
-        return Wanted(_count(config.max_output_tokens), _count(config.candidate_count) or 1)
-    said = (_count(getattr(fields, name)) for name in SAYS[wire])
-    return Wanted(next((tokens for tokens in said if tokens is not None), None), max(_count(fields.n) or 1, _count(fields.best_of) or 1))
+        tokens = _count(config.camel_tokens) or _count(config.max_output_tokens)
+        return Wanted(tokens, max(_times(config.camel_count), _times(config.candidate_count)))
+    # Where both names stand there, nobody knows which one a provider heeds.
+    said = [tokens for name in SAYS[wire] if (tokens := _count(getattr(fields, name))) is not None]
+    choices = max(_times(fields.n), _times(fields.best_of)) * (_prompts(fields.prompt) if wire == "openai-completions" else 1)
+    service = tuple((name, value) for name in SERVICE if isinstance(value := getattr(fields, name), str))
+    return Wanted(max(said, default=None), choices, service, _thoughts(fields.thinking))
 
 
 def _count(value: object) -> int | None:
@@ -71,8 +88,21 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def capped(wire: str, body: bytes, tokens: int, features: Set[str] = frozenset()) -> bytes | None:
-    """The body with answers of at most `tokens`; one that allows less stays as it is. None: this format, or this request, cannot say it."""
+def _times(value: object) -> int:
+    """As the most lenient provider reads it: 3.0 and "3" are 3."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    return ceil(value) if isinstance(value, int | float) and isfinite(value) and value > 1 else 1
+
+
+def _prompts(prompt: object) -> int:
+    """Completions: texts, and lists of token ids, are answered one by one; a list of ids is one prompt."""
+    return max(1, sum(isinstance(one, str | list) for one in prompt)) if isinstance(prompt, list) else 1
+
+
+def capped(wire: str, body: bytes, tokens: int, features: Set[str] = frozenset(), *, yielding: bool = False) -> bytes | None:
+    """The body with answers of at most `tokens`; one that allows less stays as it is. None: this format, or this request, cannot say it.
+    `yielding`: how much is thought is no word of the client's, so thoughts make room for the answer."""
     if wire not in SAYS:
         return None
     now = read(wire, body)
@@ -81,11 +111,14 @@ def capped(wire: str, body: bytes, tokens: int, features: Set[str] = frozenset()
     if wire == "gemini-generate":
         return _capped_config(body, tokens)
     fields = views.decode(body)
-    if _thinks_more(fields, tokens):
+    # Anthropic: thoughts are part of the answer, and a budget for them above its length is refused.
+    crowded = _thoughts(fields.get("thinking")) >= tokens
+    if crowded and not yielding:
         return None
     there = [name for name in SAYS[wire] if fields.get(name) is not None]
     names = there or [NEWER if wire == "openai-chat" and NEWER in features else SAYS[wire][-1]]
-    return views.splice(body, dict.fromkeys(names, tokens))
+    fewer = {"thinking": _fewer(fields["thinking"], tokens // 2)} if crowded else {}
+    return views.splice(body, {**dict.fromkeys(names, tokens), **fewer})
 
 
 def _capped_config(body: bytes, tokens: int) -> bytes | None:
@@ -97,8 +130,9 @@ def _capped_config(body: bytes, tokens: int) -> bytes | None:
     return views.splice(body, {name: {**config, spelled: tokens}})
 
 
-def _thinks_more(fields: Mapping[str, Any], tokens: int) -> bool:
-    """Anthropic: thoughts are part of the answer, and a budget for them above its length is refused."""
-    thinking = fields.get("thinking")
-    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-    return isinstance(budget, int) and budget >= tokens
+def _thoughts(thinking: object) -> int:
+    return (_count(thinking.get("budget_tokens")) or 0) if isinstance(thinking, Mapping) else 0
+
+
+def _fewer(thinking: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+    return {"type": "disabled"} if tokens < LEAST_THOUGHTS else {**thinking, "budget_tokens": tokens}

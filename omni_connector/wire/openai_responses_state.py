@@ -20,6 +20,7 @@ from typing import Any
 
 from omni_connector.chat import ChatRequest, Json
 from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.wire import views
 from omni_connector.wire.openai_responses_words import CALLS, ID_PREFIX
 
 _UNFINISHED = frozenset({"in_progress", "searching", "interpreting", "generating"})
@@ -65,6 +66,11 @@ def stored(response: Json, body: Json) -> Json:
     if isinstance(model, str) and model:
         own["model"] = model
     return {"input": own_input(body), "response": {**response, **own}}
+
+
+def said(chain: Sequence[Kept]) -> bytes:
+    """What was asked and answered so far, for counting its tokens."""
+    return views.encode({"input": [(kept.value.get("input"), (kept.value.get("response") or {}).get("output")) for kept in chain]})
 
 
 def joined(body: Json, chain: Sequence[Kept]) -> Json:

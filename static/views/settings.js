@@ -1,13 +1,15 @@
-// Settings as the server describes them, the facts of the running process, and its jobs.
+// Settings as the server describes them, and the facts of the running process.
 import { useEffect, useState } from "../vendor/hooks.mjs";
 import { get, loadSession, post, session } from "../api.js";
-import { absolute, plural, span, uptime } from "../format.js";
+import { absolute, plural, uptime } from "../format.js";
 import { resync, system } from "../live.js";
 import { Backup } from "./backup.js";
-import { Ago, Button, Copy, Dot, Empty, html, Icon, In, jobWords, oops, Skeleton, Status, Switch, TextField, toast } from "../ui.js";
+import { Files } from "./files.js";
+import { Update } from "./update.js";
+import { Button, Copy, Dot, html, Icon, oops, Skeleton, Switch, TextField, toast } from "../ui.js";
 
 const GROUPS = [
-  ["Listening", /^(host|port|allow_remote|client_auth|cors_origins|open_browser|body_limit_mb|keepalive_s)$/],
+  ["Listening", /^(host|port|(client|admin)_(bind|tls_cert|tls_key|state)|trusted_proxies|workers|allow_remote|client_auth|cors_origins|open_browser|body_limit_mb|keepalive_s)$/],
   ["Routing", /^(default_model|default_provider|strategy|spoof_unknown_models|filtered_falls_over|continue_broken_streams|max_error_count|guessed_cooldown_max_s|wait_for_account_s|endpoints_file)$/],
   ["Accounts that are out", /^probe_/],
   ["Kept answers", /^(responses_store|kept_days)$/],
@@ -110,38 +112,10 @@ function System() {
   const s = system.value;
   if (!s) return null;
   const fact = (name, value, copyable) => (value === null || value === undefined || value === "" ? null : html`<div><dt>${name}</dt><dd class=${copyable ? "flex" : ""}><span class="wrap ${copyable ? "mono sm" : ""}">${value}</span>${copyable ? html`<${Copy} text=${String(value)} what=${name} />` : null}</dd></div>`);
-  return html`<section class="section"><div class="section-head"><h2>This server</h2></div><div class="sheet pad"><dl class="facts">
+  return html`<section class="section"><div class="section-head"><h2>This server</h2><a class="more" href="#/jobs">Jobs in the background</a></div><div class="sheet pad"><dl class="facts">
     ${fact("Version", s.version)}${fact("Address", s.base_url, true)}${fact("Home", s.home, true)}${fact("Database", s.database, true)}
     ${fact("Running for", s.uptime_s === undefined ? null : html`<span title=${absolute(s.started_at)}>${uptime(s.uptime_s)}</span>`)}${fact("Memory", s.memory_mb === undefined ? null : `${Math.round(s.memory_mb)} MB`)}
     ${fact("Processor time", s.cpu_s === undefined ? null : `${Number(s.cpu_s).toFixed(1)} s`)}${fact("Process", s.pid)}${fact("Python", s.python)}${fact("Server", s.server)}</dl></div></section>`;
-}
-
-function Jobs() {
-  const [jobs, setJobs] = useState(null);
-  const [busy, setBusy] = useState("");
-  const load = () => get("/api/jobs").then((data) => setJobs(data.jobs)).catch((error) => { oops(error); setJobs((old) => old || []); });
-  useEffect(() => {
-    load();
-    const timer = setInterval(() => document.hidden || load(), 10000);
-    return () => clearInterval(timer);
-  }, [resync.value]);
-  const run = async (job) => {
-    setBusy(job.id);
-    try {
-      await post(`/api/jobs/${job.id}/run`);
-      toast(`${job.kind} starts now.`, { tone: "ok" });
-      await load();
-    } catch (error) {
-      oops(error);
-    }
-    setBusy("");
-  };
-  return html`<section class="section"><div class="section-head"><h2>Jobs</h2></div>${jobs === null ? html`<${Skeleton} />` : !jobs.length ? html`<div class="sheet"><${Empty} title="No job is planned" /></div>`
-  : html`<div class="sheet"><table class="grid jobs"><thead><tr><th>Job</th><th>State</th><th class="p3">Every</th><th class="num p2">Next</th><th class="num p2">Last good run</th><th><span class="sr">Actions</span></th></tr></thead><tbody>${jobs.map((job) => html`<tr key=${job.id}>
-    <td class="c-name"><span class="stack tight"><span class="strong cut">${job.kind}</span>${job.key ? html`<span class="sm t3 cut">${job.key}</span>` : null}${job.last_error ? html`<span class="sm bad wrap">${job.last_error}</span>` : null}</span></td>
-    <td><${Status} words=${jobWords(job)} /></td><td class="p3 t2">${job.interval_s ? span(job.interval_s * 1000) : "once"}</td>
-    <td class="num p2 t2">${job.due_at ? html`<${In} at=${job.due_at} />` : "–"}</td><td class="num p2 t2"><${Ago} at=${job.last_ok_at} suffix=" ago" /></td>
-    <td class="c-actions"><div class="row-actions"><${Button} small kind="ghost" icon="play" busy=${busy === job.id} label=${`Run ${job.kind} now`} onClick=${() => run(job)} /></div></td></tr>`)}</tbody></table></div>`}</section>`;
 }
 
 /** The dashboard's password: on this machine it is a choice, for other machines a must. */
@@ -185,5 +159,5 @@ export function Settings() {
     }
   };
   return html`<div class="page narrow"><div class="page-head"><h1>Settings</h1><div class="actions">${session.value && session.value.password_set ? html`<${Button} icon="log-out" onClick=${signOut}>Sign out<//>` : null}</div></div>
-    <${System} /><${Password} /><${Backup} /><${Jobs} /><${Config} /></div>`;
+    <${System} /><${Update} /><${Password} /><${Backup} /><${Files} /><${Config} /></div>`;
 }

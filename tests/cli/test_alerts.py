@@ -55,3 +55,16 @@ def test_mistakes_are_one_line(cli: Cli, argv: tuple[str, ...], says: str) -> No
     assert result.code in (1, 2)
     assert (result.out, result.err.count("\n")) == ("", 1)
     assert says in result.err
+
+
+def test_a_channel_is_changed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("alerts", "add", "dingtalk", "--url", URL, "--name", "ops")
+    told = cli("alerts", "edit", "ops", "--name", "night", "--kinds", "all_down, needs_login", "--off", "--json")
+    assert told.code == 0
+    monkeypatch.setenv("SIGNED", "hush-hush")
+    assert cli("alerts", "edit", "night", "--secret-env", "SIGNED", "--json").json["signed"]
+    assert cli("alerts", "edit", "night", "--no-secret", "--on", "--kinds", "", "--url", f"{URL}f").code == 0
+    (channel,) = cli("alerts", "list", "--json").json["channels"]
+    assert (channel["name"], channel["enabled"], channel["kinds"], channel["signed"]) == ("night", True, [], False)
+    refused = cli("alerts", "edit", "night")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from omni_connector.cli import prompts
 from tests.cli.conftest import Cli
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwx1234"
@@ -110,3 +111,14 @@ def test_removing_asks_on_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(prompts, "confirm", lambda *_, **__: False)
     assert cli("backend", "remove", "demo").code == 130
     assert cli("backend", "remove", "demo", "--yes").code == 0
+
+
+def test_models_are_picked_on_a_terminal_and_by_an_option(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("backend", "add", "demo", "--label", "one")
+    known = cli("backend", "models", "one").out.split()
+    assert known, "nobody can be asked here: what it has is listed, and nothing hangs"
+    assert cli("backend", "models", "one", "--set", known[0], "--json").json == {"account": "one", "models": [known[0]]}
+    monkeypatch.setattr(prompts, "terminal", lambda: True)
+    monkeypatch.setattr(prompts, "several", lambda question, choices: [name for name, _ in choices][:2])
+    assert cli("backend", "models", "one").out.split() == known[:2]
+    assert cli("backend", "models", "one", "--set", "").out.split() == known

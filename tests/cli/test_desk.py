@@ -111,6 +111,6 @@ def test_the_admin_key_comes_from_the_environment_or_the_home(omni_home: Path, m
 
 
 def test_the_base_url_follows_the_settings(omni_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert desk.base_url() == "http://localhost:38471"  # J-15
+    assert desk.base_url() == "http://localhost:38471"  # J-15, P-16
     monkeypatch.setenv("OMNI_PORT", "9000")
     assert desk.base_url() == "http://localhost:9000"

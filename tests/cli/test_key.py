@@ -4,7 +4,7 @@ from omni_connector.secrets import key_checksum_ok
 from tests.cli.conftest import Cli
 
 
-def test_a_key_from_creation_to_revocation(cli: Cli) -> None:  # O-05, J-16
+def test_a_key_from_creation_to_revocation(cli: Cli) -> None:  # O-05, J-16, J-18
     created = cli("key", "create", "--name", "laptop", "--expires", "30d", "--rpm", "60", "--budget", "5", "--period", "week")
     key = created.out.strip()
     assert key_checksum_ok(key), "standard output is the key alone, for $(…)"

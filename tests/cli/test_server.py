@@ -40,7 +40,7 @@ def live(omni_home: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_without_a_server(cli: Cli) -> None:
+def test_without_a_server(cli: Cli) -> None:  # P-11
     assert cli("status", "--json").json["running"] is False
     assert cli("status").code == module.NOT_RUNNING
     assert cli("stop").code == 0
@@ -67,6 +67,50 @@ def test_with_a_server_commands_go_through_it_and_are_effective_at_once(cli: Cli
     assert [k["status"] for k in cli("key", "list", "--json").json["keys"]] == ["revoked"]
 
 
+THERE_AND_BACK: tuple[tuple[str, ...], ...] = (
+    ("backend", "add", "demo", "--label", "one"), ("backend", "list"), ("backend", "show", "one"),
+    ("backend", "edit", "one", "--weight", "2"),
+    ("backend", "models", "one", "--set", "demo-chat"), ("backend", "disable", "one"), ("backend", "enable", "one"),
+    ("backend", "test", "one"),
+    ("backend", "clear-cooldown", "one"), ("backend", "probe", "one"), ("backend", "refresh", "one"), ("provider", "list"),
+    ("provider", "disable", "demo"), ("provider", "enable", "demo"), ("provider", "show", "demo"), ("key", "create", "--name", "k"),
+    ("key", "list"), ("key", "show", "k"), ("key", "edit", "k", "--rpm", "3"), ("key", "rotate", "k"), ("key", "revoke", "k"),
+    ("config", "list"), ("config", "get", "strategy"), ("config", "strategy", "cost"), ("config", "set", "strategy", "default"),
+    ("config", "default-model", "auto"), ("config", "alias", "fast", "demo"), ("config", "alias", "fast", "--remove"), ("config", "reload"),
+    ("chain", "set", "safe", "one"), ("chain", "list"), ("explain", "safe"), ("chain", "remove", "safe"),
+    ("limit", "set", "model", "gpt-x", "--rpm", "3"), ("limit", "list"), ("limit", "remove", "model", "gpt-x"),
+    ("price", "set", "gpt-x", "--input", "1", "--output", "2"), ("price", "list"), ("price", "remove", "gpt-x"),
+    ("alerts", "add", "webhook", "--url", "https://alerts.example/x", "--name", "w"), ("alerts", "edit", "w", "--off"), ("alerts", "list"),
+    ("alerts", "remove", "w"), ("models",), ("usage",), ("quota",), ("jobs", "list"), ("jobs", "cancel", "snapshot"),
+    ("jobs", "run", "snapshot"),
+    ("files", "list"), ("files", "show", "server.json"), ("logs", "--requests"), ("backend", "remove", "one"),
+)  # fmt: skip
+"""Management commands, in an order that ends where it began."""
+
+
+def test_every_command_works_with_and_without_a_server(cli: Cli, live: subprocess.Popen[str], omni_home: Path) -> None:  # R-17
+    """The same answers in the same form, whoever carries them out."""
+
+    def told() -> dict[tuple[str, ...], tuple[int, list[str]]]:
+        results = {argv: cli(*argv, "--json") for argv in THERE_AND_BACK}
+        return {argv: (found.code, sorted(found.json)) for argv, found in results.items()}
+
+    through = told()
+    assert {argv for argv, (code, _) in through.items() if code} <= {("backend", "test", "one")}
+    note = (omni_home / "server.json").read_text()
+    assert cli("stop").code == 0
+    (omni_home / "server.json").write_text(note)  # as a killed server leaves it
+    assert told() == through
+
+
+@pytest.mark.parametrize(
+    "argv", [("chain",), ("backend", "add"), ("alerts", "add"), ("backend", "login"), ("backend", "add", "groq"), ("restore",)]
+)
+def test_nobody_is_asked_where_nobody_can_answer(cli: Cli, argv: tuple[str, ...]) -> None:  # R-31, R-46
+    result = cli(*argv)
+    assert result.code in (1, 2) and result.err.count("\n") == 1, result
+
+
 def test_a_busy_port_is_one_line_and_exit_1(omni_home: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -78,7 +122,7 @@ def test_a_busy_port_is_one_line_and_exit_1(omni_home: Path) -> None:
     assert str(port) in err
 
 
-def test_open_prints_the_address_where_no_browser_is(cli: Cli, omni_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_prints_the_address_where_no_browser_is(cli: Cli, omni_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # P-11
     omni_home.mkdir()
     said = {"pid": os.getpid(), "url": "http://127.0.0.1:5", "base_url": "http://localhost:5", "started_at": 1}
     (omni_home / "server.json").write_text(json.dumps(said))

@@ -33,6 +33,10 @@ addEventListener("securitypolicyviolation", (event) => __violations.push(event.v
 """
 
 
+def find_browser() -> str | None:
+    return os.environ.get("OMNI_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 class Mock:
     """The mock admin server as a test sees it."""
 
@@ -88,7 +92,7 @@ def product(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
-    path = os.environ.get("OMNI_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = find_browser()
     if not path:
         pytest.skip("no Chromium found (Debian: apt install chromium; or set OMNI_CHROMIUM)")
     with api.sync_playwright() as playwright:

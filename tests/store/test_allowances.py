@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omni_connector.periods import NEVER
 from omni_connector.secrets import new_id
 from omni_connector.store import allowances, books, requests
-from omni_connector.store.allowances import WINDOW, Ask, Claim, Granted, Refused
+from omni_connector.store.allowances import WINDOW, Ask, Claim, Granted, Hold, Refused
 from omni_connector.store.engine import Database
 
 NOW = 1_800_000_000_000
@@ -175,3 +177,83 @@ async def test_workers_never_spend_more_and_leave_little(db: Database, seed: int
             await desk.settle(name, cost)
         assert spent + sum(flying.values()) <= amount
     assert spent <= amount and spent > amount - 20 and spent >= 0.95 * amount
+
+
+async def test_tokens_that_come_from_a_cache_are_tokens_of_the_prompt(desk: Desk) -> None:
+    claim = Claim("key", "key_1", tpm=100)
+    await desk.open("a")
+    assert isinstance(await desk.admit(ask("a", claim, tokens=10)), Granted)
+    await desk.settle("a", None, input=10, cache_read=50, cache_write=20, output=15)
+    assert await desk.why(ask("b", claim, tokens=6)) == "tpm"
+    assert isinstance(await desk.admit(ask("b", claim, tokens=5)), Granted)
+
+
+async def test_who_was_taken_for_dead_and_used_nothing_has_spent_nothing(desk: Desk) -> None:
+    await desk.open("a")
+    assert isinstance(await desk.admit(ask("a", MONEY)), Granted)
+    await desk.db.tx(lambda conn: conn.exec_driver_sql("UPDATE requests SET account_id = 'acc_1'"))
+    await desk.db.tx(lambda conn: books.recover(conn, ["prc_1"], NOW, lambda row: (70, "override")))
+    await desk.settle("a", None, told=True)
+    row = await desk.db.run(lambda conn: requests.get(conn, "a"))
+    assert row is not None and (row["outcome"], row["cost_nano"], row["price_source"]) == ("ok", None, None)
+
+
+async def test_what_settles_while_a_period_is_summed_counts_in_it(desk: Desk) -> None:
+    settled, go = asyncio.Event(), asyncio.Event()
+    await desk.open("a")
+
+    def settle(conn: sa.Connection) -> None:
+        books.settle(conn, [{"id": "a", "settled_at": NOW, "outcome": "ok", "cost_nano": 70}])
+        settled.set()
+        sa.util.await_only(go.wait())
+
+    settling = asyncio.create_task(desk.db.tx(settle))
+    await settled.wait()
+    period = (MONEY.scope, MONEY.subject, MONEY.start_at, MONEY.end_at)
+    other = await Database.open(desk.db.url.render_as_string(hide_password=False))
+    reading = asyncio.create_task(other.tx(lambda conn: allowances.read(conn, [period])))
+    await asyncio.wait({reading}, timeout=0.2)
+    go.set()
+    await settling
+    assert await reading == [(*period, 70)]
+    await other.close()
+    assert await desk.db.tx(lambda conn: allowances.read(conn, [period])) == [(*period, 70)]
+
+
+async def test_what_only_counted_money_leaves_nothing_behind(desk: Desk) -> None:
+    rated = replace(MONEY, scope="installation", subject="", amount=None, rpm=100)
+    for name, claims in (("a", (MONEY,)), ("b", (MONEY, rated))):
+        await desk.open(name)
+        assert isinstance(await desk.admit(ask(name, *claims)), Granted)
+    rows: list[Row] = [{"id": name, "settled_at": NOW, "outcome": "ok", "cost_nano": 5} for name in "ab"]
+    await desk.db.tx(lambda conn: books.settle(conn, rows, {"a": Hold.MONEY, "b": Hold.RATE}))
+    left = await desk.db.run(lambda conn: [tuple(row) for row in conn.exec_driver_sql("SELECT request_id, open, nano FROM holds")])
+    assert [(name, bool(is_open), nano) for name, is_open, nano in left] == [("b", False, 0)] * 2
+
+
+async def test_where_there_are_no_limits_their_tables_are_not_touched(desk: Desk) -> None:
+    said: list[str] = []
+    for name in "abc":
+        await desk.open(name)
+
+    def settle(conn: sa.Connection, name: str, held: Any) -> None:
+        sa.event.listen(conn, "before_cursor_execute", lambda _c, _k, statement, *_: said.append(statement))
+        books.settle(conn, [{"id": name, "settled_at": NOW, "outcome": "ok", "cost_nano": 5}], held)
+
+    await desk.db.tx(lambda conn: settle(conn, "a", {"a": Hold.NONE}))
+    assert said and not [one for one in said if "holds" in one]
+    if conn_name(desk) == "sqlite":
+        assert not [one for one in said if one.lstrip().startswith(("SELECT spend", "UPDATE spend"))]
+    # Of a row that somebody else opened nobody knows what it holds.
+    said.clear()
+    await desk.db.tx(lambda conn: settle(conn, "b", {}))
+    assert [one for one in said if "holds" in one]
+    # A budget that another process has just been given counts at once.
+    await desk.db.tx(lambda conn: allowances.read(conn, [(MONEY.scope, MONEY.subject, MONEY.start_at, MONEY.end_at)]))
+    await desk.db.tx(lambda conn: settle(conn, "c", {"c": Hold.NONE}))
+    [(*_, spent)] = await desk.db.tx(lambda conn: allowances.read(conn, [(MONEY.scope, MONEY.subject, MONEY.start_at, MONEY.end_at)]))
+    assert spent == 15
+
+
+def conn_name(desk: Desk) -> str:
+    return "sqlite" if desk.db.path is not None else "postgresql"

@@ -13,7 +13,7 @@ from omni_connector.store.engine import Database
 
 async def test_each_row_is_closed_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[dict[str, Any]] = []
-    monkeypatch.setattr(books, "_closed", lambda conn, rows: passed.extend(rows) or [])
+    monkeypatch.setattr(books, "_closed", lambda conn, rows, held=None: passed.extend(rows) or [])
     rows = [{"id": f"req_{n}", "started_at": 5, "process_id": "prc_1", "key_id": "key_1", "est_input": 9} for n in range(3)]
     await db.tx(lambda conn: table.insert_open(conn, rows))
     closing: dict[str, Any] = {"id": "req_0", "settled_at": 7, "outcome": "ok", "account_id": "acc_1", "cost_nano": 3}

@@ -60,6 +60,8 @@ class _World:
         self.ids: list[str] = []
         self.rows: dict[str, Row] = {}
         self.open: set[str] = set()
+        self.silent: set[str] = set()
+        """Taken for dead: what their process says later is true."""
 
     async def step(self, kind: str, what: Any) -> None:
         await getattr(self, f"_{kind}")(what)
@@ -81,6 +83,10 @@ class _World:
         closing = [{"id": self._id(number), "settled_at": START, **end} for number, end in ends]
         await self.db.tx(lambda conn: books.settle(conn, closing))
         for row in closing:
+            if row["id"] in self.silent:
+                self.silent.discard(row["id"])
+                self.rows[row["id"]] |= {"input": None, "output": None, "cost_nano": None}
+                self.open.add(row["id"])
             if row["id"] in self.open:
                 self.open.discard(row["id"])
                 self.rows[row["id"]] |= {name: value for name, value in row.items() if value is not None} | {"state": "settled"}
@@ -100,6 +106,7 @@ class _World:
         for name in self.open:
             row = self.rows[name]
             row |= {"state": "settled", "outcome": "recovered", "input": row["est_input"], "output": 0}
+        self.silent |= self.open
         self.open.clear()
 
     async def _reprice(self, changes: Sequence[tuple[int, int | None]]) -> None:
@@ -114,6 +121,7 @@ class _World:
         before = START + minute * 60_000
         gone = await self.db.run(lambda conn: pruning.oldest(conn, before, limit=4))
         await self.db.tx(lambda conn: pruning.delete(conn, gone))
+        self.silent -= {row["id"] for row in gone}
 
     def expected(self, by: str, other: str = "") -> dict[str, tuple[int, int, int, int, int]]:
         found: dict[str, list[int]] = {}

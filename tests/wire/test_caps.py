@@ -26,6 +26,15 @@ Json = dict[str, Any]
         ("gemini-generate", {"generationConfig": {"maxOutputTokens": 4, "candidateCount": 2}}, Wanted(4, 2)),
         ("gemini-generate", {"generation_config": {}}, Wanted()),
         ("openai-embeddings", {"max_tokens": 4}, NO_TEXT),
+        # A provider may heed either of two names, read 3.0 as 3, and answer each of several prompts.
+        ("openai-chat", {"max_tokens": 9, "max_completion_tokens": 7}, Wanted(9)),
+        ("openai-chat", {"n": 3.0}, Wanted(None, 3)),
+        ("openai-chat", {"n": "3"}, Wanted(None, 3)),
+        ("openai-completions", {"prompt": ["a", "b", "c"], "max_tokens": 4, "n": 2}, Wanted(4, 6)),
+        ("openai-completions", {"prompt": [[1, 2], [3]], "max_tokens": 4}, Wanted(4, 2)),
+        ("openai-completions", {"prompt": [1, 2, 3], "max_tokens": 4}, Wanted(4)),
+        ("gemini-generate", {"generation_config": {"max_output_tokens": 4, "candidate_count": 2}}, Wanted(4, 2)),
+        ("gemini-generate", {"generationConfig": {"maxOutputTokens": 4, "candidate_count": 2.0}}, Wanted(4, 2)),
         ("image", {}, NO_TEXT),
     ],
 )
