@@ -27,9 +27,7 @@ from sqlalchemy.engine import make_url
 
 VARIABLE = "OMNI_TEST_POSTGRES_URL"
 DEBIAN = "/usr/lib/postgresql/*/bin"
-FAST = (
-    "fsync=off\nsynchronous_commit=off\nfull_page_writes=off\nautovacuum=off\nmax_connections=120\nshared_buffers=32MB\nmax_wal_size=4GB\n"
-)
+FAST = "fsync=off\nfull_page_writes=off\nautovacuum=off\nmax_connections=120\nshared_buffers=32MB\nmax_wal_size=4GB\n"
 """What is committed is handed to the system, not to the disk: it outlives the server, as tests that stop it need."""
 START_S = 20.0
 SEED = """

@@ -98,7 +98,14 @@ EVERYTHING = BACK | {
     "supervisor",
     "app",
     "docs",
-    "paths", "listeners", "proxies", "certificates", "serving", "workers", "server"}
+    "paths",
+    "listeners",
+    "proxies",
+    "certificates",
+    "serving",
+    "workers",
+    "server",
+}
 
 ARROWS: Mapping[str, set[str]] = {
     # Values: they know nothing above them.
