@@ -106,6 +106,10 @@ class Admission:
         self._stake = stake
         self._now = now
 
+    def first(self, call: Call, candidate: Candidate, tokens: int) -> Entering | None:
+        """`begin` of a request that was nowhere yet."""
+        return self._begin(call.id, call.started_at, call.key.id, candidate, call.wire, call.body, tokens, None, again=False)
+
     def begin(
         self, call: Call, candidate: Candidate, tokens: int, paid: Decimal | None = None, before: Entering | None = None
     ) -> Entering | None:
@@ -113,13 +117,13 @@ class Admission:
         was asked for an account that is done with; what it holds is let go."""
         entering = self._begin(call.id, call.started_at, call.key.id, candidate, call.wire, call.body, tokens, paid)
         if entering is None and before is not None:
-            self._ledger.ask(replace(before.ask, claims=()))
+            self._ledger.ask(replace(before.ask, claims=(), again=True))
         return entering
 
     def probe(self, record: Record, account: Account, body: bytes) -> Awaitable[object]:
         """The same of a question of our own, which counts against what the account may use. Raises GatewayError."""
         candidate = Candidate(account, record.model_requested)
-        entering = self._begin(record.id, record.started_at, "", candidate, account.wire, body, record.est_input, None)
+        entering = self._begin(record.id, record.started_at, "", candidate, account.wire, body, record.est_input, None, again=False)
         return self._probed(entering)
 
     async def _probed(self, entering: Entering | None) -> None:
@@ -130,7 +134,17 @@ class Admission:
             raise unable.error from unable
 
     def _begin(
-        self, request_id: str, at: int, key_id: str, candidate: Candidate, wire: str, body: bytes, tokens: int, paid: Decimal | None
+        self,
+        request_id: str,
+        at: int,
+        key_id: str,
+        candidate: Candidate,
+        wire: str,
+        body: bytes,
+        tokens: int,
+        paid: Decimal | None,
+        *,
+        again: bool = True,
     ) -> Entering | None:
         account, model = candidate.account, candidate.model
         bounds = [found for found in self._budgets.limits.applying(key_id, account, model) if found.enforced]
@@ -149,7 +163,7 @@ class Admission:
         if heeds:
             least = found.at(min(found.tokens, LEAST_ANSWER + (wanted.thoughts if spoken.wire == wire else 0))) or 0
         used = tokens + min(found.tokens, LEAST_ANSWER)
-        ask = Ask(request_id, at, claims, found.most, least, used, keeps=paid is not None)
+        ask = Ask(request_id, at, claims, found.most, least, used, keeps=paid is not None, again=again)
         return Entering(candidate, ask, {bound.key: bound for bound in bounds}, found, self._ledger.ask(ask))
 
     async def end(self, entering: Entering) -> int | None:

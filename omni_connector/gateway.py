@@ -197,6 +197,7 @@ class Gateway:
             renew=self.refresher.renew,
             hopeless=self.refresher.hopeless,
             enter=self.admission.begin,
+            enter_first=self.admission.first,
             entered=self.admission.end,
             failed=self.standing.failed,
             answered=self._answered,
@@ -587,9 +588,8 @@ class Gateway:
         for found in environment.keys(self.env, self.settings.port):
             if found.provider in known or environment.mark(found.secret) in removed:
                 continue
-            labels = {account.label for account in self.snapshot.accounts}
-            label = environment.LABEL if environment.LABEL not in labels else found.label
-            if label in labels:
+            taken = {account.label for account in self.snapshot.accounts}
+            if (label := environment.LABEL if environment.LABEL not in taken else found.label) in taken:
                 continue
             if found.problem:
                 log.warning("%s", found.problem)

@@ -477,7 +477,7 @@ class Relay:
         account = first.account
         asked = {"account_id": account.id, "account_label": account.label, "provider": account.provider, "model": first.model}
         opened = self._ledger.open({**job.record.opened(), **asked})
-        job.entering = self._doors.enter(job.call, first, job.record.est_input, None, None)
+        job.entering = self._doors.enter_first(job.call, first, job.record.est_input)
         await opened
 
     async def _settle(self, job: Job, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:

@@ -66,6 +66,8 @@ class Doors:
     enter: Callable[[Call, Candidate, int, Decimal | None, Entering | None], Entering | None]
     """(call, candidate, estimated tokens of the prompt, what was paid already, what was asked for an account that is done with): asks the
     limits, in the ledger's next commit. None: no limit applies."""
+    enter_first: Callable[[Call, Candidate, int], Entering | None]
+    """The same of a request that was nowhere yet."""
     entered: Callable[[Entering], Awaitable[int | None]]
     """→ tokens that the answer may have at most; None: as the request says. Raises GatewayError or Unable."""
     failed: Callable[[Candidate, GatewayError], None]

@@ -267,9 +267,9 @@ async def test_an_earlier_conversation_is_part_of_the_prompt(house: House, monke
     stakes: list[int] = []
     begin = house.gateway.admission._begin
 
-    def watched(*args: Any) -> Any:
+    def watched(*args: Any, **named: Any) -> Any:
         stakes.append(args[6])
-        return begin(*args)
+        return begin(*args, **named)
 
     monkeypatch.setattr(house.gateway.admission, "_begin", watched)
     first: Json = {"model": "test-model", "max_output_tokens": 50, "input": "many words " * 2000, "store": True}

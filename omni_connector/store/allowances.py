@@ -7,12 +7,13 @@ transaction that settles a row. So at any moment spent + held is the most that c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from omni_connector import catalog
 from omni_connector.secrets import id_floor
@@ -66,6 +67,8 @@ class Ask:
     tokens: int = 0
     keeps: bool = False
     """What it holds for another account stays held: an answer that broke off may have to be paid there."""
+    again: bool = True
+    """It may hold something already. False: nobody has let it in before."""
 
 
 class Hold(IntEnum):
@@ -131,57 +134,92 @@ _USED = Prebuilt(
     )
 )
 """One statement, so that it sees one moment: a request that settles meanwhile counts as held or as spent, never as neither."""
-_HOLD = Prebuilt(
-    sa.insert(h).values(
-        request_id=sa.bindparam("new_request_id"),
-        scope=sa.bindparam("new_scope"),
-        subject=sa.bindparam("new_subject"),
-        at=sa.bindparam("new_at"),
-        nano=sa.bindparam("new_nano"),
-        tokens=sa.bindparam("new_tokens"),
-        open=sa.true(),
-    )
-)
+
+
+def _hold_statement(dialect: Callable[[sa.Table], Any]) -> Any:
+    values = {name: sa.bindparam(f"new_{name}") for name in ("request_id", "scope", "subject", "at", "nano", "tokens")}
+    insert = dialect(h).values(**values, open=sa.true())
+    # Who asks again may be there already; so may one whose commit went through unheard.
+    changes = {name: insert.excluded[name] for name in ("at", "nano", "tokens", "open")}
+    return insert.on_conflict_do_update(index_elements=["request_id", "scope", "subject"], set_=changes)
+
+
+_HOLD = {"sqlite": Prebuilt(_hold_statement(sqlite.insert)), "postgresql": Prebuilt(_hold_statement(postgresql.insert))}
 _LET_GO = Prebuilt(sa.update(h).where(h.c.request_id == sa.bindparam("new_request_id"), h.c.open).values(open=sa.false(), nano=0, tokens=0))
-_FORGET = Prebuilt(
-    sa.delete(h).where(
-        h.c.request_id == sa.bindparam("new_request_id"),
-        h.c.scope == sa.bindparam("new_scope"),
-        h.c.subject == sa.bindparam("new_subject"),
-    )
-)
+
+
+@dataclass(slots=True)
+class _Used:
+    """What others use of a limit; of a budget in one period. `spent`: None: nobody has summed it up."""
+
+    flying: int
+    requests: int
+    tokens: int
+    held: int
+    oldest: int | None
+    spent: int | None
+
+    def add(self, ask: Ask, nano: int, since: int) -> None:
+        """One more was let in, who holds so much of this period."""
+        self.flying += 1
+        self.held += nano
+        if ask.at > since:
+            self.requests += 1
+            self.tokens += ask.tokens
+            self.oldest = ask.at if self.oldest is None else min(self.oldest, ask.at)
 
 
 def admit(conn: sa.Connection, asks: Sequence[Ask], now: int) -> list[Granted | Refused]:
     """One after the other. A request that asks again (for its next account) lets go of what it held, let in or not; time it has used stays
     counted. One without claims only lets go."""
     _lock(conn, (claim for ask in asks for claim in ask.claims))
-    return [_admit(conn, ask, now) for ask in asks]
+    again = {ask.request_id: _admit(conn, ask, now) for ask in asks if ask.again}
+    # Each statement is a trip to the database's thread: those who ask for the first time share what was read, and one insertion.
+    read: dict[Claim, _Used] = {}
+    rows: list[Row] = []
+    verdicts = [again[ask.request_id] if ask.again else _let_in(conn, ask, now, read, rows) for ask in asks]
+    if rows:
+        _HOLD[conn.dialect.name].run(conn, rows)
+    return verdicts
 
 
 def _admit(conn: sa.Connection, ask: Ask, now: int) -> Granted | Refused:
+    """Of a request that may hold something."""
     if not ask.keeps:
         _LET_GO.run(conn, [{"request_id": ask.request_id}])
+    rows: list[Row] = []
+    verdict = _let_in(conn, ask, now, {}, rows)
+    if rows:
+        _HOLD[conn.dialect.name].run(conn, rows)
+    return verdict
+
+
+def _let_in(conn: sa.Connection, ask: Ask, now: int, read: dict[Claim, _Used], rows: list[Row]) -> Granted | Refused:
+    """Adds what it holds to `rows`, and to what was `read` of the limits it counts against."""
     seen: list[tuple[Claim, int]] = []
     nano = ask.most
     for claim in ask.claims:
-        found = _judge(conn, ask, claim, now)
+        if claim not in read:
+            read[claim] = _read_used(conn, ask.request_id, claim, now)
+        found = _judge(ask, claim, read[claim], now)
         if isinstance(found, Refused):
             return found
         spent, room = found
         if room is not None and nano is not None:
             nano = min(nano, room)
             seen.append((claim, spent))
-    if rows := [_row(ask, claim, nano) for claim in ask.claims]:
-        _FORGET.run(conn, rows)
-        _HOLD.run(conn, rows)
+    mine = [_row(ask, claim, nano) for claim in ask.claims]
+    rows += mine
+    for row in mine:
+        for claim, used in read.items():
+            if (claim.scope, claim.subject) == (row["scope"], row["subject"]):
+                used.add(ask, row["nano"] if claim.start_at <= ask.at < claim.end_at else 0, now - WINDOW)
     return Granted(nano if seen else None, tuple(seen))
 
 
-def _judge(conn: sa.Connection, ask: Ask, claim: Claim, now: int) -> Refused | tuple[int, int | None]:
-    """What is spent, and the room that is left (None: no budget counts here); or why the request is not let in."""
+def _read_used(conn: sa.Connection, request_id: str, claim: Claim, now: int) -> _Used:
     row = {
-        "request_id": ask.request_id,
+        "request_id": request_id,
         "scope": claim.scope,
         "subject": claim.subject,
         "start_at": claim.start_at,
@@ -190,25 +228,30 @@ def _judge(conn: sa.Connection, ask: Ask, claim: Claim, now: int) -> Refused | t
         "ahead": now + WINDOW,
     }
     [(flying, requests, tokens, held, oldest, spent)] = _USED.rows(conn, row)
-    again = now + WINDOW if oldest is None else oldest + WINDOW
-    if claim.max_in_flight is not None and flying >= claim.max_in_flight:
+    return _Used(flying, requests, int(tokens), int(held), oldest, None if spent is None else int(spent))
+
+
+def _judge(ask: Ask, claim: Claim, used: _Used, now: int) -> Refused | tuple[int, int | None]:
+    """What is spent, and the room that is left (None: no budget counts here); or why the request is not let in."""
+    again = now + WINDOW if used.oldest is None else used.oldest + WINDOW
+    if claim.max_in_flight is not None and used.flying >= claim.max_in_flight:
         return Refused(claim, "in_flight", now + SOON_MS)
-    if claim.rpm is not None and requests >= claim.rpm:
+    if claim.rpm is not None and used.requests >= claim.rpm:
         return Refused(claim, "rpm", again)
     # The first of a minute is let in whatever its size: else it could never be.
-    if claim.tpm is not None and tokens > 0 and tokens + ask.tokens > claim.tpm:
+    if claim.tpm is not None and used.tokens > 0 and used.tokens + ask.tokens > claim.tpm:
         return Refused(claim, "tpm", again)
     if claim.amount is None:
         return 0, None
-    if spent is None:
+    if used.spent is None:
         return Refused(claim, "unread")
-    left = claim.amount - int(spent)
+    left = claim.amount - used.spent
     least = 1 if ask.most is None else ask.least
     if left < least:
-        return Refused(claim, "spent", None, int(spent), int(held))
-    if left - int(held) < least:
-        return Refused(claim, "held", now + SOON_MS, int(spent), int(held))
-    return int(spent), left - int(held)
+        return Refused(claim, "spent", None, used.spent, used.held)
+    if left - used.held < least:
+        return Refused(claim, "held", now + SOON_MS, used.spent, used.held)
+    return used.spent, left - used.held
 
 
 def _row(ask: Ask, claim: Claim, nano: int | None) -> Row:

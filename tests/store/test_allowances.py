@@ -257,3 +257,16 @@ async def test_where_there_are_no_limits_their_tables_are_not_touched(desk: Desk
 
 def conn_name(desk: Desk) -> str:
     return "sqlite" if desk.db.path is not None else "postgresql"
+
+
+async def test_those_who_ask_together_are_counted_together(desk: Desk) -> None:
+    """For the first time, in one commit: each sees what the ones before it hold."""
+    limit = Claim("account", "acc_1", rpm=3)
+    asks = [replace(ask(f"r{number}", MONEY, limit, most=400, tokens=5), again=False) for number in range(5)]
+    await desk.db.tx(lambda conn: allowances.read(conn, [("key", "key_1", MONEY.start_at, MONEY.end_at)]))
+    verdicts = await desk.db.tx(lambda conn: allowances.admit(conn, asks, NOW))
+    granted = [verdict.nano for verdict in verdicts if isinstance(verdict, Granted)]
+    assert granted == [400, 400, 200] and [verdict.why for verdict in verdicts if isinstance(verdict, Refused)] == ["held", "held"]
+    assert await desk.db.run(allowances.held) == [("key", "key_1", 1000)]
+    more = [replace(ask(f"s{number}", limit), again=False) for number in range(2)]
+    assert [getattr(each, "why", "") for each in await desk.db.tx(lambda conn: allowances.admit(conn, more, NOW))] == ["rpm", "rpm"]
