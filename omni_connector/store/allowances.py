@@ -137,7 +137,7 @@ _USED = Prebuilt(
 
 
 def _hold_statement(dialect: Callable[[sa.Table], Any]) -> Any:
-    values = {name: sa.bindparam(f"new_{name}") for name in ("request_id", "scope", "subject", "at", "nano", "tokens")}
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in ("request_id", "scope", "subject", "at", "nano", "tokens")}
     insert = dialect(h).values(**values, open=sa.true())
     # Who asks again may be there already; so may one whose commit went through unheard.
     changes = {name: insert.excluded[name] for name in ("at", "nano", "tokens", "open")}
