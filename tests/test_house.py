@@ -85,6 +85,7 @@ BACK = REQUEST | {
     "sight",
 }
 EVERYTHING = BACK | {
+    "developing",
     "openapi",
     "updating",
     "service",
@@ -94,6 +95,7 @@ EVERYTHING = BACK | {
     "gateway",
     "scraping",
     "doctor",
+    "verifying",
     "cli",
     "supervisor",
     "app",
@@ -164,6 +166,7 @@ ARROWS: Mapping[str, set[str]] = {
     "probing": REQUEST | {"store", "jobs", "pinging"},
     "refreshing": REQUEST | {"store", "jobs"},
     "loopback": {"errors"},
+    "developing": set(),
     "environment": {"providers"},
     "standing": REQUEST | {"store"},
     "budgets": REQUEST | {"store"},
@@ -196,6 +199,7 @@ ARROWS: Mapping[str, set[str]] = {
     # One process put together.
     "gateway": BACK | {"admission", "booking", "admin"},
     "scraping": BACK | {"admin", "gateway"},
+    "verifying": {"chat", "clients", "errors", "providers", "upstream", "wire"},
     # The front doors.
     "cli": EVERYTHING,
     "supervisor": {"handover", "listeners", "notify", "workers"},

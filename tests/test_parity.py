@@ -96,6 +96,7 @@ COMMANDS: Mapping[str, str] = {
     "stop": "– ends the server",
     "update": "– replaces the program that would answer",
     "usage": "usage usage_of reconciliations",
+    "verify": "accounts provider_models create_key revoke_key requests",
 }
 """Command → the operations of the admin API that it calls, or, behind a dash, why it calls none."""
 
@@ -150,7 +151,6 @@ NO_FORM: Mapping[str, str] = {
     "POST /api/reload-config": "changes need no reload; it is there for other programs' habits",
     "* /v1/router/config*": "other names of accounts, settings, aliases and chains",
     "GET /v1/router/*": "other names of what it shows",
-    "POST /api/update/check": "Settings names the command that looks, and that would update",
     "POST /api/jobs/tick": "for a clock outside of us, where no process stays up",
     "GET /provider_health": "for monitors",
     "GET /metrics": "for monitors",

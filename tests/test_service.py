@@ -43,7 +43,7 @@ def variables() -> dict[str, str]:
     )
 
 
-def test_the_unit() -> None:
+def test_the_unit() -> None:
     assert service.systemd_unit(LAUNCHER, variables()) == UNIT
     with pytest.raises(ValueError, match="control"):
         service.systemd_unit(Path("/a\nExecStartPre=/bin/false"), {})

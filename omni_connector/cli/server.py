@@ -34,9 +34,17 @@ STOP_WITHIN_S = 60.0
 @click.option("--admin-bind", metavar="ADDR", help="Another listener, ADDRESS:PORT, for the admin API and the dashboard.")
 @click.option("--no-jobs", is_flag=True, help="Leave background jobs to another process.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the dashboard in a browser.")
+@click.option("--reload", "reload_on_change", is_flag=True, help="Start anew when a source of the program changes (for developers).")
 @click.pass_context
 def serve(
-    ctx: click.Context, host: str | None, port: int | None, workers: int | None, admin_bind: str | None, no_jobs: bool, open_browser: bool
+    ctx: click.Context,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    admin_bind: str | None,
+    no_jobs: bool,
+    open_browser: bool,
+    reload_on_change: bool,
 ) -> None:
     """Start the server: client API, admin API and dashboard on one port. Ctrl-C ends it.
 
@@ -50,6 +58,11 @@ def serve(
 
     if not (ROOT / "app.py").is_file():
         raise Stop(f"The installation is incomplete: {ROOT / 'app.py'} is missing. Install again.")
+    if reload_on_change:
+        from omni_connector import developing
+
+        again = [word for word in sys.argv[1:] if word != "--reload"]
+        ctx.exit(developing.run([sys.executable, "-m", "omni_connector", *again], ROOT, note, time.sleep))
     if admin_bind:
         os.environ["OMNI_ADMIN_BIND"] = admin_bind  # a setting like others, said for this run: also the next release is told so
     sys.path.insert(0, str(ROOT))

@@ -30,6 +30,7 @@ from omni_connector.cli import (
     service,
     setup,
     update,
+    verify,
 )
 from omni_connector.cli.base import Group, json_option, near
 
@@ -38,7 +39,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "Server": ("serve", "status", "stop", "reload", "open", "logs", "doctor"),
     "Accounts and keys": ("backend", "provider", "key"),
     "Programs": ("setup",),
-    "What happens": ("models", "usage", "quota", "explain", "alerts", "jobs"),
+    "What happens": ("models", "usage", "quota", "explain", "verify", "alerts", "jobs"),
     "Doors": ("client", "admin"),
     "Settings": ("config", "chain", "limit", "price"),
     "Safety": ("backup", "restore", "files", "migrate-to"),
@@ -124,6 +125,7 @@ for command in (
     listener.admin,
     price.price,
     explain.explain,
+    verify.verify,
     alerts.alerts,
     quota.quota,
     jobs.jobs,

@@ -40,14 +40,14 @@ async def prove(upstream: Upstream, url: str, key: str, model: str, wire: str) -
     try:
         status, _, body = await upstream.fetch(UpstreamRequest("GET", f"{url}/v1/models", headers), MODELS_S)
         if status != 200:
-            return Proof(False, f"GET {url}/v1/models answers {status}: {_said(body)}")
+            return Proof(False, f"GET {url}/v1/models answers {status}: {said(body)}")
         models = len(json.loads(body)["data"])
         status, heads, body = await upstream.fetch(asking(url, headers, model, wire), WITHIN_S)
     except (GatewayError, ValueError, KeyError, TypeError) as error:
         words = error.message if isinstance(error, GatewayError) else "what answers there is no omni-connector"
         return Proof(False, f"{url} does not answer as it should: {words}")
     if status != 200:
-        return Proof(False, f"A request for {model!r} answers {status}: {_said(body)}", models=models)
+        return Proof(False, f"A request for {model!r} answers {status}: {said(body)}", models=models)
     account, served, cost = (heads.get(f"x-omni-{name}", "") for name in ("account", "model", "cost"))
     spent = f"${cost}" if cost else "an unknown amount"
     words = f"It works: account {account!r} answered with {served or model}, for {spent}. {models} models can be asked for."
@@ -65,18 +65,30 @@ async def by_http(url: str, key: str, model: str, wire: str) -> Proof:
 
 
 def asking(url: str, headers: Mapping[str, str], model: str, wire: str) -> UpstreamRequest:
-    """The request, as a client of that format sends it."""
-    request = ChatRequest(wire, model, (Message("user", (TextPart(WORDS),)),), max_tokens=MOST_TOKENS)
-    rendered = FORMATS[wire].render_request(request, model, Target(Origin("", model)))
-    path = upstream_path(wire, model, False)
+    """The request for a word, as a client of that format sends it."""
+    return sending(url, headers, ChatRequest(wire, model, (Message("user", (TextPart(WORDS),)),), max_tokens=MOST_TOKENS))
+
+
+def sending(url: str, headers: Mapping[str, str], request: ChatRequest) -> UpstreamRequest:
+    """Any conversation, as a client of its format (`request.wire`) sends it to the gateway at `url`."""
+    rendered = FORMATS[request.wire].render_request(request, request.model, Target(Origin("", request.model)))
+    return posting(address(url, request.wire, upstream_path(request.wire, request.model, request.stream)), headers, rendered.body)
+
+
+def posting(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> UpstreamRequest:
+    return UpstreamRequest("POST", url, {**headers, "content-type": "application/json"}, json.dumps(body).encode())
+
+
+def address(url: str, wire: str, path: str) -> str:
+    """Where clients of a format find a path of it below the gateway's address."""
     full = path if path.startswith("/v1") else f"/{'v1beta' if wire == 'gemini-generate' else 'v1'}{path}"
-    return UpstreamRequest("POST", f"{url}{full}", {**headers, "content-type": "application/json"}, json.dumps(rendered.body).encode())
+    return f"{url}{full}"
 
 
-def _said(body: bytes) -> str:
+def said(body: bytes) -> str:
     """The words of a refusal, short."""
     try:
-        said = json.loads(body)["error"]["message"]
+        words = json.loads(body)["error"]["message"]
     except (ValueError, KeyError, TypeError):
-        said = body.decode("utf-8", "replace")
-    return " ".join(str(said).split())[:400]
+        words = body.decode("utf-8", "replace")
+    return " ".join(str(words).split())[:400]

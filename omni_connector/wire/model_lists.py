@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from omni_connector.chat import Json
 from omni_connector.wire import gemini_models
@@ -31,3 +32,11 @@ def many(wire: str, models: Iterable[tuple[str, str]]) -> Json:
     if wire == "gemini-generate":
         return gemini_models.render_models(data)
     return {"object": "list", "data": data}
+
+
+def names(wire: str, body: Any) -> list[str]:
+    """The ids in a format's list, as a client reads them; [] of anything else."""
+    field, key = ("models", "name") if wire == "gemini-generate" else ("data", "id")
+    listed = body.get(field) if isinstance(body, dict) else None
+    found = [entry.get(key) for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    return [name.removeprefix("models/") for name in found if isinstance(name, str)]

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from omni_connector.chat import ChatRequest, Message, TextPart
 from omni_connector.clients import CLIENTS
-from omni_connector.clients.proof import Proof, asking, prove
+from omni_connector.clients.proof import Proof, asking, prove, sending
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.upstream import UpstreamRequest
 
@@ -38,6 +39,11 @@ def test_each_client_is_asked_for_in_its_own_format(wire: str) -> None:
     request = asking("http://x", {"authorization": "Bearer k"}, "auto", wire)
     assert request.url == f"http://x{PATHS[wire]}"
     assert b"pong" in request.body
+
+
+def test_a_streamed_one_goes_where_streams_are() -> None:
+    request = ChatRequest("gemini-generate", "work/x", (Message("user", (TextPart("hi"),)),), stream=True)
+    assert sending("http://x", {}, request).url.startswith("http://x/v1beta/models/work%2Fx:streamGenerateContent")
 
 
 async def test_what_answered_is_told_with_what_it_cost() -> None:

@@ -68,6 +68,7 @@ def test_what_a_program_is_given_stays_when_it_is_edited(product: str, open_page
     script.write_text("import os, sys\nsys.exit(os.environ['TOKEN'] != 'tok-SECRET')")
     argv = [sys.executable, "-I", str(script)]
     page = open_page("", "accounts", url=product)
+    expect(page.get_by_role("navigation").first).to_be_visible()  # the page has its session
     post = """([path, body]) => import('/static/api.js').then((api) => api.post(path, body))"""
     command = {"argv": argv, "check": argv, "set": {"TOKEN": "tok-SECRET"}}
     added = page.evaluate(post, ["/api/accounts", {"provider": "command", "label": "given", "options": {"command": command}}])

@@ -73,7 +73,7 @@ def test_refreshed_one_and_all(mock: Any, open_page: Any) -> None:  # P-30
     paths = [call["path"] for call in mock.calls("POST")[before:]]
     assert len(paths) == len(set(paths)) == page.get_by_role("button", name="Refresh quota of").count()
     mock.tell("account", id="acc_a", quota=[window("5h", 99, 2)])  # live
-    expect(card(page, "codex").get_by_role("meter")).to_have_attribute("aria-valuenow", "99")
+    expect(card(page, "codex").get_by_role("meter", name="5h used")).to_have_attribute("aria-valuenow", "99")
 
 
 def test_nobody_to_ask(open_page: Any) -> None:

@@ -96,7 +96,7 @@ async def server(omni_home: Path) -> AsyncIterator[Server]:
         server.kill()
 
 
-async def test_workers_live_and_die_without_others(server: Server) -> None:
+async def test_workers_live_and_die_without_others(server: Server) -> None:  # C-20
     told = await server.admin("GET", "/api/service-mode")
     assert (told["mode"], told["pid"], told["workers_wanted"]) == ("workers", server.pid, 2)
     assert told["answered_by"] in {w["pid"] for w in told["workers"]}

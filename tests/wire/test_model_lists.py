@@ -28,3 +28,9 @@ def test_gemini() -> None:
         "embedContent",
         "batchEmbedContents",
     ]
+
+
+def test_the_names_are_read_back() -> None:
+    for wire in ("openai-chat", "openai-responses", "anthropic-messages", "gemini-generate"):
+        assert model_lists.names(wire, model_lists.many(wire, MODELS)) == ["auto", "gpt-5"]
+        assert model_lists.names(wire, []) == model_lists.names(wire, {"data": "x", "models": [1]}) == []
