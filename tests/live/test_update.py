@@ -253,7 +253,9 @@ def broken_demo(tree: Path) -> None:
 
 def broken_start(tree: Path) -> None:
     """All is well on trial; as the server that has jobs to do it ends, after it has migrated the database."""
-    edit(tree / "app.py", r"^        await gateway\.serve\(jobs=jobs\)", "        assert not jobs\n        await gateway.serve(jobs=jobs)")
+    serving = r"^        await gateway\.serve\(jobs=self\._wish\.jobs\)"
+    changed = "        assert not self._wish.jobs\n        await gateway.serve(jobs=self._wish.jobs)"
+    edit(tree / "omni_connector/server.py", serving, changed)
 
 
 def tables(machine: Machine) -> set[str]:
