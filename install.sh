@@ -876,8 +876,8 @@ apt_chromium() {
   logged 0 apt-get update && logged 0 apt-get install -y --no-install-recommends chromium
 }
 
-# Tests that start servers, some of them on ports that providers demand: one after the other.
-SERVING=(tests/onboarding tests/cli tests/dashboard tests/live)
+# Tests in a browser and against servers, which wait a lot; all others run beside them (ports that providers demand are theirs alone).
+SERVING=(tests/dashboard tests/live)
 
 # All four run even when one fails, so that one run shows everything; the exit code counts them all.
 run_checks() {
