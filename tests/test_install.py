@@ -491,7 +491,7 @@ def test_the_real_program(place: Place, wheels: Path) -> None:  # O-02, O-12, C-
 
 
 @pytest.mark.slow
-def test_the_wheel_is_complete(tmp_path: Path, wheels: Path, installer_env: dict[str, str]) -> None:
+def test_the_wheel_is_complete(tmp_path: Path, wheels: Path, installer_env: dict[str, str]) -> None:  # P-15
     """app.py, migrations and dashboard travel inside the package, and nothing else lands in site-packages."""
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(command, env=installer_env, check=True, timeout=300, capture_output=True)

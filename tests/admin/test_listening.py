@@ -53,7 +53,7 @@ async def test_the_admin_key_is_exchanged_in_its_file(house: House, admin: Admin
         await admin.admin_key({})
 
 
-async def test_listeners_are_looked_at_before_they_are_stored(admin: Admin, tmp_path: Path) -> None:
+async def test_listeners_are_looked_at_before_they_are_stored(admin: Admin, tmp_path: Path) -> None:  # P-31, R-24, R-25, R-28, R-29, R-30
     cert, key = make_pair(tmp_path / "tls", 1)
     good = {"client_bind": "127.0.0.1:3000", "admin_bind": "127.0.0.1:3001", "admin_state": False}
     tls = {"client_tls_cert": str(cert), "client_tls_key": str(key)}
