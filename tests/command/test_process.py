@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from omni_connector.command import process as room
-from omni_connector.command.process import LAST_WORDS, Process, finish, quoted, tell
+from omni_connector.command.process import LAST_WORDS, Process, exited, finish, quoted, tell
 
 
 def test_only_the_last_words_are_kept_and_quoted() -> None:
@@ -27,6 +27,7 @@ async def test_who_ignores_the_polite_word_is_ended_all_the_same(monkeypatch: py
         said.changed.clear()
         await said.changed.wait()
     await finish(transport, said)
+    await exited(said, 5)  # on a busy machine a killed process is heard of later than the little that is waited here
     assert transport.get_returncode() == -signal.SIGKILL
 
 
