@@ -48,6 +48,7 @@ async def test_an_installation_moves_to_postgresql_and_back(migrated_home: Path,
 
 
 async def test_what_is_wrong_is_said_before_anything_is_changed(migrated_home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("asyncpg")
     home, target = Path(shutil.copytree(migrated_home, tmp_path / "home")), f"sqlite:///{tmp_path}/there.db"
     with pytest.raises(GatewayError, match="no database yet"):
         await go(tmp_path, target)

@@ -115,6 +115,7 @@ async def test_the_whole_product_runs_on_postgresql(node: Opening, monkeypatch: 
 
 
 async def test_a_password_in_the_address_is_told_to_nobody(tmp_path: Path) -> None:
+    pytest.importorskip("asyncpg")
     env = {"OMNI_DATABASE_URL": "postgresql://u:hunter2hunter2@127.0.0.1:1/x"}
     with pytest.raises(Away) as caught:
         await Gateway.open(tmp_path / "home", env)

@@ -28,7 +28,8 @@ async def test_who_ignores_the_polite_word_is_ended_all_the_same(monkeypatch: py
         await said.changed.wait()
     await finish(transport, said)
     await exited(said, 5)  # on a busy machine a killed process is heard of later than the little that is waited here
-    assert transport.get_returncode() == -signal.SIGKILL
+    # 255: closing the transport has heard of its end before the watcher did, who then does not know how it was.
+    assert transport.get_returncode() in (-signal.SIGKILL, 255)
 
 
 def test_who_has_ended_already_need_hear_nothing() -> None:
