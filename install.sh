@@ -876,9 +876,6 @@ apt_chromium() {
   logged 0 apt-get update && logged 0 apt-get install -y --no-install-recommends chromium
 }
 
-# Tests in a browser and against servers, which wait a lot; all others run beside them (ports that providers demand are theirs alone).
-SERVING=(tests/dashboard tests/live)
-
 # All four run even when one fails, so that one run shows everything; the exit code counts them all.
 run_checks() {
   local python=$1 failed=""
@@ -895,14 +892,17 @@ run_checks() {
 run_tests() {
   local python=$1 log aside code=0
   if [ ${#TEST_ARGS[@]} -gt 0 ]; then "$python" -m pytest "${TEST_ARGS[@]}"; return; fi
+  # Tests in a browser, and against servers, which wait a lot; the long ones at the end of the alphabet run beside them, so that both take
+  # the same time. Ports that providers demand are only used by the others.
+  local serving=(tests/dashboard tests/live/test_[a-s]*.py)
   log=$(mktemp "${TMPDIR:-/tmp}/omni-connector-tests.XXXXXX")
   # What a shell starts aside ignores Ctrl+C, and so would every program that a test interrupts.
   "$python" -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' -m pytest -p no:cacheprovider tests "${SERVING[@]/#/--ignore=}" >"$log" 2>&1 &
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' -m pytest -p no:cacheprovider tests "${serving[@]/#/--ignore=}" >"$log" 2>&1 &
   aside=$!
   trap 'kill "$aside" 2>/dev/null; rm -f "$log"; exit 130' INT TERM HUP
-  "$python" -m pytest "${SERVING[@]}" || code=$?
+  "$python" -m pytest "${serving[@]}" || code=$?
   say "The rest of the suite, which ran at the same time:"
   wait "$aside" || code=$?
   set_traps
