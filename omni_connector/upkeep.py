@@ -26,6 +26,8 @@ STEP_MS = 4.0
 """What one write transaction of the upkeep is to last: a request may have to wait for it, and never 20 ms."""
 MOST = 2_000
 """Rows or pages of one step at most."""
+PAGES = 10
+"""Pages that one step gives back to the disk at most: one that has to be moved may take a millisecond, which the last ones do not tell."""
 SLACK = 8 * MB
 """Free room in the file that new rows may use; only what is more goes back to the disk."""
 ROOM = 16 * MB
@@ -185,7 +187,7 @@ class Upkeep:
             return 0
         pace = Pace()
         while size is not None and size.free > SLACK and time.monotonic() < until:
-            await self._step(pace, lambda conn: pruning.give_back(conn, pace.size))
+            await self._step(pace, lambda conn: pruning.give_back(conn, min(pace.size, PAGES)))
             size = await self._db.run(pruning.size)
         return first.file - (size or first).file
 
