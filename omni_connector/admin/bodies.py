@@ -123,13 +123,9 @@ class KeyPatch(Struct, forbid_unknown_fields=True, kw_only=True):
     budget: Json | UnsetType | None = UNSET
 
 
-class RequestFilters(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Query of GET /api/requests. `account` and `key` take an id or a name, `status` ok | failed | open | an HTTP code. `limit`: 50 where
-    nothing is said, and all of them in a file."""
+class Filters(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which requests. `account` and `key` take an id or a name, `status` ok | failed | open | an HTTP code."""
 
-    format: Literal["json", "csv", "jsonl"] = "json"
-    limit: int | None = None
-    before: str | None = None
     protocol: str | None = None
     provider: str | None = None
     model: str | None = None
@@ -139,6 +135,20 @@ class RequestFilters(Struct, forbid_unknown_fields=True, kw_only=True):
     flag: str | None = None
     client: str | None = None
     text: str | None = None
+
+
+class RequestFilters(Filters, forbid_unknown_fields=True, kw_only=True):
+    """Query of GET /api/requests. `limit`: 50 where nothing is said, and all of them in a file."""
+
+    format: Literal["json", "csv", "jsonl"] = "json"
+    limit: int | None = None
+    before: str | None = None
+
+
+class Followed(Filters, forbid_unknown_fields=True, kw_only=True):
+    """Query of GET /api/requests/tail. `lines`: how many of the last ones come first."""
+
+    lines: int | None = None
 
 
 class UsageQuery(Struct, forbid_unknown_fields=True, kw_only=True):

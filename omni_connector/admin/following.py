@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from omni_connector.admin import bodies, shapes
 from omni_connector.admin.books import FILTERS, MAX_ROWS, Books, must_be_a_status
@@ -30,21 +29,6 @@ PAST_MS = DAY_MS
 """How far back one can come back to; the files of GET /api/requests go further."""
 
 
-class Followed(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Query of GET /api/requests/tail: the filters of GET /api/requests, and `lines`: how many of the last ones come first."""
-
-    lines: int | None = None
-    protocol: str | None = None
-    provider: str | None = None
-    model: str | None = None
-    account: str | None = None
-    key: str | None = None
-    status: str | None = None
-    flag: str | None = None
-    client: str | None = None
-    text: str | None = None
-
-
 async def _sleep(seconds: float) -> bool:
     await asyncio.sleep(seconds)
     return True
@@ -59,7 +43,7 @@ class Following(Books):
         """GET /api/requests/tail → (where one is, row as in GET /api/requests) of every request when it is settled, for ever; None now
         and then while there is none. `after`: where one was; what came since comes first, the newest 1000 rows of it, and a few rows may
         come twice. Raises BAD_REQUEST at once."""
-        given = bodies.read_query(query or {}, Followed)
+        given = bodies.read_query(query or {}, bodies.Followed)
         lines = given.lines or 0
         if not 0 <= lines <= MAX_ROWS:
             raise bad_request(f"lines: 0 to {MAX_ROWS}, not {lines}.", "lines")

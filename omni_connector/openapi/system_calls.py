@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from omni_connector.admin import bodies
 from omni_connector.admin.alerts import AlertQuery, ChannelPatch, NewChannel
+from omni_connector.admin.bodies import Followed
 from omni_connector.admin.clients import SetUpClient, UndoClient
-from omni_connector.admin.following import Followed
 from omni_connector.admin.health import PARAMS
 from omni_connector.admin.limits import LimitBody
 from omni_connector.admin.prices import Period, PriceBody, Whose
