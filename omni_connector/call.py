@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import quote
 
@@ -93,6 +94,7 @@ def _ours(record: Record) -> Headers:
     return headers
 
 
+@lru_cache(maxsize=1024)
 def header_text(value: str) -> bytes:
     """Text as a header value: printable ASCII as it is, everything else percent-encoded (RFC 3986), bounded."""
     return quote(value, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")[:1000].encode("ascii")

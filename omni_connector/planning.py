@@ -36,6 +36,9 @@ PROVIDER_NAMES: Mapping[str, str] = {
 ANSWER_TOKENS = 500
 """What an answer is taken to be long when prices are compared before it is there."""
 
+MOST_NAMES = 4096
+"""Names whose meaning is remembered: clients may send any."""
+
 TOOLS = b'"tools"'
 CACHES_WHEN_ASKED = frozenset({"anthropic"})
 """Price ids of those who write a prompt to a cache, which costs more than reading it, only where the request says so."""
@@ -68,6 +71,9 @@ class Planner:
         self._budgets = budgets
         self._at_most = at_most
         self._rng = random.Random()
+        self._resolved: dict[tuple[str, str, str, str], Resolution] = {}
+        self._resolved_of: tuple[Snapshot, Settings] | None = None
+        """The configuration that they are of."""
         self.homes = Homes()
         self.likely: Callable[[str, int], int] = lambda model, tokens: tokens
         """(model, estimated tokens of a prompt) → how many they are at that model, by experience."""
@@ -79,7 +85,9 @@ class Planner:
         Raises GatewayError for a name that leads nowhere, and for headers that leave nobody."""
         view, stored, now = asked.view, self._stored(), self._now()
         wishes = constraints.parse(call.headers, family=catalog.family, provider_aliases=PROVIDER_NAMES)
-        tokens = usage.estimate_tokens(call.body)
+        if asked.tokens is None:
+            asked.tokens = usage.estimate_tokens(call.body)
+        tokens = asked.tokens
         if not asked.conversation:
             asked.conversation = fingerprint(call.key.id, view.model, conversations.marks(call.wire, call.body, call.headers))
         plan = make_plan(
@@ -125,12 +133,33 @@ class Planner:
 
     def resolve(self, name: str, call: Call, tokens: int = 0) -> Resolution:
         """A pin by path or header first, then the name as it stands (CONTRACT §4)."""
-        stored = self._stored()
+        snapshot, stored = self._snapshot(), self._stored()
+        if self._resolved_of is None or self._resolved_of[0] is not snapshot or self._resolved_of[1] is not stored:
+            self._resolved_of, self._resolved = (snapshot, stored), {}
+        asked = (name, call.wire, call.key.id, call.provider)
+        known = self._resolved.get(asked)
+        if known is not None:
+            return known
+        found, priced = self._looked_up(name, call, tokens, snapshot, stored)
+        if not priced:  # else it depends on the request
+            if len(self._resolved) >= MOST_NAMES:
+                self._resolved.clear()
+            self._resolved[asked] = found
+        return found
+
+    def _looked_up(self, name: str, call: Call, tokens: int, snapshot: Snapshot, stored: Settings) -> tuple[Resolution, bool]:
+        """The resolution, and whether prices had a say in it."""
+        priced = False
+
+        def price(account: Account, model: str) -> Decimal | None:
+            nonlocal priced
+            priced = True
+            return self._cost(account, model, tokens)
 
         def look_up(wanted: str) -> Resolution:
             return resolve(
                 wanted,
-                self._snapshot(),
+                snapshot,
                 call.wire,
                 call.key,
                 family=catalog.family,
@@ -138,17 +167,17 @@ class Planner:
                 provider_aliases=PROVIDER_NAMES,
                 default_provider=provider_named(stored.default_provider),
                 levels=catalog.levels,
-                price=lambda account, model: self._cost(account, model, tokens),
+                price=price,
                 rank=catalog.rank,
                 provider=call.provider,
             )
 
         try:
-            return look_up(name)
+            return look_up(name), priced
         except GatewayError as error:
             if error.kind is not Kind.MODEL_NOT_FOUND or not stored.spoof_unknown_models:
                 raise
-        return look_up("auto")
+        return look_up("auto"), priced
 
     def models(self, key: ClientKey) -> list[ModelName]:
         return visible_models(self._snapshot(), key, family=catalog.family, provider_aliases=PROVIDER_NAMES, levels=catalog.levels)

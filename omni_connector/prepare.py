@@ -18,6 +18,8 @@ from omni_connector.chat import ChatRequest, Json, Origin, Rendered, Target
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.lanes import Gathered, Lane, PassThrough, Raw, Recognised, Translated, Vectors
 from omni_connector.providers import aliyun_ocr
+from omni_connector.providers.addresses import PASSED_ON
+from omni_connector.providers.remembered import Remembered
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import UpstreamRequest
@@ -103,6 +105,8 @@ class Asked:
 
     call: Call
     view: views.View
+    tokens: int | None = None
+    """Of the body, as estimated; None until somebody asked."""
     conversation: str = ""
     """The name of the conversation that it is a turn of (`affinity.fingerprint`), "" until it is planned and where nothing tells."""
     earlier: Sequence[state.Kept] = ()
@@ -155,6 +159,9 @@ class Preparer:
 
         self._with: set[tuple[str, str, str]] = set()
         """The same places, when they were seen to be there."""
+        self._endpoints: providers.Endpoints = {}
+        self._urls: Remembered[str] = Remembered()
+        self._headers: Remembered[dict[str, str]] = Remembered()
 
     def note_there(self, candidate: Candidate, prepared: Prepared) -> None:
         """The endpoint has answered: a 404 from it will be about a voice or a file, so about one request."""
@@ -423,13 +430,16 @@ class Preparer:
 
     def _outgoing(self, call: Call, account: Account, path: str, body: bytes, content_type: str = "application/json") -> UpstreamRequest:
         provider = providers.get(account.provider)
+        endpoints = self._sources.endpoints()
+        if endpoints is not self._endpoints:
+            self._endpoints, self._urls = endpoints, Remembered()
+        url = self._urls.of(account, path, lambda: providers.endpoint(provider, account, path, endpoints))
         same = account.wire == CHAT_WIRE.get(call.wire, call.wire)
-        headers = {
-            **providers.request_headers(provider, account, call.headers if same else {}),
-            "content-type": content_type,
-            "accept-encoding": "identity",
-        }
-        url = providers.endpoint(provider, account, path, self._sources.endpoints())
+        if same and not PASSED_ON.isdisjoint(call.headers):
+            headers = providers.request_headers(provider, account, call.headers)
+        else:
+            headers = self._headers.of(account, "", lambda: providers.request_headers(provider, account))
+        headers = {**headers, "content-type": content_type, "accept-encoding": "identity"}
         return UpstreamRequest("POST", url, headers, body, account.proxy_url, providers.local_options(account))
 
 

@@ -87,7 +87,8 @@ class Relay:
             view = job.asked.view
             record.stream, record.model_requested = view.stream, view.model
             # Bytes of sounds and pictures are no tokens.
-            record.est_input = self._doors.estimate(call.body) if call.wire in views.WIRES else 0
+            job.asked.tokens = self._doors.estimate(call.body)
+            record.est_input = job.asked.tokens if call.wire in views.WIRES else 0
             if job.asked.earlier:
                 record.est_input += self._doors.estimate(said(job.asked.earlier))
             await self._doors.may_plan()

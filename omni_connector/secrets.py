@@ -32,6 +32,7 @@ MASTER_ENV = ("OMNI_MASTER_KEY", "DATA_ENCRYPTION_KEY")
 ADMIN_ENV = "OMNI_ADMIN_KEY"
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _KEY_BODY = 43
 _CHECKSUM = 6
@@ -55,8 +56,16 @@ def id_floor(prefix: str, at_ms: int) -> str:
     return _id(prefix, at_ms << 50)
 
 
+def id_ms(text: str) -> int:
+    """The moment (ms) that is in an id of ours. Raises ValueError for what is none."""
+    number = 0
+    for digit in text.rpartition("_")[2][:10]:
+        number = number << 5 | _BASE32.index(digit)
+    return number
+
+
 def _id(prefix: str, number: int) -> str:
-    return f"{prefix}_" + "".join(_BASE32[(number >> shift) & 31] for shift in range(95, -1, -5))
+    return f"{prefix}_{''.join([_PAIRS[(number >> shift) & 1023] for shift in range(90, -1, -10)])}"
 
 
 # ---------------------------------------------------------------- Keys we issue
@@ -70,6 +79,12 @@ def mint_key() -> str:
 def mint_admin_key() -> str:
     """A new key of the admin API."""
     return _mint(ADMIN_PREFIX)
+
+
+def mint_password() -> str:
+    """A password of 100 bits that can be read out and typed: five groups of four small letters and digits."""
+    text = "".join(secrets.choice(_BASE32) for _ in range(20))
+    return "-".join(text[at : at + 4] for at in range(0, 20, 4))
 
 
 def _mint(prefix: str) -> str:

@@ -149,20 +149,21 @@ async def read_all(exchange: Exchange, limit: int = MAX_WHOLE, *, idle: float | 
         raise too_large
     pieces: list[bytes] = []
     size = 0
-    while piece := await _within(exchange, idle):
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            raise too_large
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-async def _within(exchange: Exchange, idle: float | None) -> bytes:
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(idle):
-            return await exchange.read()
+        async with asyncio.timeout(idle) as silence:
+            while piece := await exchange.read():
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    raise too_large
+                if idle is not None:
+                    silence.reschedule(loop.time() + idle)
     except TimeoutError as error:
+        if idle is None:
+            raise
         raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider fell silent for {idle:g} s in the middle of its answer.") from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 # ---------------------------------------------------------------- Direct HTTP/1.1

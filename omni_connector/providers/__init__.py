@@ -42,6 +42,7 @@ from omni_connector.providers.listing import (
 )
 from omni_connector.providers.overlay import overlay
 from omni_connector.providers.provider import FEATURES, WIRES, Balance, Face, Provider, SignIn, Way
+from omni_connector.providers.remembered import Remembered
 from omni_connector.providers.rows import ALIASES, ROWS
 from omni_connector.snapshot import EMPTY, Account, Json, ProviderSettings
 
@@ -165,7 +166,10 @@ def facing(account: Account, wire: str) -> Account:
     row = PROVIDERS.get(account.provider)
     if row is None or wire == account.wire or wire not in row.faces or account.base_url or account.options.get("wire"):
         return account
-    return complete(replace(account, options={**account.options, "wire": wire}))
+    return _FACING.of(account, wire, lambda: complete(replace(account, options={**account.options, "wire": wire})))
+
+
+_FACING: Remembered[Account] = Remembered()
 
 
 def _wire(row: Provider, asked: object) -> tuple[str, frozenset[str]]:

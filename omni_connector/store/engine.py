@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from omni_connector.store import files, schema, server
+from omni_connector.store.connections import Connections, FileConnections, ServerConnections
 from omni_connector.store.files import DatabaseError
 from omni_connector.store.watch import Watch
 
@@ -29,8 +28,6 @@ T = TypeVar("T")
 
 READERS = 4
 """Connections for `run` on SQLite; each is one thread. Writers have one of their own."""
-BUSY_S = 10
-"""How long a writer waits for another process's transaction."""
 PAUSES_S = (0.02, 0.1, 0.4, 1.0)
 """Between two runs of a transaction that PostgreSQL undid for the sake of another one, more or less."""
 PG_BACKUP = (
@@ -48,7 +45,7 @@ PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", "PRAGMA cache_si
 class Database:
     """One database, opened by `Database.open`. Safe for any number of tasks and of processes."""
 
-    def __init__(self, url: URL, reader: AsyncEngine, writer: AsyncEngine, path: Path | None, sweeper: AsyncEngine | None = None) -> None:
+    def __init__(self, url: URL, reader: Connections, writer: Connections, path: Path | None, sweeper: Connections | None = None) -> None:
         self.url = url
         self.path = path
         """The file, for SQLite."""
@@ -76,12 +73,13 @@ class Database:
         if parsed.get_backend_name() == "sqlite":
             path = Path(parsed.database or "")
             await asyncio.to_thread(files.prepare, path, CHECK_S)
-            reader = _sqlite(parsed, "BEGIN", (*PRAGMAS, "PRAGMA query_only=ON"), pool_size=READERS)
-            writer = _sqlite(parsed, "BEGIN IMMEDIATE", PRAGMAS, pool_size=1)
-            return cls(parsed, reader, writer, path, _sqlite(parsed, "BEGIN IMMEDIATE", SWEEPING, pool_size=1))
+            reader = FileConnections(path, "BEGIN", (*PRAGMAS, "PRAGMA query_only=ON"), READERS)
+            writer = FileConnections(path, "BEGIN IMMEDIATE", PRAGMAS, 1)
+            return cls(parsed, reader, writer, path, FileConnections(path, "BEGIN IMMEDIATE", SWEEPING, 1))
         engine = server.engine(parsed)
         # One consistent picture needs a level above the default, which takes a new one for each statement.
-        database = cls(parsed, engine.execution_options(isolation_level="REPEATABLE READ"), engine, None)
+        pictured = ServerConnections(engine.execution_options(isolation_level="REPEATABLE READ"))
+        database = cls(parsed, pictured, ServerConnections(engine), None)
         try:
             await database.run(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
         except BaseException:
@@ -185,16 +183,16 @@ class Database:
             task.add_done_callback(_report)
             raise
 
-    async def _write(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T]) -> T:
+    async def _write(self, through: Connections, fn: Callable[[sa.Connection], T]) -> T:
         if self._lane is None:
-            return await self._write_beside(engine, fn)
+            return await self._write_beside(through, fn)
         async with self._lane:
-            return await self._work(engine, fn, commit=True)
+            return await self._work(through, fn, commit=True)
 
-    async def _write_beside(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T]) -> T:
+    async def _write_beside(self, through: Connections, fn: Callable[[sa.Connection], T]) -> T:
         for pause in (*PAUSES_S, None):
             try:
-                return await self._work(engine, fn, commit=True)
+                return await self._work(through, fn, commit=True)
             except (sa.exc.SQLAlchemyError, DatabaseError) as error:
                 if pause is None or not server.again(error.__cause__ or error):
                     raise
@@ -202,16 +200,12 @@ class Database:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         raise AssertionError
 
-    async def _work(self, engine: AsyncEngine, fn: Callable[[sa.Connection], T], *, commit: bool) -> T:
+    async def _work(self, through: Connections, fn: Callable[[sa.Connection], T], *, commit: bool) -> T:
         try:
-            async with engine.connect() as conn:
-                result = await conn.run_sync(fn)
-                if commit:
-                    changed = conn.sync_connection is not None and conn.sync_connection.info.pop("config_changed", False)
-                    await conn.commit()
-                    if changed:
-                        self._poke()
-                return result
+            result, changed = await through.work(fn, commit=commit)
+            if changed:
+                self._poke()
+            return result
         except DatabaseError:
             raise
         except Exception as error:
@@ -234,18 +228,10 @@ class Database:
     async def _migrate(self, head: str) -> bool:
         # Rebuilding a table (Alembic's batch mode) with foreign keys on would delete the rows that point at it.
         if self.path is None:
-            engine = server.engine(self.url, patient=True)
-            try:
-                return await self._migrate_on(engine, head)
-            finally:
-                await engine.dispose()
-        engine = _sqlite(self.url, "BEGIN IMMEDIATE", ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF"), pool_size=None)
-        try:
-            return await self._migrate_on(engine, head)
-        finally:
-            await engine.dispose()
+            through: Connections = ServerConnections(server.engine(self.url, patient=True))
+        else:
+            through = FileConnections(self.path, "BEGIN IMMEDIATE", ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF"), 1)
 
-    async def _migrate_on(self, engine: AsyncEngine, head: str) -> bool:
         def upgrade(conn: sa.Connection) -> bool:
             schema.lock(conn)
             if schema.current(conn) == head:
@@ -253,7 +239,10 @@ class Database:
             schema.upgrade(conn)
             return True
 
-        return await self._work(engine, upgrade, commit=True)
+        try:
+            return await self._work(through, upgrade, commit=True)
+        finally:
+            await through.dispose()
 
 
 def _report(task: asyncio.Task[Any]) -> None:
@@ -294,30 +283,6 @@ def unsafe(url: str, environment: Mapping[str, str]) -> str:
     """What is wrong with how the connection to the database is protected (`server.unsafe`); "" for nothing, and for a file."""
     parsed = _parse(url) if url else None
     return "" if parsed is None or parsed.get_backend_name() == "sqlite" else server.unsafe(parsed, environment)
-
-
-def _sqlite(url: URL, begin: str, pragmas: tuple[str, ...], pool_size: int | None) -> AsyncEngine:
-    """isolation_level None hands BEGIN to us: Python's own handling would leave schema changes outside transactions."""
-    pool: dict[str, Any] = {"poolclass": NullPool}
-    if pool_size is not None:
-        pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 60, "pool_use_lifo": True}
-    # What a refused statement held stays out of its error, which goes into the log.
-    engine = create_async_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_S}, hide_parameters=True, **pool)
-
-    def on_connect(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
-
-    def on_begin(conn: sa.Connection) -> None:
-        # Straight to the driver: one trip to its thread where a SQLAlchemy cursor takes three.
-        adapter: Any = conn.connection.dbapi_connection
-        adapter.run_async(lambda driver: driver.execute(begin))
-
-    sa.event.listen(engine.sync_engine, "connect", on_connect)
-    sa.event.listen(engine.sync_engine, "begin", on_begin)
-    return engine
 
 
 __all__ = ["Database", "DatabaseError", "Watch"]

@@ -73,6 +73,6 @@ def delete(conn: sa.Connection, rows: Sequence[Row]) -> int:
 
 def give_back(conn: sa.Connection, pages: int) -> None:
     """Up to so many free pages of the file go back to the disk (`Size.shrinks`). Alone in its transaction."""
-    adapter: Any = conn.connection.dbapi_connection
+    driver: Any = conn.connection.dbapi_connection
     # As a script: each page is a step of the statement, of which Python's driver takes only the first where no column is told.
-    adapter.run_async(lambda driver: driver.executescript(f"PRAGMA incremental_vacuum({int(pages)})"))
+    driver.executescript(f"PRAGMA incremental_vacuum({int(pages)})")

@@ -91,6 +91,19 @@ _INSERTING = {
 _SETTLING = Prebuilt(_SETTLE)
 
 
+def _still_open(ids: sa.ColumnElement[bool]) -> Prebuilt:
+    columns = (*(t.c[name] for name in BOOKED), sa.exists(sa.select(spend.c.scope)).label(BUDGETS))
+    return Prebuilt(sa.select(*columns).where(ids, t.c.state == "open").with_for_update())
+
+
+# Many ids as one parameter, so that the statement is always the same one.
+_OPEN_ONES = {
+    "sqlite": _still_open(t.c.id.in_(sa.select(sa.func.json_each(sa.bindparam("new_ids")).table_valued("value").c.value))),
+    "postgresql": _still_open(t.c.id == sa.any_(sa.bindparam("new_ids", type_=postgresql.ARRAY(sa.String)))),
+}
+_IDS: Mapping[str, Callable[[Sequence[str]], Any]] = {"sqlite": encode, "postgresql": list}
+
+
 def insert_open(conn: sa.Connection, rows: Sequence[Row]) -> None:
     """Opens `rows`; needed: id, started_at, process_id. One that is there already stays. Raises KeyError for an unknown column."""
     if rows:
@@ -126,12 +139,9 @@ def _now(row: Row, before: Row, name: str) -> Any:
 
 def _open_rows(conn: sa.Connection, ids: Sequence[str]) -> dict[str, Row]:
     """Those of the rows that are open, by id; nobody else closes them before this transaction ends."""
-    found: dict[str, Row] = {}
-    for begin in range(0, len(ids), _AT_ONCE):
-        columns = (*(t.c[name] for name in BOOKED), sa.exists(sa.select(spend.c.scope)).label(BUDGETS))
-        query = sa.select(*columns).where(t.c.id.in_(ids[begin : begin + _AT_ONCE]), t.c.state == "open")
-        found |= {row["id"]: dict(row) for row in conn.execute(query.with_for_update()).mappings()}
-    return found
+    dialect = conn.dialect.name
+    found = _OPEN_ONES[dialect].rows(conn, {"ids": _IDS[dialect](ids)})
+    return {row[0]: dict(zip((*BOOKED, BUDGETS), row, strict=True)) for row in found}
 
 
 def _known(rows: Iterable[Row]) -> None:

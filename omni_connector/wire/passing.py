@@ -7,7 +7,7 @@ Every other byte stays as it came.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -58,12 +58,14 @@ def looks_like_events(first: bytes) -> bool:
 
 _END_TYPES = frozenset({"message_stop", "response.completed", "response.incomplete", "response.done"})
 _DATA_LINE = re.compile(rb"(?:^|(?<=[\r\n]))data:([^\r\n]*)(\r\n|\n|\r|\Z)")
+_DONE_WIRES = ("openai-chat", "openai-completions")
 _BLANK_LINE = re.compile(rb"\r\n|\n|\r")
 
 
 def until_end(wire: str, blocks: bytes) -> tuple[bytes, bool]:
     """Event blocks as far as their terminal event, and whether it is in them. What follows it in the same bytes is cut off."""
-    for line in _DATA_LINE.finditer(blocks):
+    at = _near_done(blocks) if wire in _DONE_WIRES else 0
+    for line in _DATA_LINE.finditer(blocks, at):
         if not _is_end(wire, line[1].strip()):
             continue
         ending = line[2] or b"\n"
@@ -72,8 +74,14 @@ def until_end(wire: str, blocks: bytes) -> tuple[bytes, bool]:
     return blocks, False
 
 
+def _near_done(blocks: bytes) -> int:
+    """Where the first line begins that may be the terminal one: lines are many, and searching bytes is quick."""
+    at = blocks.find(b"[DONE]")
+    return len(blocks) if at < 0 else max(blocks.rfind(b"\n", 0, at), blocks.rfind(b"\r", 0, at)) + 1
+
+
 def _is_end(wire: str, data: bytes) -> bool:
-    if wire in ("openai-chat", "openai-completions"):
+    if wire in _DONE_WIRES:
         return data == b"[DONE]"
     if b'"type"' not in data:
         return False
@@ -163,7 +171,7 @@ class StreamEditor:
         if not blocks:
             return blocks
         if self._served is None and b'"model"' in blocks:
-            self._served = next((name for block in _split(blocks) if (name := _own_name(block)) is not None), None)
+            self._served = next((name for block in _each(blocks) if (name := _own_name(block)) is not None), None)
             if self._served is not None:
                 same = self._served.replace(b" ", b"") == self._wanted
                 if not self._hide_usage and (same or self._once):
@@ -241,9 +249,15 @@ def _last_blank(text: bytes) -> int:
     return max((blank.end() for blank in _BLANK.finditer(text)), default=0)
 
 
+def _each(blocks: bytes) -> Iterator[bytes]:
+    start = 0
+    for blank in _BLANK.finditer(blocks):
+        yield blocks[start : blank.end()]
+        start = blank.end()
+
+
 def _split(blocks: bytes) -> list[bytes]:
-    ends = [blank.end() for blank in _BLANK.finditer(blocks)]
-    return [blocks[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return list(_each(blocks))
 
 
 def _only_usage(block: bytes) -> bool:

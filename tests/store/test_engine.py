@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import omni_connector
 from omni_connector.store import files, schema
 from omni_connector.store import settings as rows
+from omni_connector.store.connections import FileConnections
 from omni_connector.store.engine import Database, DatabaseError
 from omni_connector.store.tables import settings
 
@@ -71,19 +72,20 @@ async def test_cancelled_callers_leave_nothing_behind(db: Database) -> None:
     names = await asyncio.wait_for(db.run(rows.all_settings), 5)
     assert {name[:-1] for name in names if name.endswith("a")} == {name[:-1] for name in names if name.endswith("b")}
     assert len(names) > 100
-    assert db._reader.pool.checkedout() == db._writer.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert db._reader.in_use == db._writer.in_use == 0
     await asyncio.wait_for(asyncio.gather(*(db.run(rows.config_version) for _ in range(20))), 10)
     await asyncio.wait_for(asyncio.gather(*(db.tx(rows.bump_config) for _ in range(20))), 10)
     assert await db.run(rows.config_version) == 20
 
 
 async def test_a_failure_nobody_waits_for_is_logged(lite: Database, caplog: pytest.LogCaptureFixture) -> None:
-    entered = asyncio.Event()
+    entered, left = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def work(conn: sa.Connection) -> None:
         conn.execute(sa.select(settings.c.name)).all()
-        loop.call_soon(entered.set)
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(left.wait(), loop).result(10)
         conn.execute(sa.select(settings.c.name)).all()
         raise ValueError("late fault")
 
@@ -92,6 +94,7 @@ async def test_a_failure_nobody_waits_for_is_logged(lite: Database, caplog: pyte
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    left.set()
     await asyncio.wait(set(lite._running))
     await asyncio.sleep(0)
     assert "late fault" in caplog.text
@@ -207,10 +210,8 @@ async def test_wrong_addresses_are_refused(url: str) -> None:
 
 
 async def test_repr_hides_the_password() -> None:
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    engine = create_async_engine("sqlite+aiosqlite://")
-    shown = repr(Database(sa.make_url("postgresql://u:hunter2@h/d"), engine, engine, None))
+    none = FileConnections(Path("none.db"), "BEGIN", (), 1)
+    shown = repr(Database(sa.make_url("postgresql://u:hunter2@h/d"), none, none, None))
     assert "hunter2" not in shown
 
 
