@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urlsplit
 
-from omni_connector import providers
+from omni_connector import providers, settings
+from omni_connector.settings import Settings
+from omni_connector.snapshot import Account
 
+log = logging.getLogger("omni.environment")
+
+PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 LABEL = "env"
 REMOVED = "env_removed"
 """The fact (store.settings.get_meta) that holds the marks of keys whose accounts the user removed, with spaces between."""
@@ -31,9 +38,10 @@ class Found:
 
 
 def keys(env: Mapping[str, str], port: int) -> Iterator[Found]:
-    """The keys of providers that stand in the environment. `port`: ours, because variables that send clients to us are no provider."""
+    """The keys of providers that stand in the environment, or in files that it names (OPENAI_API_KEY_FILE). `port`: ours, because
+    variables that send clients to us are no provider. Raises SettingsError for such a file that cannot be read."""
     for row in providers.PROVIDERS.values():
-        secret = next((env[name].strip() for name in row.env if env.get(name, "").strip()), "")
+        secret = next((text for name in row.env if (text := settings.said(env, name).strip())), "")
         if not secret:
             continue
         name = next((name for name in row.env_base_url if env.get(name, "").strip()), "")
@@ -42,6 +50,32 @@ def keys(env: Mapping[str, str], port: int) -> Iterator[Found]:
             yield Found(row.id, secret, problem=f"{name} is this server's own address; {row.label} is called at its usual one")
             continue
         yield Found(row.id, secret, url)
+
+
+def wanted(
+    env: Mapping[str, str], port: int, accounts: Callable[[], Sequence[Account]], removed: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    """What `add_account` takes for each such key, unless its provider had an account at first, or the user removed the account of this very
+    key (`removed`: the marks of those). Asks for the accounts anew each time, as the one before may have been added."""
+    known = {account.provider for account in accounts()}
+    for found in keys(env, port):
+        if found.provider in known or mark(found.secret) in removed:
+            continue
+        taken = {account.label for account in accounts()}
+        if (label := LABEL if LABEL not in taken else found.label) in taken:
+            continue
+        if found.problem:
+            log.warning("%s", found.problem)
+        yield {"provider": found.provider, "label": label, "api_key": found.secret, "base_url": found.base_url, "discover": False}
+
+
+def proxied(account: Account, stored: Settings, env: Mapping[str, str]) -> Account:
+    """The account with the system's proxy, where the settings want it and it has none of its own."""
+    google = dict.fromkeys(("gemini", "gemini-cli", "antigravity"), stored.use_system_proxy_gemini)
+    through = {"openai": stored.use_system_proxy_openai, "anthropic": stored.use_system_proxy_claude, **google}
+    if account.proxy_url or not through.get(account.provider):
+        return account
+    return replace(account, proxy_url=next((env[name] for name in PROXY_VARIABLES if env.get(name)), ""))
 
 
 def is_ours(url: str, port: int) -> bool:

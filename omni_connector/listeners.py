@@ -123,6 +123,11 @@ def shown(host: str, port: int, tls: bool = False) -> str:
     return _url("localhost" if is_loopback_name(host) else host, port, tls)
 
 
+def opened(url: str) -> str:
+    """The address as a browser of this machine opens it: not all of them know what 0.0.0.0 means."""
+    return url.replace("://0.0.0.0:", "://localhost:").replace("://[::]:", "://localhost:")
+
+
 def called(host: str, port: int, tls: bool = False) -> str:
     """The address as a program of this machine calls it."""
     return _url("127.0.0.1" if host in (*ANYWHERE, "localhost") else host, port, tls)

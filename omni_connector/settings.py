@@ -78,8 +78,23 @@ class Settings:
     trusted_proxies: tuple[str, ...] = _row(
         (), "Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed; nobody else's are."
     )
+    node_name: str = _row(
+        "", "Name of this node in the request log, in metrics and in GET /api/system; empty: this machine's name.", stored=False
+    )
+    jobs: str = _row(
+        "internal",
+        "Who runs the background jobs: this process, or a clock outside that asks for POST /api/jobs/tick (docs/serverless.md).",
+        choices=("internal", "external"),
+        stored=False,
+    )
     workers: int = _row(
         1, "Processes that serve. One is enough for most; more need Linux or macOS, and use more cores.", low=1, high=64, stored=False
+    )
+    server: str = _row(
+        "hypercorn",
+        "What reads and writes the connections; uvicorn and granian need the extra fast, and cost less for each request.",
+        choices=("hypercorn", "uvicorn", "granian"),
+        stored=False,
     )
     allow_remote: bool = _row(
         False, "Let other machines reach the dashboard and admin API.", seed=("ALLOW_REMOTE_DASHBOARD",), stored=False
@@ -93,6 +108,9 @@ class Settings:
     )
     retention_days: int = _row(90, "Days that finished requests are kept in the books; 0 keeps them.", low=0)
     retention_rows: int = _row(1_000_000, "Finished requests that are kept at most; 0 is no limit.", low=0)
+    retention_whole_months: bool = _row(
+        False, "PostgreSQL: let requests go with the table of their month, so up to a month later, instead of row by row."
+    )
     keep_requests_mb: int = _row(
         4096, "MiB of the SQLite file that may be in use; beyond it the oldest requests and kept answers go. 0 is no limit.", low=0
     )
@@ -118,6 +136,10 @@ class Settings:
     # Who may enter
     client_auth: bool = _row(True, "Ask clients for an omni-key. Off is only meant for a machine nobody else can reach.")
     required_api_key: str = _row("", "A further key that clients may use, beside the omni-keys.", seed=("REQUIRED_API_KEY",), secret=True)
+    admin_password: str = _row("", "The dashboard's password, instead of one that was set there.", secret=True, stored=False)
+    first_password: bool = _row(
+        False, "Where other machines are let in and there is no password: make one at the start, and print it once.", stored=False
+    )
     connectors: tuple[str, ...] = _row(
         (), "Sign-ins that are off until you decide for them and are switched on, by provider id, for example codex; docs/providers.md."
     )
@@ -170,6 +192,13 @@ class Settings:
     total_timeout_s: float = _row(1800.0, "Seconds that one request may take in all.", low=1)
     keepalive_s: float = _row(15.0, "Seconds between signs of life to a waiting client, where the protocol has them.", low=1)
     drain_s: float = _row(30.0, "Seconds that running requests are given to finish when the server stops.", low=0)
+    leave_s: float = _row(
+        0.0,
+        "Behind a balancer: seconds that a server goes on with everything when it is to stop, while /ready says no already. More than the "
+        "balancer needs to notice.",
+        low=0,
+        high=300,
+    )
     # Network
     use_system_proxy_openai: bool = _row(False, "Reach OpenAI through HTTP(S)_PROXY.", seed=("USE_SYSTEM_PROXY_OPENAI",))
     use_system_proxy_gemini: bool = _row(
@@ -232,7 +261,7 @@ class Settings:
     """Name → where the value came from; what is not listed is a default."""
 
     def describe(self) -> list[dict[str, Any]]:
-        """One dict a setting: name, env, kind, help, value, default, source, choices, stored; secret values masked."""
+        """One dict a setting: name, env, kind, help, value, default, source, choices, stored, secret; secret values masked."""
         found = []
         for row in SETTINGS:
             value = getattr(self, row.name)
@@ -247,6 +276,7 @@ class Settings:
                     "source": self.sources.get(row.name, "default"),
                     "choices": list(row.choices),
                     "stored": row.stored,
+                    "secret": row.secret,
                 }
             )
         return found
@@ -275,6 +305,11 @@ ENVIRONMENT_ONLY: Mapping[str, str] = {
     "OMNI_ADMIN_KEY": "Key of the admin API, instead of the one in OMNI_HOME/admin.key.",
 }
 """Variables that are no settings: they are read before there are any, and never shown."""
+
+IN_FILES = "_FILE"
+"""NAME_FILE names a file that holds the secret NAME, as containers get theirs."""
+KEYS_AT_REST = ("OMNI_MASTER_KEY", "DATA_ENCRYPTION_KEY", "OMNI_ADMIN_KEY")
+"""Secrets that are no settings."""
 
 
 def load(env: Mapping[str, str], stored: Mapping[str, str] = MappingProxyType({})) -> Settings:
@@ -403,10 +438,33 @@ def environment(home: Path, env: Mapping[str, str] | None = None) -> dict[str, s
     try:
         text = file.read_text("utf-8-sig")
     except FileNotFoundError:
-        return dict(real)
+        return _with_files(real)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} cannot be read: {error}. Make it a text file in UTF-8 that this user may read.") from error
-    return {**parse_dotenv(text, str(file)), **real}
+    return {**_with_files(parse_dotenv(text, str(file))), **_with_files(real)}
+
+
+def _with_files(env: Mapping[str, str]) -> dict[str, str]:
+    secret = [name for row in SETTINGS if row.secret for name in (row.env, *row.seed_names)]
+    given = {name: said(env, name) for name in (*secret, *KEYS_AT_REST)}
+    return {**env, **{name: text for name, text in given.items() if text}}
+
+
+def said(env: Mapping[str, str], name: str) -> str:
+    """What the variable says, else what the file says that NAME_FILE names, without the line break at its end; "" for neither. Raises
+    SettingsError for both, and for a file that cannot be read or is empty."""
+    place = env.get(f"{name}{IN_FILES}", "").strip()
+    if not place:
+        return env.get(name, "")
+    if env.get(name, "").strip():
+        raise SettingsError(f"{name} and {name}{IN_FILES} are both set. Keep one of them.")
+    try:
+        text = Path(place).read_text("utf-8-sig").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}{IN_FILES}={place} cannot be read: {error}. Name a text file that this user may read.") from error
+    if not text.strip():
+        raise SettingsError(f"{name}{IN_FILES}={place} is empty. Write the secret into it, or leave the variable out.")
+    return text
 
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from omni_connector import environment
@@ -34,3 +36,9 @@ def test_a_client_that_is_set_up_for_us_makes_no_circle() -> None:  # C-56
 def test_labels_and_marks() -> None:
     assert [environment.is_environments(label) for label in ("env", "env-groq", "environment", "work")] == [True, True, False, False]
     assert environment.mark("a") != environment.mark("b") and "secret" not in environment.mark("secret")
+
+
+def test_a_provider_key_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-file\n")
+    (found,) = environment.keys({"OPENAI_API_KEY_FILE": str(tmp_path / "key")}, 38471)
+    assert (found.provider, found.secret) == ("openai", "sk-file")

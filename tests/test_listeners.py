@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from omni_connector import handover
-from omni_connector.listeners import Place, Sockets, address_of, called, check_reach, is_loopback_name, listen, plan, shown, told
+from omni_connector.listeners import Place, Sockets, address_of, called, check_reach, is_loopback_name, listen, opened, plan, shown, told
 from omni_connector.settings import Settings, SettingsError
 
 DEFAULT = Settings()
@@ -60,6 +60,9 @@ def test_other_machines_need_a_password_and_the_owners_word() -> None:  # P-12
 
 
 def test_what_others_are_told_of_it() -> None:
+    assert [opened(url) for url in ("https://0.0.0.0:1", "http://[::]:2/x", "http://10.0.0.1:3")] == [
+        "https://localhost:1", "http://localhost:2/x", "http://10.0.0.1:3",
+    ]  # fmt: skip
     assert (shown("127.0.0.1", 1), shown("::1", 1, tls=True), called("0.0.0.0", 2)) == (
         "http://localhost:1", "https://localhost:1", "http://127.0.0.1:2",
     )  # fmt: skip

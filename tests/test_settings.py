@@ -142,3 +142,28 @@ def test_dotenv_errors_name_the_line(line: str) -> None:
 @given(st.text(st.characters(exclude_characters="'", exclude_categories=("Cc", "Zl", "Zp", "Cs"))))
 def test_single_quotes_keep_everything(value: str) -> None:
     assert parse_dotenv(f"A='{value}'") == {"A": value}
+
+
+def test_secrets_come_from_files_too(tmp_path: Path) -> None:  # J-28, J-30
+    """As containers get them. The real environment wins over .env, whichever of the two names it uses."""
+    for name, text in {"password": "correct horse\n", "url": "sqlite:////x.db\r\n", "master": "a:b\nc:d\n", "empty": "\n"}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / ".env").write_text(f"OMNI_MONITOR_KEY=from-dotenv\nOMNI_ADMIN_KEY_FILE={tmp_path / 'password'}\n")
+    env = {
+        "OMNI_ADMIN_PASSWORD_FILE": str(tmp_path / "password"),
+        "OMNI_DATABASE_URL_FILE": str(tmp_path / "url"),
+        "OMNI_MASTER_KEY_FILE": str(tmp_path / "master"),
+        "OMNI_MONITOR_KEY_FILE": str(tmp_path / "password"),
+        "OMNI_LOG_LEVEL_FILE": "/no/secret/so/no/file",
+    }
+    found = settings.environment(tmp_path, env)
+    loaded = settings.load(found)
+    assert (loaded.admin_password, loaded.database_url, loaded.monitor_key) == ("correct horse", "sqlite:////x.db", "correct horse")
+    assert (found["OMNI_MASTER_KEY"], found["OMNI_ADMIN_KEY"]) == ("a:b\nc:d", "correct horse")
+    for bad, says in (
+        ({"OMNI_ADMIN_KEY_FILE": str(tmp_path / "none")}, "OMNI_ADMIN_KEY_FILE=.*cannot be read"),
+        ({"OMNI_ADMIN_KEY_FILE": str(tmp_path / "empty")}, "is empty"),
+        ({"OMNI_ADMIN_KEY_FILE": str(tmp_path / "password"), "OMNI_ADMIN_KEY": "x"}, "both set"),
+    ):
+        with pytest.raises(settings.SettingsError, match=says):
+            settings.environment(tmp_path, bad)

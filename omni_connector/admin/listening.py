@@ -60,7 +60,7 @@ class Listening(System, Keys):
     async def admin_key(self, body: object) -> Json:
         """POST /api/admin-key {"key"?} → {"file"} and, when it is a new random one, "key". Every process takes it at once; sessions end."""
         given = _wanted(body, "key", secrets.KEY_PREFIX)
-        if os.environ.get(secrets.ADMIN_ENV, "").strip():
+        if any(os.environ.get(name, "").strip() for name in (secrets.ADMIN_ENV, secrets.ADMIN_ENV + settings.IN_FILES)):
             words = f"The admin key stands in the environment ({secrets.ADMIN_ENV}). Change it there."
             raise GatewayError(Kind.CONFLICT, words, param="key")
         path = self.process.home / secrets.ADMIN_FILE
@@ -78,6 +78,9 @@ class Listening(System, Keys):
             raise bad_request("`password` holds a control character or half an emoji. Leave it out.", "password")
         if password and len(password) < SHORTEST_PASSWORD:
             raise bad_request(f"`password` is too short. Take at least {SHORTEST_PASSWORD} characters.", "password")
+        if self.settings.admin_password and password != self.settings.admin_password:
+            words = "The password stands in the environment (OMNI_ADMIN_PASSWORD). Change it there."
+            raise GatewayError(Kind.CONFLICT, words, param="password")
         if not password and any(entry["remote"] for entry in self.process.listeners):
             words = "A listener is reachable from other machines, so a password must stay. Bind it to 127.0.0.1 first."
             raise GatewayError(Kind.CONFLICT, words, param="password")
@@ -90,16 +93,34 @@ class Listening(System, Keys):
         await self.end_sessions(hashed)
         return {"password_set": bool(password)}
 
+    async def settle_password(self, has_guests: bool) -> str:
+        """At the start of a server: the environment's password becomes the one in force. `has_guests`: other machines are let in, and when
+        there is no password then, `first_password` lets one be made, which is returned; "" otherwise. Raises SettingsError."""
+        stored = str(await self.db.run(lambda conn: table.get_meta(conn, "admin_password")) or "")
+        wanted, made = self.settings.admin_password, ""
+        if wanted:
+            if len(wanted) < SHORTEST_PASSWORD:
+                raise settings.SettingsError(f"OMNI_ADMIN_PASSWORD is too short; take at least {SHORTEST_PASSWORD} characters.")
+            if stored != "" and await asyncio.to_thread(secrets.verify_password, wanted, stored):
+                return ""
+        elif stored or not has_guests or not self.settings.first_password:
+            return ""
+        else:
+            wanted = made = secrets.mint_password()
+        hashed = await asyncio.to_thread(secrets.hash_password, wanted)
+
+        def write(conn: Any) -> bool:
+            if (table.get_meta(conn, "admin_password") or "") != stored:
+                return False  # another worker or node was first
+            _write_password(conn, hashed)
+            return True
+
+        return made if await self._change(write) else ""
+
     async def end_sessions(self, password_hash: str | None = None) -> None:
         """Of all processes. `password_hash`: the new password's, "" for none, None leaves the old one."""
 
-        def write(conn: Any) -> None:
-            if password_hash is not None:
-                table.set_meta(conn, "admin_password", password_hash)
-            table.set_meta(conn, "session_epoch", str(int(table.get_meta(conn, "session_epoch") or "0") + 1))
-            table.bump_config(conn)
-
-        await self._change(write)
+        await self._change(lambda conn: _write_password(conn, password_hash))
 
     # ------------------------------------------------------------ processes
 
@@ -167,6 +188,13 @@ def _values(now: settings.Settings, changes: Mapping[str, str | None]) -> Json:
     """The typed values of what would be in force: the environment stays first."""
     rows = {name: settings.BY_NAME[name] for name in LISTENING & changes.keys() if now.sources.get(name) != "environment"}
     return {name: row.default if (text := changes[name]) is None else settings.parse(row, text) for name, row in rows.items()}
+
+
+def _write_password(conn: Any, password_hash: str | None) -> None:
+    if password_hash is not None:
+        table.set_meta(conn, "admin_password", password_hash)
+    table.set_meta(conn, "session_epoch", str(int(table.get_meta(conn, "session_epoch") or "0") + 1))
+    table.bump_config(conn)
 
 
 def _wanted(body: object, field: str, not_beginning: str) -> str:

@@ -1,10 +1,14 @@
+import dataclasses
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from omni_connector import auth, secrets
+from omni_connector import auth, secrets, settings
 from omni_connector.admin import Admin
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.store import settings as table
 from tests.admin.conftest import NOW, House
 from tests.tls import make_pair
 
@@ -90,3 +94,28 @@ async def test_a_password_stays_while_others_can_reach_a_listener(admin: Admin, 
     assert refused.value.kind is Kind.CONFLICT
     admin.process = dataclasses.replace(admin.process, listeners=())
     assert not (await admin.admin_password({"password": ""}))["password_set"]
+
+
+async def test_the_password_of_the_environment_is_in_force(house: House, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:  # J-29
+    def in_base(name: str) -> Any:
+        return house.db.run(lambda conn: table.get_meta(conn, name))
+
+    async def settled(guests: bool = True, **changes: Any) -> str:
+        admin.settings = dataclasses.replace(settings.Settings(), **changes)
+        return await admin.settle_password(guests)
+
+    monkeypatch.setattr(secrets, "hash_password", lambda text: f"hash:{text}")
+    monkeypatch.setattr(secrets, "verify_password", lambda text, stored: stored == f"hash:{text}")
+    # Nobody asked for one, or nobody else is let in: there is none.
+    assert await settled() == "" and await settled(False, first_password=True) == "" and not await in_base("admin_password")
+    made = await settled(first_password=True)
+    assert re.fullmatch(r"[0-9a-z]{4}(-[0-9a-z]{4}){4}", made) and await in_base("admin_password") == f"hash:{made}"
+    assert await settled(first_password=True) == "" and await in_base("admin_password") == f"hash:{made}"
+    assert await settled(admin_password="from outside") == "" and await in_base("admin_password") == "hash:from outside"
+    epoch = await in_base("session_epoch")
+    assert await settled(admin_password="from outside") == "" and await in_base("session_epoch") == epoch, "a restart ends no session"
+    with pytest.raises(GatewayError) as refused:
+        await admin.admin_password({"password": "another one"})
+    assert refused.value.kind is Kind.CONFLICT and "OMNI_ADMIN_PASSWORD" in refused.value.message
+    with pytest.raises(settings.SettingsError, match="too short"):
+        await settled(admin_password="short")
