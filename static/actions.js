@@ -1,7 +1,8 @@
 // What can be done to accounts and keys from anywhere: buttons of several views, problems and the keyboard end here.
 import { call, del, patch, post } from "./api.js";
-import { ms, plural } from "./format.js";
+import { ms } from "./format.js";
 import { dropAccount, providersById, putAccount, removing } from "./live.js";
+import { counted, t } from "./texts.js";
 import { confirm, oops, openDialog, toast } from "./ui.js";
 
 const UNDO_MS = 5000;
@@ -46,7 +47,7 @@ export async function setEnabled(account, enabled) {
 export async function clearCooldown(account) {
   try {
     putAccount(await post(`/api/accounts/${account.id}/clear-cooldown`));
-    toast(`${account.label} may be used again.`, { tone: "ok" });
+    toast(t("{name} may be used again.", { name: account.label }), { tone: "ok" });
   } catch (error) {
     oops(error);
   }
@@ -65,8 +66,8 @@ export async function probe(account) {
 export async function test(account) {
   try {
     const result = await post(`/api/accounts/${account.id}/test`);
-    const found = result.models && result.models.length ? `, ${plural(result.models.length, "model")}` : "";
-    if (result.ok) toast(`${account.label} answers in ${ms(result.latency_ms)}${found}.`, { tone: "ok" });
+    const found = result.models && result.models.length ? ", " + counted(result.models.length, "{n} model", "{n} models") : "";
+    if (result.ok) toast(t("{name} answers in {time}{found}.", { name: account.label, time: ms(result.latency_ms), found }), { tone: "ok" });
     else toast(`${account.label}: ${result.message}`, { tone: "bad", life: 9000 });
   } catch (error) {
     oops(error);
@@ -76,8 +77,8 @@ export async function test(account) {
 /** Asks, hides the row, and sends the DELETE only when the time to undo is over (or the page goes away). */
 export function remove(account) {
   confirm({
-    title: `Remove ${account.label}?`, action: "Remove", danger: true,
-    body: "Its credential is deleted from this machine. Past requests stay in the activity log.",
+    title: t("Remove {name}?", { name: account.label }), action: t("Remove"), danger: true,
+    body: t("Its credential is deleted from this machine. Past requests stay in the activity log."),
     onYes() {
       removing.value = new Set([...removing.value, account.id]);
       const show = () => {
@@ -99,9 +100,9 @@ export function remove(account) {
       const leave = () => send(true);
       const timer = setTimeout(send, UNDO_MS, false);
       window.addEventListener("pagehide", leave);
-      toast(`${account.label} removed.`, {
+      toast(t("{name} removed.", { name: account.label }), {
         life: UNDO_MS,
-        action: { label: "Undo", run() { clearTimeout(timer); window.removeEventListener("pagehide", leave); show(); } },
+        action: { label: t("Undo"), run() { clearTimeout(timer); window.removeEventListener("pagehide", leave); show(); } },
       });
     },
   });

@@ -1,4 +1,5 @@
 // Fetch helpers for /api. Every call that changes something carries the CSRF token of GET /api/session.
+import { t } from "./texts.js";
 import { signal } from "./vendor/signals.mjs";
 
 /** What GET /api/session said: {authenticated, login_needed, password_set, csrf, version, base_url}; null until the first answer. */
@@ -10,7 +11,7 @@ export const baseUrl = () => (session.value && session.value.base_url) || locati
 export class ApiError extends Error {
   constructor(status, body) {
     const error = (body && body.error) || {};
-    super(error.message || (status ? `The server answered ${status}.` : "The server does not answer. Is omni-connector running?"));
+    super(error.message || (status ? t("The server answered {status}.", { status }) : t("The server does not answer. Is omni-connector running?")));
     this.status = status;
     this.code = error.code || error.type || "";
     this.param = error.param || null;

@@ -4,11 +4,14 @@ import { effect, signal } from "./vendor/signals.mjs";
 import { connect } from "./actions.js";
 import { loadSession, post, session } from "./api.js";
 import { clock } from "./format.js";
+import { language, LANGUAGES, setLanguage } from "./language.js";
 import { lateDialog, Loading, part, Stage } from "./lazy.js";
 import { heardAt, link, open, shownAccounts, start } from "./live.js";
-import { Offline, problems } from "./problems.js";
+import { Notices, problems } from "./problems.js";
 import { go, route } from "./route.js";
-import { Button, closeDialog, Confirm, Dialog, dialog, Dot, html, Icon, openDialog, render, TextField, Toasts } from "./ui.js";
+import { counted, t } from "./texts.js";
+import "./focus.js";
+import { Button, closeDialog, Confirm, confirm, Dialog, dialog, Dot, html, Icon, openDialog, render, TextField, Toasts } from "./ui.js";
 
 const accounts = () => import("./views/accounts.js"), activity = () => import("./views/activity.js"), alerts = () => import("./views/alerts.js");
 const connecting = () => import("./views/connect.js"), keys = () => import("./views/keys.js"), models = () => import("./views/models.js");
@@ -21,11 +24,11 @@ const playground = () => import("./views/playground.js"), jobs = () => import(".
 /** Groups of views: what happens · what is connected · who asks, and what becomes of it · the house. One line a view: name, words,
  *  icon, key after "g", part. The first four of `TABS` fit under a thumb; the others are under "More" where the window is narrow. */
 const GROUPS = [
-  ["What happens", [["overview", "Overview", "gauge", "o", part(overview, "Overview")], ["activity", "Activity", "activity", "t", part(activity, "Activity")], ["playground", "Playground", "message-square", "y", part(playground, "Playground")]]],
-  ["Pool", [["accounts", "Accounts", "plug", "a", part(accounts, "Accounts")], ["providers", "Providers", "server", "p", part(providers, "Providers")], ["models", "Models", "box", "m", part(models, "Models")], ["quota", "Quota", "hourglass", "q", part(quota, "Quota")]]],
-  ["Programs", [["keys", "Keys", "key-round", "k", part(keys, "Keys")], ["clients", "Clients", "app-window", "i", part(clients, "Clients")], ["routing", "Routing", "corner-down-right", "r", part(routing, "Routing")]]],
-  ["Money", [["usage", "Usage", "chart-column", "u", part(usage, "Usage")], ["limits", "Limits", "wallet", "b", part(limits, "Limits")], ["prices", "Prices", "tag", "c", part(prices, "Prices")]]],
-  ["House", [["alerts", "Alerts", "triangle-alert", "l", part(alerts, "Alerts")], ["jobs", "Jobs", "timer", "j", part(jobs, "Jobs")], ["settings", "Settings", "settings", "s", part(settings, "Settings")]]],
+  [t("What happens"), [["overview", t("Overview"), "gauge", "o", part(overview, "Overview")], ["activity", t("Activity"), "activity", "t", part(activity, "Activity")], ["playground", t("Playground"), "message-square", "y", part(playground, "Playground")]]],
+  [t("Pool"), [["accounts", t("Accounts"), "plug", "a", part(accounts, "Accounts")], ["providers", t("Providers"), "server", "p", part(providers, "Providers")], ["models", t("Models"), "box", "m", part(models, "Models")], ["quota", t("Quota"), "hourglass", "q", part(quota, "Quota")]]],
+  [t("Programs"), [["keys", t("Keys"), "key-round", "k", part(keys, "Keys")], ["clients", t("Clients"), "app-window", "i", part(clients, "Clients")], ["routing", t("Routing"), "corner-down-right", "r", part(routing, "Routing")]]],
+  [t("Money"), [["usage", t("Usage"), "chart-column", "u", part(usage, "Usage")], ["limits", t("Limits"), "wallet", "b", part(limits, "Limits")], ["prices", t("Prices"), "tag", "c", part(prices, "Prices")]]],
+  [t("House"), [["alerts", t("Alerts"), "triangle-alert", "l", part(alerts, "Alerts")], ["jobs", t("Jobs"), "timer", "j", part(jobs, "Jobs")], ["settings", t("Settings"), "settings", "s", part(settings, "Settings")]]],
 ];
 const VIEWS = GROUPS.flatMap(([, views]) => views);
 const TABS = new Set(["overview", "activity", "accounts", "keys"]);
@@ -43,21 +46,21 @@ const DIALOGS = {
   "setup-client": lateDialog(clients, "SetUpClient"), "undo-client": lateDialog(clients, "UndoClient"), palette: lateDialog(palette, "Palette"),
   confirm: Confirm, help: Help, more: More,
 };
-const find = () => openDialog("palette", { views: VIEWS, setTheme });
+const find = () => openDialog("palette", { views: VIEWS, setTheme, speak });
 const MAC = /^(Mac|iP)/.test(navigator.platform);
 const SHORTCUTS = [
-  ["Go to", VIEWS.map(([, words, , key]) => [["g", key], words])],
-  ["In a list", [[["j"], "Next row"], [["k"], "Previous row"], [["Enter"], "Open the row"], [["/"], "Search or filter"]]],
-  ["Anywhere", [[[MAC ? "⌘" : "Ctrl", "K"], "Find anything"], [["n"], "Connect an account"], [["?"], "This help"], [["Esc"], "Close, go back, or leave a field"]]],
+  [t("Go to"), VIEWS.map(([, words, , key]) => [["g", key], words])],
+  [t("In a list"), [[["j"], t("Next row")], [["k"], t("Previous row")], [["Enter"], t("Open the row")], [["/"], t("Search or filter")]]],
+  [t("Anywhere"), [[[MAC ? "⌘" : "Ctrl", "K"], t("Find anything")], [["n"], t("Connect an account")], [["?"], t("This help")], [["Esc"], t("Close, go back, or leave a field")]]],
 ];
 const SEQUENCE_MS = 1200;
 
 // ------------------------------------------------------------------ parts
 function Help() {
-  return html`<${Dialog} title="Keyboard" width=${520} onClose=${closeDialog}><div class="help">${SHORTCUTS.map(([title, list]) => html`<section key=${title}><h3 class="t3">${title}</h3><dl>${list.map(([pressed, words]) => html`<div key=${words}><dt>${words}</dt><dd>${pressed.map((key) => html`<kbd key=${key}>${key}</kbd>`)}</dd></div>`)}</dl></section>`)}</div><//>`;
+  return html`<${Dialog} title=${t("Keyboard")} width=${520} onClose=${closeDialog}><div class="help">${SHORTCUTS.map(([title, list]) => html`<section key=${title}><h3 class="t3">${title}</h3><dl>${list.map(([pressed, words]) => html`<div key=${words}><dt>${words}</dt><dd>${pressed.map((key) => html`<kbd key=${key}>${key}</kbd>`)}</dd></div>`)}</dl></section>`)}</div><//>`;
 }
 
-const THEMES = [["system", "monitor", "Follow the system"], ["light", "sun", "Light"], ["dark", "moon", "Dark"]];
+const THEMES = [["system", "monitor", t("Follow the system")], ["light", "sun", t("Light")], ["dark", "moon", t("Dark")]];
 const theme = signal(document.documentElement.dataset.theme || "system");
 
 function setTheme(name) {
@@ -72,19 +75,29 @@ function setTheme(name) {
 }
 
 function ThemeSwitch() {
-  return html`<div class="segments" role="radiogroup" aria-label="Theme">${THEMES.map(([name, icon, words]) => html`<button type="button" key=${name} role="radio" aria-checked=${String(theme.value === name)} aria-label=${words} title=${words} onClick=${() => setTheme(name)}><${Icon} name=${icon} size=${14} /></button>`)}</div>`;
+  return html`<div class="segments" role="radiogroup" aria-label=${t("Theme")}>${THEMES.map(([name, icon, words]) => html`<button type="button" key=${name} role="radio" aria-checked=${String(theme.value === name)} aria-label=${words} title=${words} onClick=${() => setTheme(name)}><${Icon} name=${icon} size=${14} /></button>`)}</div>`;
+}
+
+/** Another language is another load of the page: what is typed in the settings would be gone. */
+function speak(code) {
+  if (!document.querySelector(".save-bar")) return setLanguage(code);
+  confirm({ title: t("Discard unsaved settings?"), body: t("For another language the page is loaded anew. The settings that are not saved yet are lost."), action: t("Discard"), danger: true, onYes: () => setLanguage(code) });
+}
+
+function LanguageSwitch({ long }) {
+  return LANGUAGES.filter(([code]) => code !== language).map(([code, name, sign]) => html`<${Button} key=${code} small kind="ghost" class="speak" label=${t("Language: {name}", { name })} onClick=${() => speak(code)}><b lang=${code}>${long ? name : sign}</b><//>`);
 }
 
 const LINK = {
-  live: ["Live", "ok", "circle"],
-  connecting: ["Connecting", "mute", "ring"],
-  reconnecting: ["Reconnecting", "warn", "half"],
-  paused: ["Paused", "mute", "square"],
+  live: [t("Live"), "ok", "circle"],
+  connecting: [t("Connecting"), "mute", "ring"],
+  reconnecting: [t("Reconnecting"), "warn", "half"],
+  paused: [t("Paused"), "mute", "square"],
 };
 
 function LinkState() {
   const [word, tone, shape] = LINK[link.value];
-  return html`<div class="linkstate" role="status" title=${heardAt.value ? `Last word from the server at ${clock(heardAt.value)}` : null}><${Dot} shape=${shape} tone=${tone} /><span>${word}</span><span class="grow" /><span class="version t4">${session.value ? "v" + session.value.version : ""}</span></div>`;
+  return html`<div class="linkstate" role="status" title=${heardAt.value ? t("Last word from the server at {time}", { time: clock(heardAt.value) }) : null}><${Dot} shape=${shape} tone=${tone} /><span>${word}</span><span class="grow" /><span class="version t4">${session.value ? "v" + session.value.version : ""}</span></div>`;
 }
 
 function NavLink({ view: [name, words, icon, key, wanted], children }) {
@@ -95,22 +108,22 @@ function Side() {
   const here = viewOf(route.value)[0];
   const trouble = problems.value.length;
   const count = {
-    overview: trouble ? html`<b class="count bad" aria-label=${`${trouble} problems`}>${trouble}</b>` : null,
+    overview: trouble ? html`<b class="count bad" aria-label=${counted(trouble, "{n} problem", "{n} problems")}>${trouble}</b>` : null,
     accounts: shownAccounts.value.length ? html`<b class="count">${shownAccounts.value.length}</b>` : null,
   };
-  return html`<nav class="side" aria-label="Main">
-    <a class="brand" href="#/overview" aria-label="omni-connector, overview"><img src="/static/icons/favicon.svg" alt="" width="22" height="22" /><span>omni-connector</span></a>
+  return html`<nav class="side" aria-label=${t("Main")}>
+    <a class="brand" href="#/overview" aria-label=${t("omni-connector, overview")}><img src="/static/icons/favicon.svg" alt="" width="22" height="22" /><span>omni-connector</span></a>
     <div class="nav">${GROUPS.map(([title, views]) => html`<div class="nav-group" role="group" aria-label=${title} key=${title}>${views.map((view) => html`<${NavLink} key=${view[0]} view=${view}>${count[view[0]]}<//>`)}</div>`)}
-      <button type="button" class="nav-more" aria-haspopup="dialog" aria-current=${TABS.has(here) ? null : "true"} onClick=${() => openDialog("more")}><${Icon} name="ellipsis" size=${16} /><span>More</span></button></div>
+      <button type="button" class="nav-more" aria-haspopup="dialog" aria-current=${TABS.has(here) ? null : "true"} onClick=${() => openDialog("more")}><${Icon} name="ellipsis" size=${16} /><span>${t("More")}</span></button></div>
     <div class="side-foot"><${LinkState} />
-      <div class="side-row"><${ThemeSwitch} /><${Button} kind="ghost" small icon="search" label=${`Find anything (${MAC ? "⌘" : "Ctrl-"}K)`} onClick=${find} /><${Button} kind="ghost" small icon="keyboard" label="Keyboard shortcuts (?)" onClick=${() => openDialog("help")} /></div></div></nav>`;
+      <div class="side-row"><${ThemeSwitch} /><${LanguageSwitch} /><${Button} kind="ghost" small icon="search" label=${t("Find anything ({keys})", { keys: MAC ? "⌘K" : "Ctrl-K" })} onClick=${find} /><${Button} kind="ghost" small icon="keyboard" label=${t("Keyboard shortcuts (?)")} onClick=${() => openDialog("help")} /></div></div></nav>`;
 }
 
 /** What has no room under a thumb: the other views, the theme, the state of the connection. */
 function More() {
-  return html`<${Dialog} title="More" width=${360} onClose=${closeDialog}><div class="more-list">
+  return html`<${Dialog} title=${t("More")} width=${360} onClose=${closeDialog}><div class="more-list">
     <div class="nav-group">${VIEWS.filter(([name]) => !TABS.has(name)).map((view) => html`<${NavLink} key=${view[0]} view=${view} />`)}</div>
-    <div class="side-row"><${LinkState} /><${Button} kind="ghost" icon="search" label="Find anything" onClick=${find} /><${ThemeSwitch} /></div></div><//>`;
+    <div class="side-row"><${LinkState} /><${Button} kind="ghost" icon="search" label=${t("Find anything")} onClick=${find} /><${LanguageSwitch} long /><${ThemeSwitch} /></div></div><//>`;
 }
 
 function LoginForm() {
@@ -125,22 +138,22 @@ function LoginForm() {
       await loadSession();
       open();
     } catch (error) {
-      setWrong(error.status === 429 ? `Too many tries.${error.retryAfter ? ` Wait ${error.retryAfter} s.` : ""}` : error.message);
+      setWrong(error.status === 429 ? [t("Too many tries."), error.retryAfter && t("Wait {n} s.", { n: error.retryAfter })].filter(Boolean).join(" ") : error.message);
       setPassword("");
     }
     setBusy(false);
   };
-  return html`<form class="form" onSubmit=${submit}><${TextField} label="Password" name="password" type="password" autocomplete="current-password" autofocus value=${password} onInput=${setPassword} error=${wrong} />
-    <${Button} kind="primary" type="submit" busy=${busy}>Sign in<//></form>`;
+  return html`<form class="form" onSubmit=${submit}><${TextField} label=${t("Password")} name="password" type="password" autocomplete="current-password" autofocus value=${password} onInput=${setPassword} error=${wrong} />
+    <${Button} kind="primary" type="submit" busy=${busy}>${t("Sign in")}<//></form>`;
 }
 
 function LoginPage() {
-  return html`<main class="login"><div class="login-card"><img src="/static/icons/favicon.svg" alt="" width="40" height="40" /><h1>omni-connector</h1><p class="t3">This dashboard is protected by a password.</p><${LoginForm} /></div></main>`;
+  return html`<main class="login"><div class="login-card"><img src="/static/icons/favicon.svg" alt="" width="40" height="40" /><h1>omni-connector</h1><p class="t3">${t("This dashboard is protected by a password.")}</p><${LoginForm} /><${LanguageSwitch} long /></div></main>`;
 }
 
 /** A session that ends while someone works: sign in on top, nothing typed is lost. */
 function LoginAgain() {
-  return html`<${Dialog} title="Signed out" sub="Sign in again to go on. Nothing you typed is lost." width=${380} locked><${LoginForm} /><//>`;
+  return html`<${Dialog} title=${t("Signed out")} sub=${t("Sign in again to go on. Nothing you typed is lost.")} width=${380} locked><${LoginForm} /><//>`;
 }
 
 const loggedOut = () => session.value && session.value.login_needed && !session.value.authenticated;
@@ -156,7 +169,7 @@ function App() {
   useEffect(() => {
     document.title = `${viewOf(at)[1]} · omni-connector`;
   }, [at.name]);
-  if (!session.value) return failed ? html`<main class="login"><div class="login-card"><${Icon} name="wifi-off" size=${24} /><h1>No answer</h1><p class="t3">${failed}</p><${Button} onClick=${boot}>Try again<//></div></main>` : null;
+  if (!session.value) return failed ? html`<main class="login"><div class="login-card"><${Icon} name="wifi-off" size=${24} /><h1>${t("No answer")}</h1><p class="t3">${failed}</p><${Button} onClick=${boot}>${t("Try again")}<//></div></main>` : null;
   if (loggedOut() && !begun) return html`<${LoginPage} />`;
   if (!begun) {
     begun = true;
@@ -164,7 +177,7 @@ function App() {
   }
   const top = dialog.value;
   const Top = top && DIALOGS[top.kind];
-  return html`<div class="shell"><${Side} /><main class="main" tabindex="-1" id="main">${viewOf(at)[0] === "overview" ? null : html`<${Offline} />`}<${Stage} of=${partOf(at)} at=${at} /></main></div>
+  return html`<div class="shell"><${Side} /><main class="main" tabindex="-1" id="main">${viewOf(at)[0] === "overview" ? null : html`<${Notices} />`}<${Stage} of=${partOf(at)} at=${at} /></main></div>
     <${Loading} />
     ${Top ? html`<${Top} key=${top.kind} ...${top} />` : null}
     ${loggedOut() ? html`<${LoginAgain} />` : null}

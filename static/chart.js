@@ -1,4 +1,5 @@
-// Bars over time, drawn by the vendored uPlot in the colours of the theme. The figures under the pointer, or chosen by arrow keys, are told in words.
+// Bars over time, drawn by the vendored uPlot in the colours of the theme, each with a pattern of its own. The figures under the pointer, or
+// chosen by arrow keys, are told in words.
 import { useEffect, useId, useRef, useState } from "./vendor/hooks.mjs";
 import { html } from "./ui.js";
 import uPlot from "./vendor/uplot.mjs";
@@ -20,6 +21,36 @@ function colours(node, names) {
   return found;
 }
 
+const TILE = 6; // CSS pixels after which a pattern comes again, as in css/late.css.
+/** The patterns, by number: lines through a tile, as parts of its side (x, y to x, y). Neighbours in a stack differ without colour, too. */
+const LINES = [
+  [],
+  [[0, 1, 1, 0], [-0.5, 0.5, 0.5, -0.5], [0.5, 1.5, 1.5, 0.5]],
+  [[0, 0.5, 1, 0.5]],
+  [[0, 0, 1, 1], [-0.5, 0.5, 0.5, 1.5], [0.5, -0.5, 1.5, 0.5]],
+];
+
+/** A colour with the lines of a pattern on it, as a canvas takes it. It is opaque: bars stand before each other. */
+function filled(colour, pattern, ground) {
+  if (!LINES[pattern].length) return colour;
+  const size = Math.round(TILE * devicePixelRatio);
+  const tile = new OffscreenCanvas(size, size);
+  const pen = tile.getContext("2d");
+  pen.fillStyle = colour;
+  pen.fillRect(0, 0, size, size);
+  pen.strokeStyle = ground;
+  pen.globalAlpha = 0.5;
+  pen.lineWidth = size / 3;
+  for (const [fromX, fromY, toX, toY] of LINES[pattern]) {
+    pen.beginPath();
+    pen.moveTo(fromX * size, fromY * size);
+    pen.lineTo(toX * size, toY * size);
+    pen.stroke();
+  }
+  return pen.createPattern(tile, "repeat");
+}
+const patternOf = (one) => (one.pattern || 0) % LINES.length;
+
 /** Each series stands on those before it. */
 function stacked(series) {
   const sums = [];
@@ -32,7 +63,8 @@ function stacked(series) {
 }
 
 function options({ node, width, series, ticks, format, onCursor }) {
-  const [axis, grid, ...fills] = colours(node, ["--t3", "--line", ...series.map((one) => one.colour)]);
+  const [axis, grid, ground, ...found] = colours(node, ["--t3", "--line", "--sheet", ...series.map((one) => one.colour)]);
+  const fills = found.map((colour, i) => filled(colour, patternOf(series[i]), ground));
   const font = `11px ${getComputedStyle(node).fontFamily}`;
   const bars = uPlot.paths.bars({ size: BAR, radius: 0.14 });
   const plain = { stroke: axis, font, ticks: { show: false }, grid: { show: false } };
@@ -45,14 +77,14 @@ function options({ node, width, series, ticks, format, onCursor }) {
       { ...plain, gap: 4, size: AXIS_WIDTH, space: 38, grid: { stroke: grid, width: 1 }, values: (_, at) => at.map(format) },
     ],
     // The tallest first: those below are drawn over it.
-    series: [{}, ...[...series.keys()].reverse().map((i) => ({ fill: fills[i], width: 0, paths: bars, points: { show: false } }))],
+    series: [{}, ...[...series.keys()].reverse().map((i) => ({ fill: () => fills[i], width: 0, paths: bars, points: { show: false } }))],
     hooks: { setCursor: [(plot) => onCursor(plot.cursor.idx)] },
   };
 }
 
-/** `series`: [{name, colour: a variable of the palette, values}], stacked. `ticks` stand under the bars, `titles` name each fully. `format` makes
- *  figures of values. `label` says what the whole is. */
-export function Chart({ label, series, ticks, titles, format }) {
+/** `series`: [{name, colour: a variable of the palette, pattern: a number of LINES, values}], stacked. `ticks` stand under the bars, `titles` name
+ *  each fully. `format` makes figures of values. `label` says what the whole is, `sum` what all series of a bar are together. */
+export function Chart({ label, series, ticks, titles, format, sum }) {
   const box = useRef(null);
   const plot = useRef(null);
   const [at, setAt] = useState(null);
@@ -94,6 +126,17 @@ export function Chart({ label, series, ticks, titles, format }) {
   };
   const here = at !== null && at < ticks.length ? at : null;
   return html`<div class="chart">
-    <div class="chart-note sm" id=${note} aria-live="polite">${series.map((one) => html`<span class="chart-key nowrap" key=${one.name}><i style=${{ background: `var(${one.colour})` }} aria-hidden="true" /><span class="t3">${one.name}</span>${here === null ? null : html`<span class="strong">${format(one.values[here])}</span>`}</span>`)}<span class="chart-at t2">${here === null ? "" : titles[here]}</span></div>
-    <div class="chart-box" ref=${box} role="img" tabindex="0" aria-label=${label} aria-describedby=${note} onKeyDown=${walk} onMouseLeave=${() => setAt(null)} /></div>`;
+    <div class="chart-note sm" id=${note}>${series.map((one) => html`<span class="chart-key" key=${one.name}><${Swatch} of=${one} /><span class="t3 cut">${one.name}</span></span>`)}</div>
+    <div class="chart-plot"><div class="chart-box" ref=${box} role="img" tabindex="0" aria-label=${label} aria-describedby=${note} onKeyDown=${walk} onBlur=${() => setAt(null)} onMouseLeave=${() => setAt(null)} />
+      <div aria-live="polite">${here === null ? null : html`<${Tip} series=${series} at=${here} title=${titles[here]} format=${format} sum=${sum} left=${here * 2 >= ticks.length} />`}</div></div></div>`;
+}
+
+const Swatch = ({ of }) => html`<i class=${`swatch fill-${patternOf(of)}`} style=${{ "--fill": `var(${of.colour})` }} aria-hidden="true" />`;
+
+/** On the side where the pointer is not. What is nothing in this bar is left out. */
+function Tip({ series, at, title, format, sum, left }) {
+  const there = series.filter((one) => one.values[at]);
+  return html`<div class=${"chart-tip sm" + (left ? " on-left" : "")}><div class="chart-at strong">${title}</div>
+    ${there.map((one) => html`<div class="tip-line" key=${one.name}><${Swatch} of=${one} /><span class="cut t2">${one.name}</span><span class="num">${format(one.values[at])}</span></div>`)}
+    ${there.length === 1 ? null : html`<div class="tip-line tip-sum"><span class="cut t3">${sum}</span><span class="num strong">${format(there.reduce((total, one) => total + one.values[at], 0))}</span></div>`}</div>`;
 }

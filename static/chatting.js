@@ -1,5 +1,6 @@
 // One question to /v1, as any program asks it: a key that lives in this page's memory only, the answer piece by piece.
 import { baseUrl, get, patch, post } from "./api.js";
+import { t } from "./texts.js";
 
 const NAME = "dashboard playground"; // One row among the keys, used again: a page gets its own secret for it.
 const LIFE = "1h", LIFE_MS = 55 * 60_000; // A little less than the server's hour.
@@ -47,8 +48,8 @@ function decoded(text) {
 
 async function refused(response) {
   // Two listeners: the client API has an address of its own, which the policy of this page lets nobody ask.
-  if (response.status === 404 && !response.headers.get("x-omni-request-id") && new URL(baseUrl()).port !== location.port) return new Error(`The client API is at ${baseUrl()}, apart from the dashboard: this page may not ask it.`);
-  let words = `The server answered ${response.status}.`;
+  if (response.status === 404 && !response.headers.get("x-omni-request-id") && new URL(baseUrl()).port !== location.port) return new Error(t("The client API is at {address}, apart from the dashboard: this page may not ask it.", { address: baseUrl() }));
+  let words = t("The server answered {status}.", { status: response.status });
   try {
     words = (await response.json()).error.message || words;
   } catch {
@@ -94,7 +95,7 @@ export async function ask({ key, model, messages, effort, signal, tell }) {
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
-    if (chunk.error) throw new Error(chunk.error.message || "The answer broke off.");
+    if (chunk.error) throw new Error(chunk.error.message || t("The answer broke off."));
     const delta = (chunk.choices && chunk.choices[0] && chunk.choices[0].delta) || {};
     if (delta.reasoning_content) tell({ thought: delta.reasoning_content });
     if (delta.content || delta.refusal) tell({ text: delta.content || delta.refusal });

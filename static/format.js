@@ -1,4 +1,6 @@
 // Numbers, money and times for people. The exact value always goes into a title beside the short one.
+import { locale } from "./language.js";
+import { t } from "./texts.js";
 
 const UNITS = [[1e9, "B"], [1e6, "M"], [1e3, "k"]];
 
@@ -19,12 +21,12 @@ export function ms(value) {
   if (value === null || value === undefined) return "–";
   if (value < 1000) return `${Math.round(value)} ms`;
   if (value < 60000) return `${(value / 1000).toFixed(value < 10000 ? 2 : 1)} s`;
-  return `${Math.floor(value / 60000)} m ${Math.floor((value % 60000) / 1000)} s`;
+  return t("{m} m {s} s", { m: Math.floor(value / 60000), s: Math.floor((value % 60000) / 1000) });
 }
 
 /** Dollars as the server's exact string → a short figure. null is unknown, never $0. */
 export function usd(text) {
-  if (text === null || text === undefined) return "unknown";
+  if (text === null || text === undefined) return t("unknown");
   const value = Number(text);
   if (value === 0) return "$0";
   if (value < 0.0001) return "<$0.0001";
@@ -34,27 +36,27 @@ export function usd(text) {
 
 /** A budget: "$1.23 of $5 this month". */
 export function spending({ amount, period, spent_usd }) {
-  const when = { day: "today", week: "this week", month: "this month" }[period] || "in total";
-  return spent_usd === undefined || spent_usd === null ? `$${amount} ${when}` : `${usd(spent_usd)} of $${amount} ${when}`;
+  const when = { day: t("today"), week: t("this week"), month: t("this month") }[period] || t("in total");
+  return spent_usd === undefined || spent_usd === null ? t("${amount} {when}", { amount, when }) : t("{spent} of ${amount} {when}", { spent: usd(spent_usd), amount, when });
 }
 
 /** A length of time, coarse: "28 s", "4 min", "3 h", "2 d". */
 export function span(milliseconds) {
   const s = Math.max(0, Math.round(milliseconds / 1000));
-  if (s < 90) return `${s} s`;
-  if (s < 5400) return `${Math.round(s / 60)} min`;
-  if (s < 129600) return `${Math.round(s / 3600)} h`;
-  return `${Math.round(s / 86400)} d`;
+  if (s < 90) return t("{n} s", { n: s });
+  if (s < 5400) return t("{n} min", { n: Math.round(s / 60) });
+  if (s < 129600) return t("{n} h", { n: Math.round(s / 3600) });
+  return t("{n} d", { n: Math.round(s / 86400) });
 }
 
 export function ago(at, now) {
-  if (!at) return "never";
+  if (!at) return t("never");
   const past = now - at;
-  return past < 1500 ? "now" : span(past);
+  return past < 1500 ? t("now") : span(past);
 }
 
 export const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
-export const absolute = (at) => (at ? new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }) : "");
+export const absolute = (at) => (at ? new Date(at).toLocaleString(locale, { dateStyle: "medium", timeStyle: "medium" }) : "");
 
 /** Today's first millisecond, in the user's own time zone. */
 export function midnight(now = Date.now()) {
@@ -63,7 +65,5 @@ export function midnight(now = Date.now()) {
 
 export function uptime(seconds) {
   const d = Math.floor(seconds / 86400), h = Math.floor((seconds % 86400) / 3600), m = Math.floor((seconds % 3600) / 60);
-  return [d && `${d} d`, h && `${h} h`, !d && `${m} min`].filter(Boolean).join(" ");
+  return [d && t("{n} d", { n: d }), h && t("{n} h", { n: h }), !d && t("{n} min", { n: m })].filter(Boolean).join(" ");
 }
-
-export const plural = (count, one, many = one + "s") => `${count} ${count === 1 ? one : many}`;

@@ -1,5 +1,6 @@
 // Which language the page speaks: what was chosen here, else what the browser asks for.
-export const LANGUAGES = [["en", "English"], ["zh", "中文"]];
+/** Code, name and sign, each in the language itself. */
+export const LANGUAGES = [["en", "English", "EN"], ["zh", "中文", "中"]];
 const KEY = "omni-language";
 
 function chosen() {
@@ -13,6 +14,9 @@ function chosen() {
 const wished = chosen() || (navigator.language || "en").slice(0, 2);
 export const language = LANGUAGES.some(([code]) => code === wished) ? wished : "en";
 document.documentElement.lang = language === "zh" ? "zh-CN" : language;
+
+/** For Intl and toLocaleString. English dates stay as the reader's system writes them. */
+export const locale = language === "en" ? undefined : document.documentElement.lang;
 
 /** Texts are read once, when the page is loaded, so another language is another load. */
 export function setLanguage(code) {

@@ -2,6 +2,7 @@
 import { useLayoutEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { signal } from "./vendor/signals.mjs";
 import { Button, closeDialog, dialog, Empty, html, openDialog, Skeleton, toast } from "./ui.js";
+import { t } from "./texts.js";
 
 const SKELETON_AFTER_MS = 140; // Up to here the view before stays: a skeleton that only flashes is worse than none.
 
@@ -82,8 +83,8 @@ export function Stage({ of, at }) {
 }
 
 function Missing({ again }) {
-  return html`<${Empty} icon="wifi-off" title="This page could not be loaded" action=${html`<div class="flex center"><${Button} kind="primary" icon="rotate-cw" onClick=${again}>Try again<//><${Button} onClick=${() => location.reload()}>Reload the dashboard<//></div>`}>
-    The server did not hand it out. It may be restarting, or it was updated meanwhile: then reload.<//>`;
+  return html`<${Empty} icon="wifi-off" title=${t("This page could not be loaded")} action=${html`<div class="flex center"><${Button} kind="primary" icon="rotate-cw" onClick=${again}>${t("Try again")}<//><${Button} onClick=${() => location.reload()}>${t("Reload the dashboard")}<//></div>`}>
+    ${t("The server did not hand it out. It may be restarting, or it was updated meanwhile: then reload.")}<//>`;
 }
 
 /** A dialog of another file: nothing is shown until it is here, then it opens as if it had been here all along. */
@@ -98,7 +99,7 @@ export function lateDialog(load, name) {
         if (dialog.value !== asked) return;
         const { kind, ...rest } = asked;
         closeDialog();
-        toast("The server did not hand out this dialog.", { tone: "bad", life: 12000, action: { label: "Try again", run: () => openDialog(kind, rest) } });
+        toast(t("The server did not hand out this dialog."), { tone: "bad", life: 12000, action: { label: t("Try again"), run: () => openDialog(kind, rest) } });
       });
     }, []);
     return wanted.ready ? html`<${wanted.ready} ...${props} />` : null;

@@ -1,9 +1,10 @@
 // The fields that limit somebody, the same in every form: an account, a key, a provider, a model, everything.
+import { t } from "./texts.js";
 import { html, Select, TextField } from "./ui.js";
 
-const PERIODS = [["day", "a day"], ["week", "a week, from Monday"], ["month", "a month"], ["total", "in total"]];
-const MODES = [["hard", "refuse what costs money"], ["soft", "only tell me"]];
-const COUNTS = [["rpm", "Requests per minute"], ["tpm", "Tokens per minute"], ["max_in_flight", "Most in flight"]];
+const PERIODS = [["day", t("a day")], ["week", t("a week, from Monday")], ["month", t("a month")], ["total", t("in total")]];
+const MODES = [["hard", t("refuse what costs money")], ["soft", t("only tell me")]];
+const COUNTS = [["rpm", t("Requests per minute")], ["tpm", t("Tokens per minute")], ["max_in_flight", t("Most in flight")]];
 const ALL = COUNTS.map(([name]) => name);
 const PARTS = ["amount", "period", "zone", "mode"];
 
@@ -22,8 +23,8 @@ export function limitForm(row) {
 /** What is wrong with them, by field. `counts`: names of those that are in the form. */
 export function limitProblems(form, counts = ALL) {
   const wrong = {};
-  if (form.amount.trim() && !/^\d*\.?\d+$|^\d+\.$/.test(form.amount.trim().replace(/^\$/, ""))) wrong.amount = "Dollars, such as 5 or 0.50. Empty: no budget.";
-  for (const name of counts) if (form[name].trim() && !/^[1-9]\d*$/.test(form[name].trim())) wrong[name] = "A whole number from 1, or empty for no limit.";
+  if (form.amount.trim() && !/^\d*\.?\d+$|^\d+\.$/.test(form.amount.trim().replace(/^\$/, ""))) wrong.amount = t("Dollars, such as 5 or 0.50. Empty: no budget.");
+  for (const name of counts) if (form[name].trim() && !/^[1-9]\d*$/.test(form[name].trim())) wrong[name] = t("A whole number from 1, or empty for no limit.");
   return wrong;
 }
 
@@ -57,7 +58,7 @@ export function showField(form, name) {
 function zones(chosen) {
   const all = Intl.supportedValuesOf ? Intl.supportedValuesOf("timeZone") : [];
   const first = [...new Set(["UTC", here(), chosen])];
-  return [...first, ...all.filter((name) => !first.includes(name))].map((name) => [name, name === here() ? `${name} (yours)` : name]);
+  return [...first, ...all.filter((name) => !first.includes(name))].map((name) => [name, name === here() ? t("{name} (yours)", { name }) : name]);
 }
 
 /** `counts`: names of those that this form has. */
@@ -66,10 +67,10 @@ export function LimitFields({ form, set, wrong, counts = ALL, autofocus = false 
   const timed = budget && form.period !== "total";
   return html`
     <div class="form two">
-      <${TextField} label="Budget" name="amount" inputmode="decimal" placeholder="none" autofocus=${autofocus} hint="US dollars. Empty: none. 0: only what is free." value=${form.amount} onInput=${set("amount")} error=${wrong.amount} />
-      <${Select} label="Period" name="period" value=${form.period} onChange=${set("period")} options=${PERIODS} disabled=${!budget} />
-      <${Select} label="Time zone" name="zone" hint="Where its days, weeks and months begin." error=${wrong.zone} value=${form.zone} onChange=${set("zone")} options=${zones(form.zone)} disabled=${!timed} />
-      <${Select} label="When it is spent" name="mode" error=${wrong.mode} value=${form.mode} onChange=${set("mode")} options=${MODES} disabled=${!budget} />
+      <${TextField} label=${t("Budget")} name="amount" inputmode="decimal" placeholder=${t("none")} autofocus=${autofocus} hint=${t("US dollars. Empty: none. 0: only what is free.")} value=${form.amount} onInput=${set("amount")} error=${wrong.amount} />
+      <${Select} label=${t("Period")} name="period" value=${form.period} onChange=${set("period")} options=${PERIODS} disabled=${!budget} />
+      <${Select} label=${t("Time zone")} name="zone" hint=${t("Where its days, weeks and months begin.")} error=${wrong.zone} value=${form.zone} onChange=${set("zone")} options=${zones(form.zone)} disabled=${!timed} />
+      <${Select} label=${t("When it is spent")} name="mode" error=${wrong.mode} value=${form.mode} onChange=${set("mode")} options=${MODES} disabled=${!budget} />
     </div>
-    <div class="form three">${COUNTS.filter(([name]) => counts.includes(name)).map(([name, label]) => html`<${TextField} key=${name} label=${label} name=${name} inputmode="numeric" placeholder="no limit" value=${form[name]} onInput=${set(name)} error=${wrong[name]} />`)}</div>`;
+    <div class="form three">${COUNTS.filter(([name]) => counts.includes(name)).map(([name, label]) => html`<${TextField} key=${name} label=${label} name=${name} inputmode="numeric" placeholder=${t("no limit")} value=${form[name]} onInput=${set(name)} error=${wrong[name]} />`)}</div>`;
 }

@@ -1,4 +1,5 @@
 // The little of Markdown that answers are read by: paragraphs, headings, lists, code. Everything stays a text node: no links, no pictures, no HTML.
+import { t } from "./texts.js";
 import { Copy, html } from "./ui.js";
 
 const FENCE = /^ {0,3}(```+|~~~+)\s*([\w+#.-]*)/;
@@ -44,9 +45,9 @@ function Inline({ text }) {
 }
 
 function Block({ block }) {
-  if (block.kind === "code") return html`<div class="md-code"><div class="md-bar"><span class="t3 xs mono grow">${block.language}</span><${Copy} text=${block.text} what="Code" /></div><pre tabindex="0" aria-label=${`Code${block.language ? " in " + block.language : ""}`}>${block.text}</pre></div>`;
+  if (block.kind === "code") return html`<div class="md-code"><div class="md-bar"><span class="t3 xs mono grow">${block.language}</span><${Copy} text=${block.text} what=${t("Code")} /></div><pre tabindex="0" aria-label=${block.language ? t("Code in {language}", { language: block.language }) : t("Code")}>${block.text}</pre></div>`;
   if (block.kind === "heading") return html`<p class="md-head"><${Inline} text=${block.text} /></p>`;
-  if (block.kind === "table") return html`<pre class="md-table" tabindex="0" aria-label="Table">${block.lines.join("\n")}</pre>`;
+  if (block.kind === "table") return html`<pre class="md-table" tabindex="0" aria-label=${t("Table")}>${block.lines.join("\n")}</pre>`;
   if (block.kind === "list") return html`<ul class="md-list">${block.items.map((item, i) => html`<li key=${i} class=${"d" + item.depth}><span class="md-mark" aria-hidden="true">${item.mark}</span><span class="wrap"><${Inline} text=${item.text} /></span></li>`)}</ul>`;
   return html`<p class="md-text wrap"><${Inline} text=${block.text} /></p>`;
 }

@@ -2,6 +2,7 @@
 import { useId } from "./vendor/hooks.mjs";
 import { absolute } from "./format.js";
 import { minute, now } from "./live.js";
+import { t } from "./texts.js";
 import { html } from "./ui.js";
 
 const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
@@ -38,12 +39,11 @@ export function Segments({ label, value, options, onChange }) {
 
 /** "34 s", "12 min", "2 h 14 min", "4 d 6 h" */
 export function left(milliseconds) {
-  if (milliseconds <= 0) return "now";
-  if (milliseconds < 95_000) return `${Math.round(milliseconds / 1000)} s`;
-  if (milliseconds < HOUR) return `${Math.round(milliseconds / MINUTE)} min`;
-  const [big, unit, small, smaller] = milliseconds < DAY ? [HOUR, "h", MINUTE, "min"] : [DAY, "d", HOUR, "h"];
-  const rest = Math.floor((milliseconds % big) / small);
-  return `${Math.floor(milliseconds / big)} ${unit}${rest ? ` ${rest} ${smaller}` : ""}`;
+  if (milliseconds <= 0) return t("now");
+  if (milliseconds < 95_000) return t("{n} s", { n: Math.round(milliseconds / 1000) });
+  if (milliseconds < HOUR) return t("{n} min", { n: Math.round(milliseconds / MINUTE) });
+  const d = Math.floor(milliseconds / DAY), h = Math.floor((milliseconds % DAY) / HOUR), min = Math.floor((milliseconds % HOUR) / MINUTE);
+  return [d && t("{n} d", { n: d }), h && t("{n} h", { n: h }), !d && min && t("{n} min", { n: min })].filter(Boolean).join(" ");
 }
 
 /** Counts down by itself; the exact moment on hover. */

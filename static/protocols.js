@@ -1,4 +1,5 @@
 // What the client API's formats are called, and a curl that asks in each. Ids are those of a request row's `protocol`.
+import { t } from "./texts.js";
 
 const TEXT = "…";
 const PARTS = { parts: [{ text: TEXT }] };
@@ -10,15 +11,15 @@ export const PROTOCOLS = {
   "openai-responses": { name: "OpenAI Responses", body: { input: TEXT } },
   "anthropic-messages": { name: "Anthropic Messages", body: { max_tokens: 200, messages: [{ role: "user", content: TEXT }] } },
   "gemini-generate": { name: "Gemini", body: { contents: [PARTS] }, inUrl: true },
-  "openai-completions": { name: "Text completion", kind: "Completion", body: { prompt: TEXT } },
-  "openai-embeddings": { name: "Embeddings", kind: "Embeddings", body: { input: TEXT } },
-  "gemini-embeddings": { name: "Gemini embeddings", kind: "Embeddings", body: { content: PARTS }, inUrl: true },
-  image: { name: "Image", kind: "Image", body: { prompt: TEXT } },
-  speech: { name: "Speech", kind: "Speech", body: { input: TEXT, voice: "alloy" } },
-  transcription: { name: "Transcription", kind: "Transcription", body: {}, file: ["file", "speech.mp3"] },
-  moderation: { name: "Moderation", kind: "Moderation", body: { input: TEXT } },
-  ocr: { name: "Text of pictures", kind: "OCR", body: {}, file: ["image", "page.png"] },
-  rerank: { name: "Rerank", kind: "Rerank", body: { query: TEXT, documents: [TEXT] } },
+  "openai-completions": { name: t("Text completion"), kind: t("Completion"), body: { prompt: TEXT } },
+  "openai-embeddings": { name: t("Embeddings"), kind: t("Embeddings"), body: { input: TEXT } },
+  "gemini-embeddings": { name: t("Gemini embeddings"), kind: t("Embeddings"), body: { content: PARTS }, inUrl: true },
+  image: { name: t("Image"), kind: t("Image"), body: { prompt: TEXT } },
+  speech: { name: t("Speech"), kind: t("Speech"), body: { input: TEXT, voice: "alloy" } },
+  transcription: { name: t("Transcription"), kind: t("Transcription"), body: {}, file: ["file", "speech.mp3"] },
+  moderation: { name: t("Moderation"), kind: t("Moderation"), body: { input: TEXT } },
+  ocr: { name: t("Text of pictures"), kind: "OCR", body: {}, file: ["image", "page.png"] },
+  rerank: { name: t("Rerank"), kind: t("Rerank"), body: { query: TEXT, documents: [TEXT] } },
 };
 
 export const protocolName = (id) => (PROTOCOLS[id] ? PROTOCOLS[id].name : id || "");

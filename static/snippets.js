@@ -1,4 +1,5 @@
 // What a user pastes into a terminal, a program or an agent, with the address and the key filled in.
+import { t } from "./texts.js";
 
 export function snippets(base, key) {
   const v1 = base + "/v1";
@@ -28,8 +29,8 @@ print("".join(part.text for part in answer.content if part.type == "text"))`],
 export ANTHROPIC_AUTH_TOKEN="${key}"
 export ANTHROPIC_MODEL="auto"
 export ANTHROPIC_DEFAULT_HAIKU_MODEL="auto"
-claude`, "Works in the terminal you paste it into. Nothing is written to your files."],
-    ["agent", "Tell your agent", `Please connect [the tool I use, for example opencode or Cursor] to omni-connector,
+claude`, t("Works in the terminal you paste it into. Nothing is written to your files.")],
+    ["agent", t("Tell your agent"), `Please connect [the tool I use, for example opencode or Cursor] to omni-connector,
 the AI gateway that runs on this machine.
 
 - Kind of provider: OpenAI-compatible
@@ -39,6 +40,6 @@ the AI gateway that runs on this machine.
 
 Put these in place of any base URL and key the tool has now and leave its other
 settings alone. Then send one short message through it and show me the answer.
-If the tool's name is still in brackets above, ask me which one I mean.`, "Paste it to any coding agent: it sets the tool up for you."],
+If the tool's name is still in brackets above, ask me which one I mean.`, t("Paste it to any coding agent: it sets the tool up for you.")],
   ];
 }

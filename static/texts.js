@@ -28,3 +28,6 @@ export const said = (text) => table[text] || text;
 
 /** `counted(n, "{n} account", "{n} accounts")`: Chinese has one form, the table holds it under both. */
 export const counted = (n, one, many, values) => t(n === 1 ? one : many, { n, ...values });
+
+/** A label inside a sentence: small in English. What else there is has no capitals, and names keep theirs. */
+export const within = (label) => (language === "en" ? label.toLowerCase() : label);

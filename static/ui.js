@@ -5,38 +5,39 @@ import { signal } from "./vendor/signals.mjs";
 import htm from "./vendor/htm.mjs";
 import { absolute, ago, exact, ms, num, span, usd } from "./format.js";
 import { minute, now } from "./live.js";
+import { t, within } from "./texts.js";
 
 export const html = htm.bind(h);
 export { h, render, Fragment };
 
 // ------------------------------------------------------------------ words: one table for what a state is called and how it looks
 const ACCOUNT = {
-  ready: ["Ready", "ok", "circle"],
-  cooling: ["Cooling", "warn", "half"],
-  locked: ["Locked", "warn", "square"],
-  needs_login: ["Needs sign-in", "bad", "triangle"],
-  error: ["Error", "bad", "diamond"],
-  disabled: ["Off", "mute", "ring"],
+  ready: [t("Ready"), "ok", "circle"],
+  cooling: [t("Cooling"), "warn", "half"],
+  locked: [t("Locked"), "warn", "square"],
+  needs_login: [t("Needs sign-in"), "bad", "triangle"],
+  error: [t("Error"), "bad", "diamond"],
+  disabled: [t("Off"), "mute", "ring"],
 };
 const KEY = {
-  active: ["Active", "ok", "circle"],
-  expired: ["Expired", "warn", "half"],
-  revoked: ["Revoked", "mute", "cross"],
+  active: [t("Active"), "ok", "circle"],
+  expired: [t("Expired"), "warn", "half"],
+  revoked: [t("Revoked"), "mute", "cross"],
 };
 const REQUEST = {
-  open: ["In flight", "accent", "pulse"],
-  ok: ["Answered", "ok", "circle"],
-  failed: ["Failed", "bad", "diamond"],
-  client_left: ["Client left", "mute", "ring"],
-  cut: ["Cut off", "warn", "half"],
-  recovered: ["Recovered", "warn", "square"],
+  open: [t("In flight"), "accent", "pulse"],
+  ok: [t("Answered"), "ok", "circle"],
+  failed: [t("Failed"), "bad", "diamond"],
+  client_left: [t("Client left"), "mute", "ring"],
+  cut: [t("Cut off"), "warn", "half"],
+  recovered: [t("Recovered"), "warn", "square"],
 };
 const JOB = {
-  ready: ["Waiting", "mute", "ring"],
-  running: ["Running", "accent", "pulse"],
-  done: ["Done", "ok", "circle"],
-  dead: ["Gave up", "bad", "diamond"],
-  paused: ["Paused", "mute", "square"],
+  ready: [t("Waiting"), "mute", "ring"],
+  running: [t("Running"), "accent", "pulse"],
+  done: [t("Done"), "ok", "circle"],
+  dead: [t("Gave up"), "bad", "diamond"],
+  paused: [t("Paused"), "mute", "square"],
 };
 export const accountWords = (account) => ACCOUNT[account.status] || [account.status, "mute", "ring"];
 export const keyWords = (key) => KEY[key.status] || [key.status, "mute", "ring"];
@@ -71,17 +72,18 @@ export function Status({ words, title, quiet }) {
 /** A text of the server's: what stands in backticks is code. */
 export const Prose = ({ text }) => text.split("`").map((part, i) => (i % 2 ? html`<code key=${i}>${part}</code>` : part));
 
-/** "3 min" with the exact moment on hover; ticks by itself. */
+/** "3 min" with the exact moment on hover; ticks by itself. With a `suffix` it is "3 min ago". */
 export function Ago({ at, suffix = "" }) {
-  if (!at) return html`<span class="t4">never</span>`;
+  if (!at) return html`<span class="t4">${t("never")}</span>`;
   const young = Date.now() - at < 95000;
   const text = ago(at, young ? now.value : Math.max(minute.value, at));
-  return html`<time datetime=${new Date(at).toISOString()} title=${absolute(at)}>${text}${suffix && text !== "now" ? suffix : ""}</time>`;
+  const words = suffix && text !== t("now") ? t("{time} ago", { time: text }) : text;
+  return html`<time datetime=${new Date(at).toISOString()} title=${absolute(at)}>${words}</time>`;
 }
 
 export function In({ at }) {
   const left = at - (at - Date.now() < 95000 ? now.value : minute.value);
-  return html`<time datetime=${new Date(at).toISOString()} title=${absolute(at)}>${left <= 0 ? "now" : span(left)}</time>`;
+  return html`<time datetime=${new Date(at).toISOString()} title=${absolute(at)}>${left <= 0 ? t("now") : span(left)}</time>`;
 }
 
 /** Two letters on a hue of the name: no vendor logos are shipped. */
@@ -96,19 +98,19 @@ export const Num = ({ value, unit }) => html`<span title=${exact(value) + (unit 
 export const Ms = ({ value }) => html`<span class=${value === null || value === undefined ? "t4" : ""} title=${value === null || value === undefined ? null : exact(value) + " ms"}>${ms(value)}</span>`;
 
 export function Cost({ cost }) {
-  if (!cost || cost.usd === null || cost.usd === undefined) return html`<span class="t4" title="No price is known for this model. It is not counted as free.">unknown</span>`;
-  return html`<span title=${`$${cost.usd}${cost.source ? ` · price from ${cost.source}` : ""}`}>${usd(cost.usd)}</span>`;
+  if (!cost || cost.usd === null || cost.usd === undefined) return html`<span class="t4" title=${t("No price is known for this model. It is not counted as free.")}>${t("unknown")}</span>`;
+  return html`<span title=${`$${cost.usd}${cost.source ? " · " + t("price from {source}", { source: cost.source }) : ""}`}>${usd(cost.usd)}</span>`;
 }
 
-const QUIET_SOURCES = { stated: "the provider said so", guessed: "our guess", terminal: "needs you" };
+const QUIET_SOURCES = { stated: t("the provider said so"), guessed: t("our guess"), terminal: t("needs you") };
 
 /** "back in 28 s — the provider said so" */
 export function Cooldown({ cooldown }) {
-  const scope = cooldown.scope && cooldown.scope.startsWith("model:") ? cooldown.scope.slice(6) + " " : "";
-  if (cooldown.source === "terminal") return html`<span class="wrap" title=${cooldown.reason}>${scope}out until you act${cooldown.reason ? ": " + cooldown.reason : ""}</span>`;
+  const scope = cooldown.scope && cooldown.scope.startsWith("model:") ? t("{model} ", { model: cooldown.scope.slice(6) }) : "";
+  if (cooldown.source === "terminal") return html`<span class="wrap" title=${cooldown.reason}>${scope}${t("out until you act")}${cooldown.reason ? ": " + cooldown.reason : ""}</span>`;
   const left = cooldown.until - now.value;
-  const words = left <= 0 ? "back now" : `back in ${cooldown.source === "guessed" ? "about " : ""}${span(left)}`;
-  return html`<span title=${`${cooldown.reason || ""} · until ${absolute(cooldown.until)}`}><span class="strong">${scope}${words}</span> <span class="t3">— ${QUIET_SOURCES[cooldown.source] || cooldown.source}</span></span>`;
+  const words = left <= 0 ? t("back now") : cooldown.source === "guessed" ? t("back in about {time}", { time: span(left) }) : t("back in {time}", { time: span(left) });
+  return html`<span title=${`${cooldown.reason || ""} · ${t("until {time}", { time: absolute(cooldown.until) })}`}><span class="strong">${scope}${words}</span> <span class="t3">— ${QUIET_SOURCES[cooldown.source] || cooldown.source}</span></span>`;
 }
 
 const BEATS = 40;
@@ -122,11 +124,11 @@ export function Heartbeat({ beats = [], name }) {
   for (let i = 0; i < shift; i++) none += bar(i, 7);
   last.forEach((beat, i) => (beat.ok ? (good += bar(i + shift, 3)) : (bad += bar(i + shift, 0))));
   const failed = last.filter((beat) => !beat.ok).length;
-  const label = last.length ? `${name ? name + ": " : ""}${failed} of the last ${last.length} attempts failed` : "No attempts yet";
+  const label = last.length ? `${name ? name + ": " : ""}${t("{failed} of the last {all} attempts failed", { failed, all: last.length })}` : t("No attempts yet");
   const tell = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
     const beat = last[Math.floor(((event.clientX - box.left) / box.width) * BEATS) - shift];
-    const text = beat ? `${absolute(beat.at)} · ${beat.ok ? ms(beat.ms) : beat.flag || "failed"}` : label;
+    const text = beat ? `${absolute(beat.at)} · ${beat.ok ? ms(beat.ms) : beat.flag || t("failed")}` : label;
     if (event.currentTarget.title !== text) event.currentTarget.title = text;
   };
   return html`<span class="beats" role="img" aria-label=${label} title=${label} onMouseMove=${tell}>
@@ -136,9 +138,12 @@ export function Heartbeat({ beats = [], name }) {
 }
 
 // ------------------------------------------------------------------ buttons and fields
+const wait = (event) => event.preventDefault();
+
+/** A busy one keeps the focus that it has: a button that is switched off would lose it. */
 export function Button({ icon, kind = "", small, busy, label, children, ...rest }) {
-  return html`<button type="button" ...${rest} class=${`btn ${kind} ${small ? "small" : ""} ${busy ? "busy" : ""} ${children ? "" : "bare"} ${rest.class || ""}`}
-    aria-label=${label || null} title=${rest.title || label || null} disabled=${rest.disabled || busy} aria-busy=${busy ? "true" : null}>
+  return html`<button type="button" ...${rest} onClick=${busy ? wait : rest.onClick} class=${`btn ${kind} ${small ? "small" : ""} ${busy ? "busy" : ""} ${children ? "" : "bare"} ${rest.class || ""}`}
+    aria-label=${label || null} title=${rest.title || label || null} disabled=${rest.disabled} aria-disabled=${busy ? "true" : null} aria-busy=${busy ? "true" : null}>
     ${icon ? html`<${Icon} name=${icon} size=${small ? 14 : 15} />` : null}${children ? html`<span>${children}</span>` : null}</button>`;
 }
 
@@ -152,7 +157,7 @@ export function Field({ label, hint, error, optional, children }) {
   const id = useId();
   const note = error || hint;
   return html`<div class=${"field" + (error ? " wrong" : "")}>
-    <label for=${id}>${label}${optional ? html` <span class="t4">optional</span>` : null}</label>
+    <label for=${id}>${label}${optional ? html` <span class="t4">${t("optional")}</span>` : null}</label>
     ${children(id, note ? id + "-note" : null)}
     ${note ? html`<div class="note" id=${id + "-note"} role=${error ? "alert" : null}>${note}</div>` : null}</div>`;
 }
@@ -178,19 +183,19 @@ async function toClipboard(text) {
   area.select();
   const done = document.execCommand("copy");
   area.remove();
-  if (!done) throw new Error("The browser refused to copy.");
+  if (!done) throw new Error(t("The browser refused to copy."));
 }
 
 export async function copy(text, what) {
   try {
     await toClipboard(text);
-    toast(`${what} copied.`, { tone: "ok" });
+    toast(t("{what} copied.", { what }), { tone: "ok" });
   } catch {
-    toast("The browser refused to copy: select the text and copy it by hand.", { tone: "bad" });
+    toast(t("The browser refused to copy: select the text and copy it by hand."), { tone: "bad" });
   }
 }
 
-export function Copy({ text, what = "Text", small = true, kind = "ghost", children }) {
+export function Copy({ text, what = t("Text"), small = true, kind = "ghost", children }) {
   const [done, setDone] = useState(false);
   const press = async (event) => {
     event.preventDefault();
@@ -198,13 +203,13 @@ export function Copy({ text, what = "Text", small = true, kind = "ghost", childr
     try {
       await toClipboard(typeof text === "function" ? text() : text);
       setDone(true);
-      announce.value = `${what} copied.`;
+      announce.value = t("{what} copied.", { what });
       setTimeout(() => setDone(false), 1600);
     } catch {
-      toast("The browser refused to copy: select the text and copy it by hand.", { tone: "bad" });
+      toast(t("The browser refused to copy: select the text and copy it by hand."), { tone: "bad" });
     }
   };
-  return html`<${Button} icon=${done ? "check" : "copy"} small=${small} kind=${kind + (done ? " done" : "")} label=${children ? null : `Copy ${what.toLowerCase()}`} onClick=${press}>${children && (done ? "Copied" : children)}<//>`;
+  return html`<${Button} icon=${done ? "check" : "copy"} small=${small} kind=${kind + (done ? " done" : "")} label=${children ? null : t("Copy {what}", { what: within(what) })} onClick=${press}>${children && (done ? t("Copied") : children)}<//>`;
 }
 
 export function Empty({ icon, title, children, action }) {
@@ -248,7 +253,7 @@ export function Dialog({ title, sub, onClose, width = 520, dirty, children, noti
   return html`<dialog ref=${ref} aria-labelledby=${titleId} style=${{ width: `min(${width}px, calc(100vw - 24px))` }} onCancel=${leave} onMouseDown=${outside}>
     <div class="dialog">
       <header><div class="grow"><h2 id=${titleId} tabindex="-1">${title}</h2>${sub ? html`<p class="t3 sm">${sub}</p>` : null}</div>
-        ${locked ? null : html`<${Button} icon="x" kind="ghost" label="Close" onClick=${onClose} />`}</header>
+        ${locked ? null : html`<${Button} icon="x" kind="ghost" label=${t("Close")} onClick=${onClose} />`}</header>
       <div class="dialog-body">${children}</div>
       ${notice ? html`<div class="dialog-notice">${notice}</div>` : null}
       ${foot ? html`<footer>${foot}</footer>` : null}
@@ -257,7 +262,7 @@ export function Dialog({ title, sub, onClose, width = 520, dirty, children, noti
 
 export function Confirm({ title, body, action, danger, onYes }) {
   return html`<${Dialog} title=${title} width=${420} onClose=${closeDialog}
-    foot=${html`<span class="grow" /><${Button} onClick=${closeDialog}>Cancel<//><${Button} kind=${danger ? "danger" : "primary"} autofocus onClick=${() => { closeDialog(); onYes(); }}>${action}<//>`}>
+    foot=${html`<span class="grow" /><${Button} onClick=${closeDialog}>${t("Cancel")}<//><${Button} kind=${danger ? "danger" : "primary"} autofocus onClick=${() => { closeDialog(); onYes(); }}>${action}<//>`}>
     <p class="t2">${body}</p><//>`;
 }
 export const confirm = (props) => openDialog("confirm", props);
@@ -304,7 +309,7 @@ export function Snippets({ items, label }) {
   return html`<div class="snippets">
     <div class="snippet-tabs"><div role="tablist" aria-label=${label} onKeyDown=${walk}>${items.map(([id, name]) => html`<button type="button" role="tab" key=${id} id=${`${base}-${id}`}
       aria-selected=${String(id === items[at][0])} aria-controls=${base + "-panel"} tabindex=${id === items[at][0] ? 0 : -1} onClick=${() => pick(id)}>${name}</button>`)}</div>
-      <${Copy} text=${text} what=${title + " snippet"} /></div>
+      <${Copy} text=${text} what=${t("{title} snippet", { title })} /></div>
     <pre id=${base + "-panel"} role="tabpanel" tabindex="0" aria-label=${title}>${text}</pre>
     ${note ? html`<p class="note">${note}</p>` : null}</div>`;
 }

@@ -154,6 +154,7 @@ class Followed(Filters, forbid_unknown_fields=True, kw_only=True):
 class UsageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     format: Literal["json", "csv"] = "json"
     group: str = "account"
+    bucket: Literal["hour", "day"] | None = None
     zone: str | None = None
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +12,16 @@ from omni_connector import catalog, prices, providers, usage
 from omni_connector.admin.accounts import Accounts
 from omni_connector.onboarding.starting import GOOGLE_PROJECT, is_on
 from omni_connector.providers import Provider
+from omni_connector.providers.bill_readers import READERS
 from omni_connector.providers.command_presets import PRESETS
+from omni_connector.routing.resolve import PURPOSES
 from omni_connector.snapshot import Account, ProviderSettings
 
 Json = dict[str, Any]
+CAPABILITIES = (("vision", "images"), ("documents", "documents"), ("audio", "audio"), ("completions", "completions"))
+"""Word of providers.FEATURES that a conversing model has, unless "no_…" says the contrary → what it is called here."""
+PURPOSE_NAMES: Mapping[str, str] = {"openai-embeddings": "embeddings", "gemini-embeddings": "embeddings"}
+"""What models that are no conversation are for, where the wire's name is not the word."""
 STATUSES = ("ready", "cooling", "locked", "needs_login", "disabled", "error")
 
 
@@ -71,6 +77,7 @@ def _model_json(model: str, accounts: list[Account]) -> Json:
         "output_usd_per_mtok": _decimal(written),
         "price_override": own is not None,
         "levels": _levels(model, accounts),
+        "capabilities": _capabilities(model, accounts),
     }
 
 
@@ -78,6 +85,27 @@ def _levels(model: str, accounts: list[Account]) -> dict[str, list[str]]:
     """Provider → the thinking levels that `provider/level/model` may name there; providers without a choice are left out."""
     known = {account.provider: catalog.levels(account.model_map.get(model, model), account.features) for account in accounts}
     return {provider: list(levels) for provider, levels in known.items() if levels}
+
+
+def _capabilities(model: str, accounts: list[Account]) -> list[str]:
+    """What some account may be asked for with this model, in order of the words. Of pictures, documents and sound a provider says it of
+    some of its models, so this one may refuse them all the same; what is unknown is left out. A model that is no conversation has the
+    one thing it is for."""
+    name = model.lower()
+    purposes = {PURPOSE_NAMES.get(wire, wire) for wire, marks in PURPOSES.items() if any(mark in name for mark in marks)}
+    if purposes:
+        return sorted(purposes)
+    found: set[str] = set()
+    for account in accounts:
+        sent = account.model_map.get(model, model)
+        words = account.features | catalog.profile(sent)
+        if "ocr" in words:
+            found.add("ocr")
+            continue
+        found |= {name for word, name in CAPABILITIES if word in words and f"no_{word}" not in words}
+        if "always_thinking" in words or catalog.levels(sent, account.features):
+            found.add("thinking")
+    return sorted(found)
 
 
 def _per_mtok(rate: usage.Rate | None) -> Decimal | None:
@@ -113,6 +141,12 @@ def _sign_in(row: Provider, connectors: Sequence[str]) -> Json | None:
     }
 
 
+def _usage_key(row: Provider) -> Json | None:
+    """Which second key may read what the provider bills (`needs`), and what `options.usage_project` names (`part`); None: none can."""
+    found = READERS.get(row.bill)
+    return None if found is None else {"needs": found.needs, "part": found.part}
+
+
 def _provider_json(row: Provider, given: ProviderSettings, accounts: Iterable[Json], connectors: Sequence[str] = ()) -> Json:
     """`label` and `base_url` are those in force, `default_label` and `default_base_url` the row's; `name` is what was set, or ""."""
     mine = [account for account in accounts if account["provider"] == row.id]
@@ -138,6 +172,7 @@ def _provider_json(row: Provider, given: ProviderSettings, accounts: Iterable[Js
         "demo": row.demo,
         "command": _presets(row),
         "sign_in": _sign_in(row, connectors),
+        "usage_key": _usage_key(row),
         "retired": row.retired,
         "env": list(row.env),
         "default_models": list(row.default_models),

@@ -35,6 +35,7 @@ class Process:
     home: Path
     base_url: str
     server: str = "none"
+    id: str = ""
     dashboard: str = ""
     """Where the dashboard is, when that is another listener than the client API's."""
     listeners: tuple[Json, ...] = ()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from omni_connector.nodes import node_of
 from omni_connector.providers import command_values
 from omni_connector.snapshot import Account, ClientKey, Cooldown
 from omni_connector.store.jobs import JobRow
@@ -182,6 +183,7 @@ def request(row: Mapping[str, Any]) -> Json:
         "path": row.get("path"),
         "stream": bool(row.get("stream")),
         "client": row.get("client"),
+        "node": node_of(row.get("process_id") or ""),
         "key": {"id": row.get("key_id"), "name": row.get("key_name")},
         "model_requested": row.get("model_requested"),
         "model": row.get("model"),

@@ -15,8 +15,10 @@ from omni_connector import __version__, settings
 from omni_connector.admin import bodies, shapes
 from omni_connector.admin.room import Room
 from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.nodes import node_of
 from omni_connector.store import jobs as job_table
 from omni_connector.store import settings as table
+from omni_connector.store.files import Away
 
 Json = dict[str, Any]
 MAX_TARGETS = 50
@@ -35,6 +37,8 @@ class System(Room):
             "cpu_s": round(time.process_time(), 2),
             "in_flight": 0 if self._pool is None else sum(self._pool.live(a.id).in_flight for a in self._snapshot().accounts),
             "home": str(self.process.home),
+            "node": node_of(self.process.id),
+            "nodes": await self._nodes(),
             "database": self.database_name,
             "database_away": None if self.spill is None else self.spill.told(),
             "base_url": self.process.base_url,
@@ -44,6 +48,14 @@ class System(Room):
             **await self._crew(),
             "listeners": [dict(entry) for entry in self.process.listeners],
         }
+
+    async def _nodes(self) -> list[Json]:
+        """The processes that live on this database, by the node that each is on; empty while nobody can tell."""
+        try:
+            seen = await self.db.run(job_table.living)
+        except Away:
+            return []
+        return [{"id": row["id"], "node": node_of(row["id"]), "started_at": row["started_at"], "seen_at": row["seen_at"]} for row in seen]
 
     async def _crew(self) -> Json:
         """How many processes serve; "pid" beside it is the one that answers, and so are its memory and requests in flight."""

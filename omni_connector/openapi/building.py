@@ -26,6 +26,8 @@ OPERATIONS: tuple[Operation, ...] = tuple(
 """Every call of the client and the admin API."""
 
 _TEMPLATE = "#/components/schemas/{name}"
+UNGUARDED = ("/health", "/ready")
+"""What balancers ask, under whatever name of the host."""
 _PARAMETER = re.compile(r"\{(\w+)\}")
 UPSTREAM = tuple(sorted({info.status for info in KINDS.values() if info.status not in (405, 499, 500)} | set(CALLER_STATUSES)))
 """What a call that accounts answer can be refused with."""
@@ -91,8 +93,9 @@ def _document() -> Json:
 def refusals(operation: Operation) -> tuple[int, ...]:
     """The error statuses of a call: those of its row, and those that come of what it is."""
     found = set(operation.refusals)
-    if operation.path != "/health":
-        found |= {"client": {401}, "admin": {401, 403, 421}, "open": {403, 421}}[operation.access]
+    if operation.path in UNGUARDED:
+        return tuple(sorted(found))
+    found |= {"client": {401}, "admin": {401, 403, 421}, "open": {403, 421}}[operation.access]
     if operation.access == "client" and operation.method == "POST":
         found |= set(UPSTREAM)
     if operation.body is not None or operation.query is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from omni_connector.openapi.operation import EVENTS, JSON, TEXT, Json, Operation, row
+from omni_connector.openapi.operation import EVENTS, JSON, TEXT, Json, Operation, fields, row
 from omni_connector.openapi.shapes import Shape
 from omni_connector.paths import POSTS
 from omni_connector.wire.raw import RAW
@@ -13,6 +13,7 @@ from omni_connector.wire.raw import RAW
 _LIST: Json = {"type": "array"}
 _OBJECTS: Json = {"type": "array", "items": {"type": "object"}}
 _FLAG: Json = {"type": "boolean"}
+READY = {"status": "text", "node": "text"}
 _MODEL: Json = {"type": "string", "description": "auto, a provider, a model, provider/model, label/model, an alias, a chain."}
 
 
@@ -113,5 +114,9 @@ ROOT = [replace(each, access="client") for each in (*_posts(), *_told())]
 TAGS: Mapping[str, tuple[Operation, ...]] = {
     "Client API": tuple(ROOT),
     "Client API of one provider": tuple(map(_below_provider, ROOT)),
-    "Health": (row("GET /health", "Whether the server runs; no key needed.", {"status": "text", "version": "text"}, access="open"),),
+    "Health": (
+        row("GET /health", "Whether the server runs; no key needed.", {"status": "text", "version": "text"}, access="open"),
+        Operation("GET /ready", "Whether a balancer should send requests here, 503 while it should not; no key needed.",
+                  {200: READY, 503: READY}, query=fields(database=TEXT), access="open"),
+    ),
 }

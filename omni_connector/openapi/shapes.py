@@ -101,7 +101,7 @@ COMPONENTS: Mapping[str, Shape] = {
     "Counts": _COUNTS,
     "Request": {
         "id": "text", "at": "time", "state": "text", "outcome": "text?", "flag": "text?", "protocol": "text?", "path": "text?",
-        "stream": "bool", "client": "text?", "key": {"id": "text?", "name": "text?"}, "model_requested": "text?", "model": "text?",
+        "stream": "bool", "client": "text?", "node": "text?", "key": {"id": "text?", "name": "text?"}, "model_requested": "text?", "model": "text?",
         "provider": "text?", "account": {"id": "text?", "label": "text?"}, "http_status": "int?", "attempts": ["object"],
         "skipped": ["object"], "route": "text?", "dropped": "array", "first_token_ms": "int?", "duration_ms": "int?", "usage": "object",
         "cost": {"usd": "usd?", "source": "text?", "worth_usd": "usd?"}, "error": "object?",
@@ -112,7 +112,7 @@ COMPONENTS: Mapping[str, Shape] = {
     },
     "Setting": {
         "name": "text", "env": "text", "kind": "=str|int|float|bool|list", "help": "text", "value": "any", "default": "any",
-        "source": "=environment|database|default", "choices": ["text"], "stored": "bool",
+        "source": "=environment|database|default", "choices": ["text"], "stored": "bool", "secret": "bool",
     },
     "Config": {"settings": ["Setting"], "aliases": "object", "chains": "object"},
     "Alias": {"name": "text", "targets": ["text"]},
@@ -130,11 +130,18 @@ COMPONENTS: Mapping[str, Shape] = {
     },
     "Sums": _SUMS,
     "UsageRow": {"id": "text?", "name": "text?", **_SUMS},
-    "Usage": {"group": "text", "from": "time", "to": "time", "zone": "text", "currency": "text", "rows": ["UsageRow"], "total": "Sums"},
+    "Usage": {
+        "group": "text", "from": "time", "to": "time", "zone": "text", "currency": "text", "rows": ["UsageRow"], "total": "Sums",
+        "bucket?": "text", "bars?": ["UsageBar"], "series?": ["UsageSeries"], "others?": "object?",
+    },
+    "UsageBar": {"name": "text", **_SUMS},
+    "UsageSeries": {
+        "id": "text?", "name": "text", "requests": ["int"], "tokens": ["int"], "cost_usd": ["usd"], "worth_usd": ["usd"],
+    },
     "Flow": {"flow_id": "text", "way?": "text", "authorization_url?": "text", "verification_uri?": "text", "user_code?": "text"},
     "Model": {
         "id": "text", "accounts": ["text"], "providers": ["text"], "context_window": "int?", "max_output": "int?",
-        "input_usd_per_mtok": "text?", "output_usd_per_mtok": "text?", "price_override": "bool",
+        "input_usd_per_mtok": "text?", "output_usd_per_mtok": "text?", "price_override": "bool", "capabilities": ["text"],
     },
     "Backend": {
         "id": "text", "label": "text", "provider": "text", "enabled": "bool", "status": _STATUS, "status_reason": "text",

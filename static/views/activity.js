@@ -2,46 +2,50 @@
 import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
 import { providerName } from "../actions.js";
 import { get, query } from "../api.js";
-import { clock, exact, num, plural } from "../format.js";
+import { absolute, clock, exact, num } from "../format.js";
 import { accounts, arrivals, keys, mergeRows, providers, requests, resync, tidyRows } from "../live.js";
 import { PROTOCOLS, protocolKind, protocolName } from "../protocols.js";
 import { Ago, Button, Cost, Empty, html, Icon, Ms, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { replaceParams, route as current } from "../route.js";
+import { counted, said, t } from "../texts.js";
 
 const PAGE = 50;
 const SETTLE_MS = 180;
 const FILTERS = ["status", "provider", "model", "account", "key", "text", "protocol", "flag", "client"];
-const STATUSES = [["", "Any status"], ["ok", "Answered"], ["failed", "Failed"], ["open", "In flight"], ["429", "429"], ["401", "401"], ["500", "500"], ["503", "503"]];
+const STATUSES = [["", t("Any status")], ["ok", t("Answered")], ["failed", t("Failed")], ["open", t("In flight")], ["429", "429"], ["401", "401"], ["500", "500"], ["503", "503"]];
 
 export const prompt = (usage) => (usage ? (usage.input || 0) + (usage.cache_read || 0) + (usage.cache_write || 0) : 0);
-export const counted = (row) => row.usage && row.usage.source && row.usage.source !== "none" && (row.usage.input !== null || row.usage.output !== null);
+export const measured = (row) => row.usage && row.usage.source && row.usage.source !== "none" && (row.usage.input !== null || row.usage.output !== null);
 
 /** Answered by a provider that says nothing of tokens: sounds, most pictures, verdicts. Not the same as none. */
-export const silent = (row) => row.state !== "open" && row.outcome === "ok" && !counted(row);
+export const silent = (row) => row.state !== "open" && row.outcome === "ok" && !measured(row);
 
 /** Failed before anything was counted: there is no cost to know. */
-export const unspent = (row) => row.outcome !== "ok" && !counted(row) && (!row.cost || row.cost.usd === null);
+export const unspent = (row) => row.outcome !== "ok" && !measured(row) && (!row.cost || row.cost.usd === null);
 
 /** How the counts are known, in words; rows that are not the provider's own count carry a sign. */
 export const SOURCES = {
-  reported: "reported by the provider",
-  counted: "counted by omni-connector from the answer",
-  estimated: "estimated by omni-connector, not reported by the provider",
-  none: "not reported",
+  reported: t("reported by the provider"),
+  counted: t("counted by omni-connector from the answer"),
+  estimated: t("estimated by omni-connector, not reported by the provider"),
+  none: t("not reported"),
 };
 
+/** One word for each, as a sign. */
+export const WAYS = { reported: t("reported"), counted: t("counted"), estimated: t("estimated") };
+
 function Tokens({ row }) {
-  if (!counted(row)) return html`<span class="t4" title=${silent(row) ? "The provider did not report tokens." : null}>–</span>`;
+  if (!measured(row)) return html`<span class="t4" title=${silent(row) ? t("The provider did not report tokens.") : null}>–</span>`;
   const u = row.usage;
-  const title = `${exact(prompt(u))} in (${exact(u.cache_read || 0)} from cache), ${exact(u.output || 0)} out · ${SOURCES[u.source] || u.source}`;
+  const title = `${t("{read} in ({cached} from cache), {written} out", { read: exact(prompt(u)), cached: exact(u.cache_read || 0), written: exact(u.output || 0) })} · ${SOURCES[u.source] || u.source}`;
   const unsure = u.source === "estimated" || u.source === "counted";
-  return html`<span title=${title}>${unsure ? html`<span class="t4" aria-hidden="true">≈</span><span class="sr">${u.source} </span>` : null}${num(prompt(u))} <span class="t4">→</span> ${num(u.output || 0)}${u.cache_read ? html`<span class="sr">, ${num(u.cache_read)} from cache</span>` : null}</span>`;
+  return html`<span title=${title}>${unsure ? html`<span class="t4" aria-hidden="true">≈</span><span class="sr">${WAYS[u.source]} </span>` : null}${num(prompt(u))} <span class="t4">→</span> ${num(u.output || 0)}${u.cache_read ? html`<span class="sr">${t(", {n} from cache", { n: num(u.cache_read) })}</span>` : null}</span>`;
 }
 
 function Attempts({ row }) {
   const tries = (row.attempts || []).length;
   const skipped = (row.skipped || []).length;
-  const title = [...(row.attempts || []).map((a) => `${a.account || a.provider}: ${a.kind ? a.message || a.kind : a.status || "ok"}`), ...(row.skipped || []).map((s) => `${s.account || s.provider} skipped: ${s.reason}`)].join("\n");
+  const title = [...(row.attempts || []).map((a) => `${a.account || a.provider}: ${a.kind ? a.message || a.kind : a.status || "ok"}`), ...(row.skipped || []).map((s) => t("{name} skipped: {reason}", { name: s.account || s.provider, reason: s.reason }))].join("\n");
   return html`<span title=${title || null}>${tries > 1 ? html`<span class="strong">${tries}</span>` : tries || html`<span class="t4">0</span>`}${skipped ? html`<span class="t4"> +${skipped}</span>` : null}</span>`;
 }
 
@@ -49,17 +53,17 @@ function Attempts({ row }) {
 export function Asked({ row }) {
   const served = row.model && !`/${row.model_requested}`.replaceAll(":", "/").endsWith("/" + row.model.replaceAll(":", "/")) ? row.model : null;
   const kind = protocolKind(row.protocol);
-  return html`<span class="asked"><span class="cut">${row.model_requested || html`<span class="t4">default</span>`}</span>${served ? html`<span class="served cut"><span class="t4">→</span> ${served}</span>` : null}${kind ? html`<span class="tag kind p2">${kind}</span>` : null}</span>`;
+  return html`<span class="asked"><span class="cut">${row.model_requested || html`<span class="t4">${t("default")}</span>`}</span>${served ? html`<span class="served cut"><span class="t4">→</span> ${served}</span>` : null}${kind ? html`<span class="tag kind p2">${kind}</span>` : null}</span>`;
 }
 
 export function RequestTable({ rows, fresh }) {
   return html`<div class="sheet"><table class="grid requests">
-    <thead><tr><th>Status</th><th class="p2">Time</th><th>Model</th><th class="p2">Account</th><th class="p4a">Client</th><th class="num p4" title="Accounts tried, and candidates skipped">Tries</th><th class="num p3" title="Time to the first token">First</th><th class="num">Took</th><th class="num p3">Tokens</th><th class="num p2">Cost</th></tr></thead>
+    <thead><tr><th>${t("Status")}</th><th class="p2">${t("Time")}</th><th>${t("Model")}</th><th class="p2">${t("Account")}</th><th class="p4a">${t("Client")}</th><th class="num p4" title=${t("Accounts tried, and candidates skipped")}>${t("Tries")}</th><th class="num p3" title=${t("Time to the first token")}>${t("First")}</th><th class="num">${t("Took")}</th><th class="num p3">${t("Tokens")}</th><th class="num p2">${t("Cost")}</th></tr></thead>
     <tbody>${rows.map((row) => html`<tr key=${row.id} class=${(row.state === "open" ? "is-open" : "") + (fresh && fresh.has(row.id) ? " is-new" : "")}>
       <td class="c-status"><span class="flex"><${Status} words=${requestWords(row)} title=${row.error ? row.error.message : row.route} />${row.flag ? html`<span class="flag p3" title=${row.error ? row.error.message : null}>${row.flag}</span>` : null}</span></td>
-      <td class="p2 t2 nowrap" title=${new Date(row.at).toLocaleString()}>${Date.now() - row.at < 86400000 ? clock(row.at) : html`<${Ago} at=${row.at} suffix=" ago" />`}</td>
+      <td class="p2 t2 nowrap" title=${absolute(row.at)}>${Date.now() - row.at < 86400000 ? clock(row.at) : html`<${Ago} at=${row.at} suffix=" ago" />`}</td>
       <td class="c-model"><a class="row-link strong" data-row href=${"#/activity/" + encodeURIComponent(row.id)}><${Asked} row=${row} /></a><span class="under sm t3 cut">${[row.outcome === "ok" ? "" : requestWords(row)[0], protocolKind(row.protocol), row.account && row.account.label, clock(row.at)].filter(Boolean).join(" · ")}</span></td>
-      <td class="c-account p2">${row.account ? row.account.label : html`<span class="t4">none</span>`}${row.provider ? html`<span class="t4 p5"> ${providerName(row.provider)}</span>` : null}</td>
+      <td class="c-account p2">${row.account ? row.account.label : html`<span class="t4">${t("none")}</span>`}${row.provider ? html`<span class="t4 p5"> ${said(providerName(row.provider))}</span>` : null}</td>
       <td class="c-client p4a t2"><span>${[row.key && row.key.name, row.client].filter(Boolean).join(" · ") || "–"}</span></td>
       <td class="num p4 t2"><${Attempts} row=${row} /></td>
       <td class="num p3 t2"><${Ms} value=${row.first_token_ms} /></td>
@@ -102,7 +106,7 @@ function SearchBox({ text, onSettle }) {
     clearTimeout(timer.current);
     timer.current = setTimeout(() => { settled.current = value; onSettle(value); }, SETTLE_MS);
   };
-  return html`<label class="search"><${Icon} name="search" size=${14} /><span class="sr">Search in activity</span><input type="search" class="input small" data-filter placeholder="Search" value=${typed} onInput=${type} /><kbd>/</kbd></label>`;
+  return html`<label class="search"><${Icon} name="search" size=${14} /><span class="sr">${t("Search in activity")}</span><input type="search" class="input small" data-filter placeholder=${t("Search")} value=${typed} onInput=${type} /><kbd>/</kbd></label>`;
 }
 
 function Filters({ filters, set, clear }) {
@@ -114,22 +118,21 @@ function Filters({ filters, set, clear }) {
   const formats = Object.keys(PROTOCOLS).concat(filters.protocol && !PROTOCOLS[filters.protocol] ? filters.protocol : []);
   return html`<div class="filters" role="search">
     <${SearchBox} text=${filters.text} onSettle=${(value) => set("text", value)} />
-    ${pick("status", "Status", [...STATUSES, ...extra])}
-    ${pick("protocol", "Format", [["", "Any format"], ...formats.map((id) => [id, protocolName(id)])])}
-    ${pick("provider", "Provider", [["", "Any provider"], ...providers.value.filter((provider) => connected.has(provider.id) || provider.id === filters.provider).map((provider) => [provider.id, provider.label])])}
-    ${pick("account", "Account", [["", "Any account"], ...accounts.value.map((account) => [account.id, account.label])])}
-    ${pick("key", "Key", [["", "Any key"], ...keys.value.map((key) => [key.id, key.name])])}
-    <label class="model-filter"><span class="sr">Model</span><input class=${"input small " + (filters.model ? "on" : "")} list="models-known" placeholder="Any model" value=${filters.model || ""} onChange=${(event) => set("model", event.currentTarget.value.trim())} /></label>
+    ${pick("status", t("Status"), [...STATUSES, ...extra])}
+    ${pick("protocol", t("Format"), [["", t("Any format")], ...formats.map((id) => [id, protocolName(id)])])}
+    ${pick("provider", t("Provider"), [["", t("Any provider")], ...providers.value.filter((provider) => connected.has(provider.id) || provider.id === filters.provider).map((provider) => [provider.id, said(provider.label)])])}
+    ${pick("account", t("Account"), [["", t("Any account")], ...accounts.value.map((account) => [account.id, account.label])])}
+    ${pick("key", t("Key"), [["", t("Any key")], ...keys.value.map((key) => [key.id, key.name])])}
+    <label class="model-filter"><span class="sr">${t("Model")}</span><input class=${"input small " + (filters.model ? "on" : "")} list="models-known" placeholder=${t("Any model")} value=${filters.model || ""} onChange=${(event) => set("model", event.currentTarget.value.trim())} /></label>
     <datalist id="models-known">${[...models].slice(0, 200).map((model) => html`<option key=${model} value=${model} />`)}</datalist>
-    ${FILTERS.some((name) => filters[name]) ? html`<${Button} small kind="ghost" icon="x" onClick=${clear}>Clear<//>` : null}</div>`;
+    ${FILTERS.some((name) => filters[name]) ? html`<${Button} small kind="ghost" icon="x" onClick=${clear}>${t("Clear")}<//>` : null}</div>`;
 }
 
 /** All rows under the filters as a file, read by the browser piece by piece. */
 function Export({ asked, filtered }) {
   const file = (form) => "/api/requests" + (asked ? asked + "&" : "?") + "format=" + form;
-  const what = filtered ? "these requests" : "all requests";
-  return html`<div class="actions"><a class="btn small" href=${file("csv")} download title=${`Save ${what} for a spreadsheet`}><span>Export CSV</span></a>
-    <a class="btn small" href=${file("jsonl")} download title=${`Save ${what} as JSON, one a line`}><span>Export JSON</span></a></div>`;
+  return html`<div class="actions"><a class="btn small" href=${file("csv")} download title=${filtered ? t("Save these requests for a spreadsheet") : t("Save all requests for a spreadsheet")}><span>${t("Export CSV")}</span></a>
+    <a class="btn small" href=${file("jsonl")} download title=${filtered ? t("Save these requests as JSON, one a line") : t("Save all requests as JSON, one a line")}><span>${t("Export JSON")}</span></a></div>`;
 }
 
 export function Activity({ route }) {
@@ -191,15 +194,15 @@ export function Activity({ route }) {
 
   const filtered = FILTERS.some((name) => filters[name]);
   return html`<div class="page">
-    <div class="page-head"><h1>Activity</h1>${filtered ? html`<span class="sub">filtered</span>` : null}<${Export} asked=${asked} filtered=${filtered} /></div>
+    <div class="page-head"><h1>${t("Activity")}</h1>${filtered ? html`<span class="sub">${t("filtered")}</span>` : null}<${Export} asked=${asked} filtered=${filtered} /></div>
     <${Filters} filters=${filters} set=${set} clear=${() => replaceParams({})} />
     <div class="live-list" onMouseEnter=${() => (hovered.current = true)} onMouseLeave=${() => (hovered.current = false)}>
-      ${held.length ? html`<button type="button" class="pill-new" onClick=${release}><${Icon} name="arrow-up" size=${13} />${held.length} new</button>` : null}
+      ${held.length ? html`<button type="button" class="pill-new" onClick=${release}><${Icon} name="arrow-up" size=${13} />${t("{n} new", { n: held.length })}</button>` : null}
       ${rows === null ? html`<${Skeleton} rows=${9} />` : rows.length ? html`<${RequestTable} rows=${rows} fresh=${fresh} />`
-      : next ? html`<${Empty} icon="search" title="Nothing yet among the newest requests">Older ones have not been looked through.<//>`
-      : filtered ? html`<${Empty} icon="search" title="Nothing matches these filters" action=${html`<${Button} onClick=${() => replaceParams({})}>Clear filters<//>`}>Requests exist or not: the filters hide them all.<//>`
-      : html`<${Empty} icon="activity" title="No request yet" action=${html`<a class="btn" href="#/keys"><${Icon} name="key-round" /><span>Keys and snippets</span></a>`}>The first request shows up here the moment it arrives.<//>`}
+      : next ? html`<${Empty} icon="search" title=${t("Nothing yet among the newest requests")}>${t("Older ones have not been looked through.")}<//>`
+      : filtered ? html`<${Empty} icon="search" title=${t("Nothing matches these filters")} action=${html`<${Button} onClick=${() => replaceParams({})}>${t("Clear filters")}<//>`}>${t("Requests exist or not: the filters hide them all.")}<//>`
+      : html`<${Empty} icon="activity" title=${t("No request yet")} action=${html`<a class="btn" href="#/keys"><${Icon} name="key-round" /><span>${t("Keys and snippets")}</span></a>`}>${t("The first request shows up here the moment it arrives.")}<//>`}
     </div>
-    ${rows && (rows.length || next) ? html`<div class="list-foot">${next ? html`<${Button} busy=${older} onClick=${more}>Load older<//>` : html`<span class="t4 sm">${plural(rows.length, "request")}: that is all of them.</span>`}</div>` : null}
+    ${rows && (rows.length || next) ? html`<div class="list-foot">${next ? html`<${Button} busy=${older} onClick=${more}>${t("Load older")}<//>` : html`<span class="t4 sm">${counted(rows.length, "{n} request: that is all of them.", "{n} requests: that is all of them.")}</span>`}</div>` : null}
   </div>`;
 }

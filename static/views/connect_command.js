@@ -6,18 +6,19 @@ import { ms } from "../format.js";
 import { fieldOf, limitBody, LimitFields, limitForm, limitProblems, showField } from "../limits.js";
 import { accounts } from "../live.js";
 import { Button, closeDialog, Dialog, Dot, Field, html, Icon, Prose, Select, TextField, toast } from "../ui.js";
+import { parts, said, t } from "../texts.js";
 
 const OWN = "generic";
 const RATES = ["rpm", "tpm"];
 const OUTPUTS = [
-  ["text", "Text: all of it is the answer"],
-  ["json-pointer", "JSON: one document"],
-  ["json-lines", "JSON lines: one document a line"],
+  ["text", t("Text: all of it is the answer")],
+  ["json-pointer", t("JSON: one document")],
+  ["json-lines", t("JSON lines: one document a line")],
 ];
 const INPUTS = [
-  ["text", "The whole conversation, as text"],
-  ["last", "The user's last message"],
-  ["none", "Nothing: {prompt} stands in an argument"],
+  ["text", t("The whole conversation, as text")],
+  ["last", t("The user's last message")],
+  ["none", t("Nothing: {prompt} stands in an argument")],
 ];
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 const whole = (text, least) => (/^-?\d+$/.test(text.trim()) && Number(text) >= least ? Number(text) : null);
@@ -71,14 +72,14 @@ function check(form, provider, account) {
   const wrong = limitProblems(form, RATES);
   const argv = argumentsOf(form, provider);
   const preset = (provider.command || {})[form.preset];
-  if (!form.label.trim()) wrong.label = "Every account needs a name.";
-  else if (accounts.value.some((other) => other.label === form.label.trim() && (!account || other.id !== account.id))) wrong.label = `Another account is already called ${form.label.trim()}.`;
-  if (!argv.length || !argv[0].trim()) wrong.argv = "Which program? Its name comes first.";
-  else if (preset && preset.edit && argv.includes(preset.edit)) wrong.argv = `Put your own value in place of ${preset.edit}.`;
-  if (form.output !== "text" && !form.pointer.startsWith("/")) wrong.pointer = "A JSON pointer, such as /result/text.";
-  if (form.max_in_flight.trim() && whole(form.max_in_flight, 1) === null) wrong.max_in_flight = "A whole number from 1.";
-  if (form.timeout_s.trim() && whole(form.timeout_s, 1) === null) wrong.timeout_s = "Seconds, from 1.";
-  if (whole(form.priority, -1000) === null) wrong.priority = "A whole number.";
+  if (!form.label.trim()) wrong.label = t("Every account needs a name.");
+  else if (accounts.value.some((other) => other.label === form.label.trim() && (!account || other.id !== account.id))) wrong.label = t("Another account is already called {name}.", { name: form.label.trim() });
+  if (!argv.length || !argv[0].trim()) wrong.argv = t("Which program? Its name comes first.");
+  else if (preset && preset.edit && argv.includes(preset.edit)) wrong.argv = t("Put your own value in place of {what}.", { what: preset.edit });
+  if (form.output !== "text" && !form.pointer.startsWith("/")) wrong.pointer = t("A JSON pointer, such as /result/text.");
+  if (form.max_in_flight.trim() && whole(form.max_in_flight, 1) === null) wrong.max_in_flight = t("A whole number from 1.");
+  if (form.timeout_s.trim() && whole(form.timeout_s, 1) === null) wrong.timeout_s = t("Seconds, from 1.");
+  if (whole(form.priority, -1000) === null) wrong.priority = t("A whole number.");
   return wrong;
 }
 
@@ -117,18 +118,18 @@ const asTried = (form, provider, account) => ({ provider: provider.id, auth: "cl
 
 function Arguments({ values, error, onChange }) {
   const set = (at, text) => onChange(values.map((value, index) => (index === at ? text : value)));
-  return html`<${Field} label="Program and arguments" error=${error}
-    hint=${html`One a line; no shell is involved. <span class="mono">${"{model} {system} {prompt}"}</span> stand for what is asked.`}>${(id, note) => html`<div class="stack" id=${id} role="group" aria-describedby=${note}>
-    ${values.map((value, at) => html`<div class="row-actions" key=${at}><input class="input mono grow" name=${at ? null : "argv"} aria-label=${at ? `Argument ${at}` : "Program"} spellcheck="false" autocapitalize="off" value=${value} onInput=${(event) => set(at, event.currentTarget.value)} />
-      <${Button} small icon="x" kind="ghost" label=${at ? `Remove argument ${at}` : "Remove the program"} onClick=${() => onChange(values.filter((_, index) => index !== at))} /></div>`)}
-    <div><${Button} small icon="plus" onClick=${() => onChange([...values, ""])}>Add argument<//></div></div>`}<//>`;
+  return html`<${Field} label=${t("Program and arguments")} error=${error}
+    hint=${parts("One a line; no shell is involved. {places} stand for what is asked.", { places: html`<span class="mono">${"{model} {system} {prompt}"}</span>` })}>${(id, note) => html`<div class="stack" id=${id} role="group" aria-describedby=${note}>
+    ${values.map((value, at) => html`<div class="row-actions" key=${at}><input class="input mono grow" name=${at ? null : "argv"} aria-label=${at ? t("Argument {n}", { n: at }) : t("Program")} spellcheck=${false} autocapitalize="off" value=${value} onInput=${(event) => set(at, event.currentTarget.value)} />
+      <${Button} small icon="x" kind="ghost" label=${at ? t("Remove argument {n}", { n: at }) : t("Remove the program")} onClick=${() => onChange(values.filter((_, index) => index !== at))} /></div>`)}
+    <div><${Button} small icon="plus" onClick=${() => onChange([...values, ""])}>${t("Add argument")}<//></div></div>`}<//>`;
 }
 
 function Verdict({ result, warned, wrong }) {
   if (wrong) return html`<div class="verdict poor" role="alert"><${Dot} shape="diamond" tone="bad" /><span class="wrap">${wrong}</span></div>`;
-  if (result && result.ok) return html`<div class="verdict good" role="status"><${Dot} shape="circle" tone="ok" /><div class="stack tight"><span class="strong">Works${result.latency_ms ? ` · ${ms(result.latency_ms)}` : ""}</span><span class="sm t2 wrap">${result.message}</span></div></div>`;
+  if (result && result.ok) return html`<div class="verdict good" role="status"><${Dot} shape="circle" tone="ok" /><div class="stack tight"><span class="strong">${t("Works")}${result.latency_ms ? ` · ${ms(result.latency_ms)}` : ""}</span><span class="sm t2 wrap">${result.message}</span></div></div>`;
   const told = result ? html`<div class="verdict poor" role="alert"><${Dot} shape="diamond" tone="bad" /><span class="wrap">${result.message}</span></div>` : null;
-  return html`${told}${warned ? html`<div class="verdict caution" role="alert"><${Dot} shape="half" tone="warn" /><span>${result ? "The test failed." : "This command has not been tested."} It can be saved, but it may only fail at the first request.</span></div>` : null}`;
+  return html`${told}${warned ? html`<div class="verdict caution" role="alert"><${Dot} shape="half" tone="warn" /><span>${result ? t("The test failed.") : t("This command has not been tested.")} ${t("It can be saved, but it may only fail at the first request.")}</span></div>` : null}`;
 }
 
 export function CommandForm({ provider, account, focus, onBack }) {
@@ -193,7 +194,7 @@ export function CommandForm({ provider, account, focus, onBack }) {
     try {
       const saved = await saveAccount(account ? account.id : null, body(form, provider, account));
       closeDialog();
-      toast(account ? `${saved.label} saved.` : `${saved.label} is connected.`, { tone: "ok" });
+      toast(account ? t("{name} saved.", { name: saved.label }) : t("{name} is connected.", { name: saved.label }), { tone: "ok" });
     } catch (error) {
       refuse(error);
       setBusy("");
@@ -201,31 +202,31 @@ export function CommandForm({ provider, account, focus, onBack }) {
   };
 
   const text = (name, label, more = {}) => html`<${TextField} label=${label} name=${name} value=${form[name]} onInput=${set(name)} error=${wrong[name]} ...${more} />`;
-  const foot = html`<${Button} icon="zap" busy=${busy === "test"} onClick=${runTest}>Test<//><span class="grow" />
-    ${onBack ? html`<${Button} kind="ghost" onClick=${onBack}>Back<//>` : null}
-    <${Button} kind="primary" type="submit" form="command-form" busy=${busy === "save"}>${warned ? "Save anyway" : account ? "Save" : "Connect"}<//>`;
+  const foot = html`<${Button} icon="zap" busy=${busy === "test"} onClick=${runTest}>${t("Test")}<//><span class="grow" />
+    ${onBack ? html`<${Button} kind="ghost" onClick=${onBack}>${t("Back")}<//>` : null}
+    <${Button} kind="primary" type="submit" form="command-form" busy=${busy === "save"}>${warned ? t("Save anyway") : account ? t("Save") : t("Connect")}<//>`;
   const notice = result || warned || wrong.form ? html`<${Verdict} result=${result} warned=${warned} wrong=${wrong.form} />` : null;
   const lines = argv.map((part) => (/\s|^$/.test(part) ? JSON.stringify(part) : part)).join(" ");
 
-  return html`<${Dialog} title=${account ? `Edit ${account.label}` : `Connect ${provider.label}`} sub="A program of this machine answers, behind every client format." width=${600} onClose=${closeDialog} dirty=${dirty} notice=${notice} foot=${foot}>
+  return html`<${Dialog} title=${account ? t("Edit {name}", { name: account.label }) : t("Connect {name}", { name: said(provider.label) })} sub=${t("A program of this machine answers, behind every client format.")} width=${600} onClose=${closeDialog} dirty=${dirty} notice=${notice} foot=${foot}>
     <form id="command-form" ref=${ref} class="form" onSubmit=${save} autocomplete="off">
-      ${presets.length > 1 ? html`<${Select} label="Command" name="preset" value=${form.preset} onChange=${choose} options=${presets.map(([name, it]) => [name, it.label])} hint=${preset ? preset.about : null} />` : preset ? html`<p class="t2 sm">${preset.about}</p>` : null}
+      ${presets.length > 1 ? html`<${Select} label=${t("Command")} name="preset" value=${form.preset} onChange=${choose} options=${presets.map(([name, it]) => [name, said(it.label)])} hint=${preset ? said(preset.about) : null} />` : preset ? html`<p class="t2 sm">${said(preset.about)}</p>` : null}
       ${own || form.argv || (preset && preset.edit) ? html`<${Arguments} values=${argv} error=${wrong.argv} onChange=${set("argv")} />`
-        : html`<${Field} label="What is run" hint=${html`<button type="button" class="btn link" onClick=${() => change({ argv })}>Change the arguments</button>`}>${(id) => html`<div id=${id} class="run mono sm wrap">${lines}</div>`}<//>`}
-      ${text("label", "Name", { hint: html`Unique. Requests can ask for it: <span class="mono">${form.label.trim() || provider.id}/model</span>`, maxlength: 64 })}
-      ${text("models", "Models", { optional: !own, hint: "Best first. Requests name them, and they stand for {model}.", placeholder: (provider.default_models || []).join(", ") })}
-      ${own ? html`<${Select} label="It reads" name="input" value=${form.input} onChange=${set("input")} options=${INPUTS} />
-        <${Select} label="It writes" name="output" value=${form.output} onChange=${set("output")} options=${OUTPUTS} />
-        ${form.output === "text" ? null : text("pointer", "Where the answer stands", { placeholder: "/result/text" })}` : null}
-      ${provider.terms ? html`<p class="terms sm t3"><${Icon} name="shield-check" size=${14} /><span><${Prose} text=${provider.terms} /></span></p>` : null}
-      <details class="more" open=${focus === "amount"}><summary><${Icon} name="chevron-right" size=${14} />Limits</summary><div class="form"><${LimitFields} form=${form} set=${set} wrong=${wrong} counts=${RATES} /></div></details>
-      <details class="more"><summary><${Icon} name="chevron-right" size=${14} />Advanced</summary><div class="form two">
-        ${own ? null : text("program", "Program", { optional: true, placeholder: argv[0], hint: "Its whole path, where it is not found by its name." })}
-        ${text("env", "Environment", { optional: true, hint: "Names that are passed on to it. Keys never are." })}
-        ${text("max_in_flight", "Most at once", { placeholder: "2", hint: "Others wait for a place.", inputmode: "numeric" })}
-        ${text("timeout_s", "Longest run", { placeholder: "900", hint: "Seconds.", inputmode: "numeric" })}
-        ${text("prefix", "Prefix", { hint: "Requests may say prefix/model.", optional: true })}
-        ${text("priority", "Priority", { hint: "Higher is tried first.", inputmode: "numeric" })}
+        : html`<${Field} label=${t("What is run")} hint=${html`<button type="button" class="btn link" onClick=${() => change({ argv })}>${t("Change the arguments")}</button>`}>${(id) => html`<div id=${id} class="run mono sm wrap">${lines}</div>`}<//>`}
+      ${text("label", t("Name"), { hint: parts("Unique. Requests can ask for it: {name}", { name: html`<span class="mono">${form.label.trim() || provider.id}/model</span>` }), maxlength: 64 })}
+      ${text("models", t("Models"), { optional: !own, hint: t("Best first. Requests name them, and they stand for {model}."), placeholder: (provider.default_models || []).join(", ") })}
+      ${own ? html`<${Select} label=${t("It reads")} name="input" value=${form.input} onChange=${set("input")} options=${INPUTS} />
+        <${Select} label=${t("It writes")} name="output" value=${form.output} onChange=${set("output")} options=${OUTPUTS} />
+        ${form.output === "text" ? null : text("pointer", t("Where the answer stands"), { placeholder: "/result/text" })}` : null}
+      ${provider.terms ? html`<p class="terms sm t3"><${Icon} name="shield-check" size=${14} /><span><${Prose} text=${said(provider.terms)} /></span></p>` : null}
+      <details class="more" open=${focus === "amount"}><summary><${Icon} name="chevron-right" size=${14} />${t("Limits")}</summary><div class="form"><${LimitFields} form=${form} set=${set} wrong=${wrong} counts=${RATES} /></div></details>
+      <details class="more"><summary><${Icon} name="chevron-right" size=${14} />${t("Advanced")}</summary><div class="form two">
+        ${own ? null : text("program", t("Program"), { optional: true, placeholder: argv[0], hint: t("Its whole path, where it is not found by its name.") })}
+        ${text("env", t("Environment"), { optional: true, hint: t("Names that are passed on to it. Keys never are.") })}
+        ${text("max_in_flight", t("Most at once"), { placeholder: "2", hint: t("Others wait for a place."), inputmode: "numeric" })}
+        ${text("timeout_s", t("Longest run"), { placeholder: "900", hint: t("Seconds."), inputmode: "numeric" })}
+        ${text("prefix", t("Prefix"), { hint: t("Requests may say prefix/model."), optional: true })}
+        ${text("priority", t("Priority"), { hint: t("Higher is tried first."), inputmode: "numeric" })}
       </div></details>
     </form><//>`;
 }

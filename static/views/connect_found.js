@@ -2,16 +2,16 @@
 import { useEffect, useState } from "../vendor/hooks.mjs";
 import { signal } from "../vendor/signals.mjs";
 import { get, post } from "../api.js";
-import { plural } from "../format.js";
 import { Button, html, Icon, oops, toast } from "../ui.js";
+import { counted, said, t } from "../texts.js";
 
 /** Imports, and says what came of it. Resolves to what the user has to decide first, [] when all is done. */
 export async function bringIn(body) {
   const told = await post("/api/accounts/import", body);
   const done = told.added + told.updated;
-  if (done) toast(`${plural(done, "account")} imported.`, { tone: "ok" });
+  if (done) toast(counted(done, "{n} account imported.", "{n} accounts imported."), { tone: "ok" });
   const failed = told.accounts.filter((row) => row.outcome === "failed" && !row.code);
-  if (failed.length) toast(`${failed[0].label || failed[0].where}: ${failed[0].why}${failed.length > 1 ? ` (and ${failed.length - 1} more)` : ""}`, { tone: "bad", life: 12000 });
+  if (failed.length) toast(`${failed[0].label || failed[0].where}: ${failed[0].why}${failed.length > 1 ? ` (${t("and {n} more", { n: failed.length - 1 })})` : ""}`, { tone: "bad", life: 12000 });
   return told.asks;
 }
 
@@ -25,8 +25,8 @@ export async function decide(asks) {
 
 export function Asks({ asks, yes, setYes }) {
   if (!asks.length) return null;
-  return html`<div class="callout" role="alert"><${Icon} name="shield-check" /><div class="stack">${asks.map((ask) => html`<p class="wrap" key=${ask.provider + ask.code}>${ask.message}</p>`)}
-    <label class="inline"><input type="checkbox" name="decided" checked=${yes} onChange=${(event) => setYes(event.currentTarget.checked)} /> I have read this and want it all the same.</label></div></div>`;
+  return html`<div class="callout" role="alert"><${Icon} name="shield-check" /><div class="stack">${asks.map((ask) => html`<p class="wrap" key=${ask.provider + ask.code}>${said(ask.message)}</p>`)}
+    <label class="inline"><input type="checkbox" name="decided" checked=${yes} onChange=${(event) => setYes(event.currentTarget.checked)} /> ${t("I have read this and want it all the same.")}</label></div></div>`;
 }
 
 /** Asks, and imports again once the user has decided. `run` gets the providers that are acknowledged, and resolves to what is still asked. */
@@ -79,11 +79,11 @@ export function Found() {
     if (!next.delete(id)) next.add(id);
     setPicked(next);
   };
-  return html`<section class="found stack" aria-label="Found on this machine"><h3 class="t3">Found on this machine</h3>
+  return html`<section class="found stack" aria-label=${t("Found on this machine")}><h3 class="t3">${t("Found on this machine")}</h3>
     ${list.map((one) => html`<label class=${"inline" + (one.importable ? "" : " t3")} key=${one.id}><input type="checkbox" name=${one.id} disabled=${!one.importable} checked=${picked.has(one.id)} onChange=${() => tick(one.id)} />
-      <span class="stack none"><span>${one.title}${one.who ? html` <span class="t3">${one.who}</span>` : null}${one.models.length ? html` <span class="t3">${plural(one.models.length, "model")}</span>` : null}</span>
-      <span class=${"xs wrap " + (picked.has(one.id) && one.warning ? "warn" : "t3")}>${one.why_not || (picked.has(one.id) && one.warning) || one.where}</span></span></label>`)}
+      <span class="stack none"><span>${said(one.title)}${one.who ? html` <span class="t3">${one.who}</span>` : null}${one.models.length ? html` <span class="t3">${counted(one.models.length, "{n} model", "{n} models")}</span>` : null}</span>
+      <span class=${"xs wrap " + (picked.has(one.id) && one.warning ? "warn" : "t3")}>${said(one.why_not || (picked.has(one.id) && one.warning) || one.where)}</span></span></label>`)}
     <${Asks} ...${choice} />
-    ${list.some((one) => one.importable) ? html`<div><${Button} small kind=${picked.size ? "primary" : ""} busy=${choice.busy} disabled=${!picked.size || choice.blocked} onClick=${choice.go}>Import ${picked.size || ""}<//></div>` : null}
+    ${list.some((one) => one.importable) ? html`<div><${Button} small kind=${picked.size ? "primary" : ""} busy=${choice.busy} disabled=${!picked.size || choice.blocked} onClick=${choice.go}>${picked.size ? t("Import {n}", { n: picked.size }) : t("Import")}<//></div>` : null}
   </section>`;
 }

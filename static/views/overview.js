@@ -3,12 +3,13 @@ import { useEffect, useState } from "../vendor/hooks.mjs";
 import { signal } from "../vendor/signals.mjs";
 import { connect, createKey, saveAccount } from "../actions.js";
 import { baseUrl, get, query } from "../api.js";
-import { midnight, ms, num, plural, span, usd } from "../format.js";
+import { midnight, ms, num, span, usd } from "../format.js";
 import { arrivals, keys, now, ready, requests, resync, shownAccounts } from "../live.js";
-import { Offline, problems } from "../problems.js";
+import { Notices, problems } from "../problems.js";
+import { counted, parts, t } from "../texts.js";
 import { Button, Copy, Dot, html, Icon, Ms, oops, Skeleton, Snippets, toast } from "../ui.js";
 import { snippets } from "../snippets.js";
-import { AccountTable } from "./accounts.js";
+import { AccountTable } from "./account_table.js";
 import { RequestTable } from "./activity.js";
 import { Found } from "./connect_found.js";
 import { fresh, KeyBox, ShownOnce } from "./keys.js";
@@ -19,11 +20,11 @@ const MOST_STRIPS = 4;
 function Problems() {
   const list = problems.value;
   if (!list.length) return null;
-  return html`<section class="strips" aria-label="Problems">${list.slice(0, MOST_STRIPS).map((problem) => html`<div key=${problem.id} class=${"strip " + problem.tone} role="group" aria-label=${problem.title}>
+  return html`<section class="strips" aria-label=${t("Problems")}>${list.slice(0, MOST_STRIPS).map((problem) => html`<div key=${problem.id} class=${"strip " + problem.tone} role="group" aria-label=${problem.title}>
       <${Dot} shape=${problem.tone === "bad" ? "triangle" : "square"} tone=${problem.tone} /><div class="strip-text"><span class="strong">${problem.title}</span>
-      <span class="t2 wrap">${typeof problem.text === "string" ? problem.text : html`Soonest back: ${problem.text.label}, in ${span(problem.text.cooldown.until - now.value)}.`}</span></div>
+      <span class="t2 wrap">${typeof problem.text === "string" ? problem.text : t("Soonest back: {name}, in {time}.", { name: problem.text.label, time: span(problem.text.cooldown.until - now.value) })}</span></div>
       <${Button} small onClick=${problem.run}>${problem.action}<//></div>`)}
-    ${list.length > MOST_STRIPS ? html`<a class="more-strips t3" href="#/accounts">and ${list.length - MOST_STRIPS} more <${Icon} name="arrow-right" size=${13} /></a>` : null}</section>`;
+    ${list.length > MOST_STRIPS ? html`<a class="more-strips t3" href="#/accounts">${t("and {n} more", { n: list.length - MOST_STRIPS })} <${Icon} name="arrow-right" size=${13} /></a>` : null}</section>`;
 }
 
 // ------------------------------------------------------------------ today
@@ -53,17 +54,18 @@ function Now() {
   useEffect(() => {
     if (arrivals.value.rows.some((row) => row.state === "settled")) refreshSoon();
   }, [arrivals.value]);
-  const t = today.value;
-  const flying = shownAccounts.value.reduce((sum, account) => sum + (account.in_flight || 0), 0);
+  const sum = today.value;
+  const flying = shownAccounts.value.reduce((all, account) => all + (account.in_flight || 0), 0);
   const inFlight = Math.max(flying, requests.value.filter((row) => row.state === "open").length);
-  const read = t ? (t.input || 0) + (t.cache_read || 0) + (t.cache_write || 0) : null;
+  const read = sum ? (sum.input || 0) + (sum.cache_read || 0) + (sum.cache_write || 0) : null;
+  const tokens = { in: num(read), out: num(sum && (sum.output || 0)) };
   const stat = (label, value, note, title) => html`<div class="stat" title=${title || null}><dt>${label}</dt><dd>${value}</dd><dd class="stat-note">${note || "\u00a0"}</dd></div>`;
   return html`<dl class="stats">
-    ${stat("In flight", html`<span class=${inFlight ? "accent" : ""}>${inFlight}</span>`, inFlight ? "right now" : "idle")}
-    ${stat("Requests today", t ? num(t.requests) : "–", t && t.failed ? html`<span class="bad">${num(t.failed)} failed</span>` : t && t.requests ? "none failed" : "")}
-    ${stat("Cost today", t ? usd(t.cost_usd) : "–", t && t.unpriced ? `${num(t.unpriced)} of unknown price` : t && Number(t.worth_usd) ? `and ${usd(t.worth_usd)} worth by subscription` : "", t && t.cost_usd ? "$" + t.cost_usd : "")}
-    ${stat("Tokens today", t ? html`${num(read)}<small> in</small> ${num(t.output || 0)}<small> out</small>` : "–", t && t.cache_read ? `${Math.round((100 * t.cache_read) / Math.max(1, read))}% from cache` : "")}
-    ${stat("First token", ms(medianFirst()), "median of the last 50")}
+    ${stat(t("In flight"), html`<span class=${inFlight ? "accent" : ""}>${inFlight}</span>`, inFlight ? t("right now") : t("idle"))}
+    ${stat(t("Requests today"), sum ? num(sum.requests) : "–", sum && sum.failed ? html`<span class="bad">${t("{n} failed", { n: num(sum.failed) })}</span>` : sum && sum.requests ? t("none failed") : "")}
+    ${stat(t("Cost today"), sum ? usd(sum.cost_usd) : "–", sum && sum.unpriced ? t("{n} of unknown price", { n: num(sum.unpriced) }) : sum && Number(sum.worth_usd) ? t("and {usd} worth by subscription", { usd: usd(sum.worth_usd) }) : "", sum && sum.cost_usd ? "$" + sum.cost_usd : "")}
+    ${stat(t("Tokens today"), sum ? html`${tokens.in}<small> ${t("in")}</small> ${tokens.out}<small> ${t("out")}</small>` : "–", sum && sum.cache_read ? t("{share}% from cache", { share: Math.round((100 * sum.cache_read) / Math.max(1, read)) }) : "")}
+    ${stat(t("First token"), ms(medianFirst()), t("median of the last 50"))}
   </dl>`;
 }
 
@@ -75,7 +77,7 @@ const sawEmpty = signal(false); // The page was open before the first request: t
 async function tryDemo() {
   try {
     await saveAccount(null, { provider: "demo", label: "demo", auth: "none", enabled: true });
-    toast("The demo provider is connected. It answers without any key.", { tone: "ok" });
+    toast(t("The demo provider is connected. It answers without any key."), { tone: "ok" });
   } catch (error) {
     oops(error);
   }
@@ -83,7 +85,7 @@ async function tryDemo() {
 
 function Step({ n, title, state, children }) {
   return html`<li class=${"step " + state} aria-current=${state === "now" ? "step" : null}><span class="step-mark" aria-hidden="true">${state === "done" ? html`<${Icon} name="check" size=${13} />` : n}</span>
-    <div class="step-body"><h2>${title}${state === "done" ? html`<span class="sr"> (done)</span>` : null}</h2>${children}</div></li>`;
+    <div class="step-body"><h2>${title}${state === "done" ? html`<span class="sr"> (${t("done")})</span>` : null}</h2>${children}</div></li>`;
 }
 
 function SendOne({ value }) {
@@ -94,23 +96,23 @@ function SendOne({ value }) {
     try {
       const response = await fetch("/v1/chat/completions", {
         method: "POST", credentials: "omit", headers: { "Content-Type": "application/json", Authorization: "Bearer " + value },
-        body: JSON.stringify({ model: "auto", messages: [{ role: "user", content: "Say hello in five words." }] }),
+        body: JSON.stringify({ model: "auto", messages: [{ role: "user", content: t("Say hello in five words.") }] }),
       });
       const data = await response.json();
-      if (!response.ok) throw new Error((data.error && data.error.message) || `The gateway answered ${response.status}.`);
+      if (!response.ok) throw new Error((data.error && data.error.message) || t("The gateway answered {status}.", { status: response.status }));
       toast(`“${data.choices[0].message.content}”`, { tone: "ok", life: 7000 });
     } catch (error) {
       oops(error);
     }
     setBusy(false);
   };
-  return html`<${Button} icon="play" busy=${busy} onClick=${send}>Send it from here<//>`;
+  return html`<${Button} icon="play" busy=${busy} onClick=${send}>${t("Send it from here")}<//>`;
 }
 
 function Light({ row }) {
-  if (!row) return html`<div class="light" role="status"><span class="lamp" aria-hidden="true" /><span>Waiting for the first request …</span></div>`;
-  return html`<div class="light on" role="status"><span class="lamp" aria-hidden="true" /><span><b>${row.outcome === "failed" ? "The first request arrived, and failed." : "The first request arrived."}</b> <span class="t2">${row.model || row.model_requested}${row.account ? ` at ${row.account.label}` : ""}${row.duration_ms ? html`, <${Ms} value=${row.duration_ms} />` : ""}</span></span>
-    <a class="link" href=${"#/activity/" + encodeURIComponent(row.id)}>See why it went there</a></div>`;
+  if (!row) return html`<div class="light" role="status"><span class="lamp" aria-hidden="true" /><span>${t("Waiting for the first request …")}</span></div>`;
+  return html`<div class="light on" role="status"><span class="lamp" aria-hidden="true" /><span><b>${row.outcome === "failed" ? t("The first request arrived, and failed.") : t("The first request arrived.")}</b> <span class="t2">${row.account ? t("{model} at {account}", { model: row.model || row.model_requested, account: row.account.label }) : row.model || row.model_requested}${row.duration_ms ? html`, <${Ms} value=${row.duration_ms} />` : ""}</span></span>
+    <a class="link" href=${"#/activity/" + encodeURIComponent(row.id)}>${t("See why it went there")}</a></div>`;
 }
 
 function FirstRun({ onHide }) {
@@ -120,25 +122,25 @@ function FirstRun({ onHide }) {
   const made = fresh.value && active.some((key) => key.id === fresh.value.id) ? fresh.value : null;
   const state = (done, before) => (done ? "done" : before ? "now" : "later");
   const names = shownAccounts.value.slice(0, 3).map((account) => account.label).join(", ");
-  return html`<section class="first" aria-label="First steps">
-    <div class="first-head"><h1>${first ? "You are set up." : hasAccount ? "Almost there" : "One key for every AI account you own"}</h1>
-      <p class="t3">${first ? "From here on this page shows what your accounts are doing." : "Connect what you have, take one key, use it everywhere. It takes about a minute."}</p>
-      ${onHide ? html`<${Button} kind="ghost" icon="x" label="Hide these steps" onClick=${onHide} />` : null}</div>
+  return html`<section class="first" aria-label=${t("First steps")}>
+    <div class="first-head"><h1>${first ? t("You are set up.") : hasAccount ? t("Almost there") : t("One key for every AI account you own")}</h1>
+      <p class="t3">${first ? t("From here on this page shows what your accounts are doing.") : t("Connect what you have, take one key, use it everywhere. It takes about a minute.")}</p>
+      ${onHide ? html`<${Button} kind="ghost" icon="x" label=${t("Hide these steps")} onClick=${onHide} />` : null}</div>
     <ol class="steps">
-      <${Step} n="1" title="Connect an account" state=${state(hasAccount, true)}>
-        ${hasAccount ? html`<p class="t3">${names}${shownAccounts.value.length > 3 ? ` and ${shownAccounts.value.length - 3} more` : ""}${shownAccounts.value.every((account) => account.demo) ? html` <span class="tag demo">demo</span> <button type="button" class="btn link" onClick=${() => connect()}>Add a real one</button>` : null}</p>`
-        : html`<p class="t2">A plan you sign in to, an API key, a program or a server of this machine. Or the built-in demo, to look around.</p>
-          <div class="flex wrapping"><${Button} kind="primary" icon="plus" onClick=${() => connect()}>Connect account<//><${Button} icon="flask-conical" onClick=${tryDemo}>Try the demo provider<//></div>
-          <p class="note">The demo is labelled as one everywhere. Nothing leaves this machine.</p><${Found} />`}
+      <${Step} n="1" title=${t("Connect an account")} state=${state(hasAccount, true)}>
+        ${hasAccount ? html`<p class="t3">${shownAccounts.value.length > 3 ? t("{names} and {n} more", { names, n: shownAccounts.value.length - 3 }) : names}${shownAccounts.value.every((account) => account.demo) ? html` <span class="tag demo">${t("demo")}</span> <button type="button" class="btn link" onClick=${() => connect()}>${t("Add a real one")}</button>` : null}</p>`
+        : html`<p class="t2">${t("A plan you sign in to, an API key, a program or a server of this machine. Or the built-in demo, to look around.")}</p>
+          <div class="flex wrapping"><${Button} kind="primary" icon="plus" onClick=${() => connect()}>${t("Connect account")}<//><${Button} icon="flask-conical" onClick=${tryDemo}>${t("Try the demo provider")}<//></div>
+          <p class="note">${t("The demo is labelled as one everywhere. Nothing leaves this machine.")}</p><${Found} />`}
       <//>
-      <${Step} n="2" title="Create a key" state=${state(active.length > 0, hasAccount)}>
+      <${Step} n="2" title=${t("Create a key")} state=${state(active.length > 0, hasAccount)}>
         ${made ? html`<${ShownOnce} /><${KeyBox} value=${made.key} />` : active.length ? html`<p class="t3">${active[0].name} <span class="mono">${active[0].hint}</span></p>`
-        : html`<p class="t2">Your programs show this key instead of the providers' own. It begins with <code>omni-</code>.</p>${hasAccount ? html`<div class="flex"><${Button} kind="primary" icon="key-round" onClick=${createKey}>Create key<//></div>` : null}`}
+        : html`<p class="t2">${parts("Your programs show this key instead of the providers' own. It begins with {prefix}.", { prefix: html`<code>omni-</code>` })}</p>${hasAccount ? html`<div class="flex"><${Button} kind="primary" icon="key-round" onClick=${createKey}>${t("Create key")}<//></div>` : null}`}
       <//>
-      <${Step} n="3" title="Send the first request" state=${state(!!first, active.length > 0)}>
-        ${active.length || first ? html`${first && !made ? null : html`<${Snippets} label="Ready to paste" items=${snippets(baseUrl(), made ? made.key : "omni-…")} />`}
+      <${Step} n="3" title=${t("Send the first request")} state=${state(!!first, active.length > 0)}>
+        ${active.length || first ? html`${first && !made ? null : html`<${Snippets} label=${t("Ready to paste")} items=${snippets(baseUrl(), made ? made.key : "omni-…")} />`}
           <div class="flex wrapping"><${Light} row=${first} /><span class="grow" />${made ? html`<${SendOne} value=${made.key} />` : null}</div>`
-        : html`<p class="t2">Paste a ready snippet into a terminal, a program, or your coding agent. A light turns on here when it arrives.</p>`}
+        : html`<p class="t2">${t("Paste a ready snippet into a terminal, a program, or your coding agent. A light turns on here when it arrives.")}</p>`}
       <//>
     </ol></section>`;
 }
@@ -146,9 +148,9 @@ function FirstRun({ onHide }) {
 // ------------------------------------------------------------------ the page
 function summary(list) {
   const readyOnes = list.filter((account) => account.status === "ready").length;
-  if (readyOnes === list.length) return list.length === 1 ? "1 account, ready" : `all ${list.length} accounts ready`;
+  if (readyOnes === list.length) return counted(list.length, "{n} account, ready", "all {n} accounts ready");
   const cooling = list.filter((account) => account.status === "cooling").length;
-  return [`${readyOnes} of ${list.length} accounts ready`, cooling && `${cooling} cooling`].filter(Boolean).join(", ");
+  return [t("{ready} of {n} accounts ready", { ready: readyOnes, n: list.length }), cooling && t("{n} cooling", { n: cooling })].filter(Boolean).join(t(", "));
 }
 
 export function Overview() {
@@ -162,7 +164,7 @@ export function Overview() {
     sawEmpty.value = false;
     fresh.value = null;
   }, []);
-  if (!ready.value) return html`<div class="page"><${Offline} /><${Skeleton} rows=${8} /></div>`;
+  if (!ready.value) return html`<div class="page"><${Notices} /><${Skeleton} rows=${8} /></div>`;
   const hide = () => {
     localStorage.setItem(HIDE, "1");
     hidden.value = true;
@@ -170,12 +172,12 @@ export function Overview() {
   };
   const teach = complete ? sawEmpty.value && !hidden.value : !list.length && !requests.value.length ? true : !hidden.value;
   return html`<div class="page">
-    ${list.length ? html`<div class="page-head"><h1>Overview</h1><span class="sub">${summary(list)}</span>
-      <div class="actions"><span class="addr slim"><code class="cut">${baseUrl()}/v1</code><${Copy} text=${baseUrl() + "/v1"} what="Base URL" /></span><${Button} icon="plus" onClick=${() => connect()}>Connect account<//></div></div>` : null}
-    <${Offline} /><${Problems} />
+    ${list.length ? html`<div class="page-head"><h1>${t("Overview")}</h1><span class="sub">${summary(list)}</span>
+      <div class="actions"><span class="addr slim"><code class="cut">${baseUrl()}/v1</code><${Copy} text=${baseUrl() + "/v1"} what=${t("Base URL")} /></span><${Button} icon="plus" onClick=${() => connect()}>${t("Connect account")}<//></div></div>` : null}
+    <${Notices} /><${Problems} />
     ${teach ? html`<${FirstRun} onHide=${list.length ? hide : null} />` : null}
     ${list.length ? html`<${Now} />
-      <section class="section"><div class="section-head"><h2>Accounts</h2><a class="more" href="#/accounts">Manage</a></div><${AccountTable} list=${list} /></section>` : null}
-    ${requests.value.length ? html`<section class="section"><div class="section-head"><h2>Latest activity</h2><a class="more" href="#/activity">All activity</a></div><${RequestTable} rows=${requests.value.slice(0, 10)} /></section>` : null}
+      <section class="section"><div class="section-head"><h2>${t("Accounts")}</h2><a class="more" href="#/accounts">${t("Manage")}</a></div><${AccountTable} list=${list} /></section>` : null}
+    ${requests.value.length ? html`<section class="section"><div class="section-head"><h2>${t("Latest activity")}</h2><a class="more" href="#/activity">${t("All activity")}</a></div><${RequestTable} rows=${requests.value.slice(0, 10)} /></section>` : null}
   </div>`;
 }

@@ -4,6 +4,7 @@ import { call, post } from "../api.js";
 import { providers, providersById, putProvider, ready, shownAccounts } from "../live.js";
 import { Button, closeDialog, Dialog, Dot, Empty, html, Icon, Monogram, oops, openDialog, Skeleton, Status, Switch, TextField, toast } from "../ui.js";
 import { replaceParams } from "../route.js";
+import { said, t } from "../texts.js";
 
 const edit = (provider) => openDialog("edit-provider", { id: provider.id });
 const mapped = (provider) => Object.entries(provider.model_map || {}).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -42,7 +43,7 @@ function fromLines(text) {
 }
 
 function Sites({ provider }) {
-  const sites = [["Keys", provider.key_url], ["Documentation", provider.docs_url]].filter(([, url]) => /^https?:\/\//.test(url || ""));
+  const sites = [[t("Keys"), provider.key_url], [t("Documentation"), provider.docs_url]].filter(([, url]) => /^https?:\/\//.test(url || ""));
   if (!sites.length) return null;
   return html`<p class="sm t3">${sites.map(([words, url], i) => html`${i ? " · " : ""}<a class="link" key=${words} href=${url} target="_blank" rel="noreferrer noopener">${words}: ${host(url)}</a>`)}</p>`;
 }
@@ -57,7 +58,7 @@ export function EditProvider({ id }) {
   const save = async (event) => {
     event.preventDefault();
     const read = fromLines(form.model_map);
-    if (read.bad) return setWrong({ model_map: `“${read.bad.slice(0, 60)}” is not “name = id”.` });
+    if (read.bad) return setWrong({ model_map: t("“{line}” is not “name = id”.", { line: read.bad.slice(0, 60) }) });
     if (!moved.length) return closeDialog();
     setBusy(true);
     try {
@@ -65,7 +66,7 @@ export function EditProvider({ id }) {
       const saved = await call("PATCH", `/api/providers/${id}`, Object.fromEntries(moved.map((name) => [name, values[name]])));
       putProvider(saved);
       closeDialog();
-      toast(`${saved.label} saved.`, { tone: "ok" });
+      toast(t("{name} saved.", { name: said(saved.label) }), { tone: "ok" });
     } catch (error) {
       setWrong({ [error.param in form ? error.param : "form"]: error.message });
       setBusy(false);
@@ -73,13 +74,13 @@ export function EditProvider({ id }) {
   };
   const text = (name, label, more) => html`<${TextField} label=${label} name=${name} value=${form[name]} onInput=${(value) => setForm({ ...form, [name]: value })} error=${wrong[name]} ...${more} />`;
   const mine = shownAccounts.value.filter((account) => account.provider === id).map((account) => account.label);
-  return html`<${Dialog} title=${provider.label} sub=${mine.length ? `For all its accounts: ${mine.join(", ")}` : "For all accounts that are connected to it"} width=${480} onClose=${closeDialog} dirty=${moved.length > 0}
+  return html`<${Dialog} title=${said(provider.label)} sub=${mine.length ? t("For all its accounts: {names}", { names: mine.join(", ") }) : t("For all accounts that are connected to it")} width=${480} onClose=${closeDialog} dirty=${moved.length > 0}
     notice=${wrong.form ? html`<div class="verdict poor" role="alert"><${Dot} shape="diamond" tone="bad" /><span class="wrap">${wrong.form}</span></div>` : null}
-    foot=${html`<span class="grow" /><${Button} kind="ghost" onClick=${closeDialog}>Cancel<//><${Button} kind="primary" type="submit" form="provider-form" busy=${busy}>Save<//>`}>
+    foot=${html`<span class="grow" /><${Button} kind="ghost" onClick=${closeDialog}>${t("Cancel")}<//><${Button} kind="primary" type="submit" form="provider-form" busy=${busy}>${t("Save")}<//>`}>
     <form id="provider-form" class="form" onSubmit=${save} autocomplete="off">
-      ${text("name", "Name", { placeholder: provider.default_label, optional: true, maxlength: 64 })}
-      ${hasAddress(provider) ? text("base_url", "Address", { placeholder: provider.default_base_url || "https://host/v1", optional: true, inputmode: "url", hint: "For accounts that have no address of their own." }) : null}
-      ${text("model_map", "Model names", { area: true, rows: 5, optional: true, placeholder: "name programs ask for = the provider's id", hint: "One per line. An account's own names win." })}
+      ${text("name", t("Name"), { placeholder: provider.default_label, optional: true, maxlength: 64 })}
+      ${hasAddress(provider) ? text("base_url", t("Address"), { placeholder: provider.default_base_url || "https://host/v1", optional: true, inputmode: "url", hint: t("For accounts that have no address of their own.") }) : null}
+      ${text("model_map", t("Model names"), { area: true, rows: 5, optional: true, placeholder: t("name programs ask for = the provider's id"), hint: t("One per line. An account's own names win.") })}
       <${Sites} provider=${provider} />
     </form><//>`;
 }
@@ -89,14 +90,14 @@ function Row({ provider }) {
   const mine = shownAccounts.value.filter((account) => account.provider === provider.id);
   const working = mine.filter((account) => account.status === "ready").length;
   const names = mapped(provider);
-  const words = !provider.enabled ? ["Off", "mute", "ring"] : !mine.length ? ["Not connected", "mute", "ring"] : working ? ["Ready", "ok", "circle"] : ["None ready", "warn", "half"];
+  const words = !provider.enabled ? [t("Off"), "mute", "ring"] : !mine.length ? [t("Not connected"), "mute", "ring"] : working ? [t("Ready"), "ok", "circle"] : [t("None ready"), "warn", "half"];
   return html`<tr class=${provider.enabled ? "" : "off"}>
-    <td class="c-name"><div class="flex gap5"><${Monogram} provider=${provider} size=${24} /><div class="stack tight"><button type="button" class="row-link cut strong" data-row onClick=${() => edit(provider)} title=${provider.label}>${provider.label}</button><span class="sm t3 cut mono">${provider.id}</span></div></div></td>
-    <td class="c-state"><div class="stack tight"><${Status} words=${words} />${mine.length ? html`<span class="why sm t2">${mine.length > 1 ? `${provider.enabled ? `${working} of ` : ""}${mine.length} accounts: ` : ""}${mine.slice(0, 4).map((account) => account.label).join(", ")}${mine.length > 4 ? " …" : ""}</span>` : null}</div></td>
-    <td class="c-address sm"><span class=${replaced(provider) ? "mono wrap" : "mono t4 wrap"} title=${provider.base_url}>${hasAddress(provider) ? host(provider.base_url) || "per account" : "on this machine"}</span></td>
+    <td class="c-name"><div class="flex gap5"><${Monogram} provider=${provider} size=${24} /><div class="stack tight"><button type="button" class="row-link cut strong" data-row onClick=${() => edit(provider)} title=${said(provider.label)}>${said(provider.label)}</button><span class="sm t3 cut mono">${provider.id}</span></div></div></td>
+    <td class="c-state"><div class="stack tight"><${Status} words=${words} />${mine.length ? html`<a class="why sm t2" href=${`#/accounts?provider=${encodeURIComponent(provider.id)}`} title=${t("Accounts of {name}", { name: said(provider.label) })}>${mine.length > 1 ? `${provider.enabled ? t("{n} of {all} accounts", { n: working, all: mine.length }) : t("{n} accounts", { n: mine.length })}: ` : ""}${mine.slice(0, 4).map((account) => account.label).join(", ")}${mine.length > 4 ? " …" : ""}</a>` : null}</div></td>
+    <td class="c-address sm"><span class=${replaced(provider) ? "mono wrap" : "mono t4 wrap"} title=${provider.base_url}>${hasAddress(provider) ? host(provider.base_url) || t("per account") : t("on this machine")}</span></td>
     <td class="c-names num">${names.length ? html`<span title=${asLines(provider)}>${names.length}</span>` : html`<span class="t4">0</span>`}</td>
-    <td class="c-actions"><div class="row-actions"><${Button} small kind="ghost" icon="pencil" label=${`Edit ${provider.label}`} onClick=${() => edit(provider)} />
-      <${Switch} on=${provider.enabled} label=${`${provider.label} in use`} onChange=${(on) => setEnabled(provider, on)} /></div></td></tr>`;
+    <td class="c-actions"><div class="row-actions"><${Button} small kind="ghost" icon="pencil" label=${t("Edit {name}", { name: said(provider.label) })} onClick=${() => edit(provider)} />
+      <${Switch} on=${provider.enabled} label=${t("{name} in use", { name: said(provider.label) })} onChange=${(on) => setEnabled(provider, on)} /></div></td></tr>`;
 }
 
 export function Providers({ route }) {
@@ -106,13 +107,13 @@ export function Providers({ route }) {
   const known = providers.value;
   const ours = known.filter((provider) => used.has(provider.id) || changed(provider));
   const wanted = text.trim().toLowerCase();
-  const list = wanted ? known.filter((provider) => `${provider.label} ${provider.default_label} ${provider.id}`.toLowerCase().includes(wanted)) : all || !ours.length ? known : ours;
+  const list = wanted ? known.filter((provider) => `${provider.label} ${said(provider.label)} ${provider.default_label} ${provider.id}`.toLowerCase().includes(wanted)) : all || !ours.length ? known : ours;
   return html`<div class="page">
-    <div class="page-head"><h1>Providers</h1>${known.length ? html`<span class="sub">${ours.length} in use, of ${known.length}</span>` : null}</div>
-    <div class="filters" role="search"><label class="search wide"><${Icon} name="search" size=${14} /><span class="sr">Search providers</span><input type="search" class="input small" data-filter placeholder="Search providers" value=${text} onInput=${(event) => replaceParams({ text: event.currentTarget.value })} /><kbd>/</kbd></label></div>
-    ${!ready.value ? html`<${Skeleton} />` : !list.length ? html`<${Empty} icon="search" title=${`No provider matches “${text}”`} action=${html`<${Button} onClick=${() => replaceParams({})}>Clear search<//>`} />`
-    : html`<div class="sheet"><table class="grid accounts providers cards with-actions"><thead><tr><th>Provider</th><th>State</th><th class="c-address">Address</th><th class="c-names num">Names mapped</th><th><span class="sr">Actions</span></th></tr></thead>
+    <div class="page-head"><h1>${t("Providers")}</h1>${known.length ? html`<span class="sub">${t("{n} in use, of {all}", { n: ours.length, all: known.length })}</span>` : null}</div>
+    <div class="filters" role="search"><label class="search wide"><${Icon} name="search" size=${14} /><span class="sr">${t("Search providers")}</span><input type="search" spellcheck=${false} autocapitalize="off" class="input small" data-filter placeholder=${t("Search providers")} value=${text} onInput=${(event) => replaceParams({ text: event.currentTarget.value })} /><kbd>/</kbd></label></div>
+    ${!ready.value ? html`<${Skeleton} />` : !list.length ? html`<${Empty} icon="search" title=${t("No provider matches “{text}”", { text })} action=${html`<${Button} onClick=${() => replaceParams({})}>${t("Clear search")}<//>`} />`
+    : html`<div class="sheet"><table class="grid accounts providers cards with-actions"><thead><tr><th>${t("Provider")}</th><th>${t("State")}</th><th class="c-address">${t("Address")}</th><th class="c-names num">${t("Names mapped")}</th><th><span class="sr">${t("Actions")}</span></th></tr></thead>
       <tbody>${list.map((provider) => html`<${Row} key=${provider.id} provider=${provider} />`)}</tbody></table></div>
-      ${list === ours ? html`<div class="list-foot"><${Button} onClick=${() => setAll(true)}>Show all ${known.length}<//></div>` : null}`}
+      ${list === ours ? html`<div class="list-foot"><${Button} onClick=${() => setAll(true)}>${t("Show all {n}", { n: known.length })}<//></div>` : null}`}
   </div>`;
 }

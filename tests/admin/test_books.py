@@ -148,3 +148,31 @@ async def test_usage_of_one_provider(house: House, admin: Admin) -> None:  # C-8
     with pytest.raises(GatewayError) as caught:
         await admin.usage_of("nobody")
     assert caught.value.kind is Kind.NOT_FOUND
+
+
+async def test_bars_over_time_of_the_largest_and_the_others(house: House, admin: Admin) -> None:  # C-97
+    house.now = NOW + 2 * DAY
+    await book(house, 1, cost_nano=1_000_000_001, input=10, output=5, model="big")
+    await book(house, DAY // 1000, shadow_nano=2_000_000_000, cost_nano=0, input=1, model="big")
+    for number in range(9):
+        await book(house, 10 + number, cost_nano=100 - number, model=f"m{number}")
+    query = {"group": "model", "bucket": "day", "zone": "UTC", "from": "3d"}
+    answer = await admin.usage(query)
+    plain = await admin.usage({**query, "bucket": None})  # type: ignore[dict-item]
+    assert (answer["rows"], answer["total"], answer["bucket"]) == (plain["rows"], plain["total"], "day")
+    assert [(bar["requests"], bar["input"]) for bar in answer["bars"] if bar["requests"]] == [(10, 10), (1, 1)]
+    assert all(len(one["requests"]) == len(answer["bars"]) for one in answer["series"])
+    big = answer["series"][0]
+    assert (big["name"], [count for count in big["requests"] if count], max(big["cost_usd"])) == ("big", [1, 1], "1.000000001")
+    assert (max(big["worth_usd"]), max(big["tokens"])) == ("2.000000", 15)
+    names = {one["name"] for one in answer["series"]}
+    assert len(names) + answer["others"]["count"] == 10
+    assert sum(sum(one["requests"]) for one in (*answer["series"], answer["others"])) == 11
+    assert (await admin.usage({**query, "group": "key"}))["others"] is None
+
+
+@pytest.mark.parametrize("query", [{"bucket": "day", "group": "hour"}, {"bucket": "week"}, {"bucket": "hour", "from": "90d"}])
+async def test_bars_that_cannot_be_are_refused(admin: Admin, query: dict[str, str]) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await admin.usage(query)
+    assert (caught.value.kind, caught.value.param) == (Kind.BAD_REQUEST, "bucket")

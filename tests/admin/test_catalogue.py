@@ -35,6 +35,22 @@ async def test_models_of_accounts_that_are_on_with_known_prices_only(house: Hous
     assert (await admin.provider_models("demo"))["models"] == []
 
 
+async def test_what_models_can_be_asked_for(house: House, admin: Admin) -> None:
+    house.says = TestResult(True, 200, "fine", ("gpt-5.1", "text-embedding-3-small", "whisper-1"))
+    await admin.add_account({"provider": "openai", "api_key": "sk-abcdefgh12345678", "model_map": {"vectors": "text-embedding-3-small"}})
+    house.says = TestResult(True, 200, "fine", ("deepseek-chat",))
+    await admin.add_account({"provider": "deepseek", "api_key": "sk-abcdefgh12345678"})
+    found = {m["id"]: m["capabilities"] for m in (await admin.provider_models())["models"]}
+    assert found["gpt-5.1"] == ["audio", "documents", "images", "thinking"]
+    assert (found["text-embedding-3-small"], found["whisper-1"]) == (["embeddings"], ["transcription"])
+    assert "images" not in found["deepseek-chat"]  # its provider says that none of its models sees any
+
+
+async def test_which_key_may_read_a_providers_bill(admin: Admin) -> None:
+    assert "sk-admin" in (await admin.provider("openai"))["usage_key"]["needs"]
+    assert (await admin.provider("groq"))["usage_key"] is None
+
+
 async def test_how_a_provider_is_signed_in_to(house: House, admin: Admin) -> None:  # O-03
     told = (await admin.provider("gemini-cli"))["sign_in"]
     assert (told["ways"], told["own_client"], told["on"]) == (["browser"], True, False)

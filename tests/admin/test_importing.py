@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.admin.importing import RUNS, Known, OnConflict, Ready, Row, account_of, decide, marks
@@ -144,7 +144,6 @@ FIELDS = (
 OPTIONS = ("identity", "region", "wire", "endpoints", "command", "oauth", "features_add", "project", "device_id", "sso_region")
 
 
-@settings(max_examples=300)
 @given(
     st.sampled_from(
         ["openai", "glm", "ollama", "codex", "kiro", "gemini-cli", "command", "claude-code", "custom-oauth", "custom-openai", "demo"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -26,6 +27,7 @@ ARGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--in-process-gpu",
 ]
 WATCH_POLICY = """
 window.__violations = [];
@@ -55,11 +57,11 @@ class Mock:
 
 def send(url: str, path: str, body: Any, **headers: str) -> Any:
     request = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def mock() -> Iterator[Mock]:
     with subprocess.Popen([sys.executable, str(HERE / "mock_admin.py")], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -89,33 +91,90 @@ def product(tmp_path: Path) -> Iterator[str]:
             process.terminate()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
-    path = find_browser()
-    if not path:
-        pytest.skip("no Chromium found (Debian: apt install chromium; or set OMNI_CHROMIUM)")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGS)
-        yield chromium
-        chromium.close()
+class Chromium:
+    """One browser for the folder, and contexts that the next test takes over: a new one has to fetch and compile every file again, which is
+    half of what opening a page costs. Nothing that a test could notice stays in it."""
+
+    def __init__(self) -> None:
+        self._playwright: Any = None
+        self._browser: Any = None
+        self._free: dict[str, list[Any]] = {}
+
+    def browser(self) -> Any:
+        if self._browser is None:
+            api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
+            path = find_browser()
+            if not path:
+                pytest.skip("no Chromium found (Debian: apt install chromium; or set OMNI_CHROMIUM)")
+            self._playwright = api.sync_playwright().start()
+            self._browser = self._playwright.chromium.launch(executable_path=path, args=ARGS)
+        return self._browser
+
+    def context(self, options: dict[str, Any]) -> Any:
+        free = self._free.setdefault(repr(options), [])
+        if free:
+            return free.pop()
+        made = self.browser().new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce", **options)
+        made.set_default_timeout(20_000)  # a busy machine is no fault
+        made.add_init_script(WATCH_POLICY)
+        return made
+
+    def done(self, context: Any, page: Any, options: dict[str, Any]) -> None:
+        try:
+            # A clock that a test has installed goes with its context.
+            reusable = len(context.pages) == 1 and page.evaluate("localStorage.clear(), !('__pwClock' in window)")
+            page.close()
+            context.clear_cookies()
+        except Exception:  # It left the page, or closed it.
+            reusable = False
+        if reusable:
+            self._free[repr(options)].append(context)
+        else:
+            context.close()
+
+    def close(self) -> None:
+        if self._browser is not None:
+            self._browser.close()
+            self._playwright.stop()
+        self.__init__()  # type: ignore[misc]
+
+
+CHROMIUM = Chromium()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """A browser that is driven from this thread keeps an event loop there: nothing asynchronous could run beside it."""
+    try:
+        return (yield)
+    finally:
+        stays = nextitem is not None and nextitem.path.parent == HERE and not inspect.iscoroutinefunction(getattr(nextitem, "obj", None))
+        if not stays:
+            CHROMIUM.close()
+
+
+def pytest_sessionfinish() -> None:
+    CHROMIUM.close()
 
 
 @pytest.fixture
-def open_page(mock: Mock, browser: Any) -> Iterator[Any]:
+def browser() -> Any:
+    return CHROMIUM.browser()
+
+
+@pytest.fixture
+def open_page(mock: Mock) -> Iterator[Any]:
     """`open_page(scenario, path)` → a page of the mock (or of `url`). No console error, no policy violation, no foreign request."""
     faults: list[str] = []
-    opened: list[Any] = []
+    opened: list[tuple[Any, Any, dict[str, Any]]] = []
 
     def open_one(scenario: str, path: str = "", *, url: str = "", errors_expected: bool = False, **options: Any) -> Any:
         if not url:
             mock.tell("scenario", name=scenario)
         base = url or mock.url
-        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce", **options)
-        context.set_default_timeout(8000)
-        context.add_init_script(WATCH_POLICY)
+        context = CHROMIUM.context(options)
         page = context.new_page()
-        opened.append((context, page))
+        opened.append((context, page, options))
         page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
         page.on(
             "console", lambda m: faults.append(f"console: {m.text}") if m.type in ("error", "warning") and not errors_expected else None
@@ -125,9 +184,9 @@ def open_page(mock: Mock, browser: Any) -> Iterator[Any]:
         return page
 
     yield open_one
-    for context, page in opened:
+    for context, page, options in opened:
         faults += [f"policy: {item}" for item in page.evaluate("window.__violations")]
-        context.close()
+        CHROMIUM.done(context, page, options)
     assert faults == []
 
 
@@ -136,11 +195,11 @@ CLIPPED = "[...document.querySelectorAll('.sheet')].filter((s) => s.scrollWidth 
 
 
 @pytest.fixture
-def shoot(tmp_path: Path) -> Any:
+def shoot() -> Any:
     """`shoot(page, name)`: what is shown, in a hand and at a desk; nothing is cut and nothing scrolls sideways. Both themes where the
     pictures are kept (DASHBOARD_SHOTS)."""
-    shots = Path(os.environ.get("DASHBOARD_SHOTS", tmp_path))
-    themes = ("dark", "light") if "DASHBOARD_SHOTS" in os.environ else ("dark",)
+    shots = Path(os.environ["DASHBOARD_SHOTS"]) if "DASHBOARD_SHOTS" in os.environ else None
+    themes = ("dark", "light") if shots else ("dark",)
 
     def all_of_it(page: Any, name: str) -> None:
         for width in (360, 700, 1280):
@@ -150,6 +209,7 @@ def shoot(tmp_path: Path) -> Any:
                 page.evaluate(PAINTED)
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways at {width} px"
                 assert page.evaluate(CLIPPED) == [], f"{name} cuts a table at {width} px"
-                page.screenshot(path=shots / f"{name}-{width}-{theme}.png")
+                if shots:
+                    page.screenshot(path=shots / f"{name}-{width}-{theme}.png")
 
     return all_of_it

@@ -1,7 +1,7 @@
 """A stand-in for the admin side, to work on the dashboard alone: static/ under the product's policy, /api from memory, live events.
 
 Run it by itself to look at the pages: `python tests/dashboard/mock_admin.py --port 8700 --scenario busy`.
-Scenarios: empty, busy, mixed, hostile, login. `POST /mock/scenario|request|drop|refuse` steer it from a test.
+Scenarios: empty, busy, mixed, hostile, login. `POST /mock/scenario|request|drop|refuse|away` steer it from a test.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import mimetypes
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -67,9 +68,20 @@ async def index() -> Response:
     return await send_from_directory(STATIC, "index.html")
 
 
-@app.get("/static/<path:name>")
-async def static_file(name: str) -> Response:
-    return await send_from_directory(STATIC, name, cache_timeout=0)
+async def serving(scope: Any, receive: Any, send: Any) -> None:
+    """The files of the page without Quart's ways: every page asks for sixty."""
+    path = scope.get("path", "")
+    file = STATIC / path.removeprefix("/static/")
+    if scope["type"] != "http" or not path.startswith("/static/") or ".." in path or not file.is_file():
+        await app(scope, receive, send)
+        return
+    known = f'"{file.stat().st_mtime_ns}"'.encode()
+    same = (b"if-none-match", known) in scope["headers"]
+    kind = mimetypes.guess_type(file.name)[0] or ("text/javascript" if file.suffix == ".mjs" else "application/octet-stream")
+    headers = {"content-type": kind, "cache-control": "no-cache", "content-security-policy": POLICY, "x-content-type-options": "nosniff"}
+    told = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": 304 if same else 200, "headers": [*told, (b"etag", known)]})
+    await send({"type": "http.response.body", "body": b"" if same else file.read_bytes()})
 
 
 @app.get("/api/session")
@@ -343,6 +355,7 @@ async def models() -> Any:
                     "input_usd_per_mtok": "1.25",
                     "output_usd_per_mtok": "10",
                     "levels": LEVELS.get(name, {}),
+                    "capabilities": ["images", "thinking"] if name in LEVELS else [],
                 },
             )
             item["providers"].append(row["provider"])
@@ -362,6 +375,10 @@ async def config() -> Any:
     defaults = {row[0]: row[2] for row in SETTINGS}
     more = {name: {"default": value, "choices": CHOICES.get(name, [])} for name, value in defaults.items()}
     rows = [dict(zip(names, row, strict=True)) | more.get(row[0], {"default": [], "choices": []}) for row in state.settings.values()]
+    if state.name == "mixed":  # all of the product's own, as it tells them
+        import mock_mixed
+
+        rows = mock_mixed.settings({name: row[2] for name, row in state.settings.items() if row[3] == "database"})
     return {
         "settings": rows,
         **state.names,
@@ -464,6 +481,9 @@ async def control(what: str) -> Any:
         state.publish("account", state.accounts[body["id"]])
     elif what == "refuse":
         state.refuse = body["on"]
+    elif what == "away":
+        state.away = body["told"]
+        state.publish("system", state.system())
     elif what == "signout":
         state.signed_in = False
     if what in ("drop", "refuse", "signout"):
@@ -484,7 +504,7 @@ def main() -> None:
     config.bind = [f"fd://{sock.fileno()}"]
     config.accesslog = config.errorlog = None
     print(state.base_url, flush=True)
-    asyncio.run(serve(app, config))
+    asyncio.run(serve(serving, config))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

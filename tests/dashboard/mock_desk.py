@@ -28,6 +28,9 @@ DIFF = """--- ~/.codex/config.toml
 """
 
 
+TOLERANCE = {"usd": "0.05", "share": "0.02"}
+
+
 def sums(name: str, id: str | None, seed: int, scale: float, **more: Any) -> Json:
     rng = random.Random(seed)
     count = int(scale * rng.uniform(60, 140))
@@ -80,9 +83,34 @@ def usage_rows(state: State, group: str, since: int, until: int, zone: ZoneInfo)
     names = {
         "model": ["claude-sonnet-4-5", "gpt-5.1", "llama-3.3-70b-versatile", "qwen3:32b", HOSTILE if state.name == "hostile" else "o4"],
         "provider": ["anthropic", "openai", "groq", "ollama"],
-        "client": ["claude-cli/2.1.4", "OpenAI/Python 3.3.0", ""],
+        "client": ["claude-cli/2.1.4", "OpenAI/Python 3.3.0", "", "curl/8", "aider", "codex", "cursor", "opencode", "cline", "goose"],
     }[group]
     return [sums(name, None, i, 8 / (i + 1), unpriced=3 * (i == 2)) for i, name in enumerate(names)]
+
+
+def over_time(state: State, group: str, bucket: str, since: int, until: int, zone: ZoneInfo, rows: list[Json]) -> Json:
+    """Bars and series as the server has them; what a row holds is spread over the bars that are not empty."""
+    if bucket == "hour":
+        names = [f"{datetime.fromtimestamp(h * 3600, UTC):%Y-%m-%dT%H:00Z}" for h in range(since // HOUR, -(-until // HOUR))]
+    else:
+        names = sorted({datetime.fromtimestamp(at / 1000, zone).date().isoformat() for at in [*range(since, until, HOUR), until - 1]})
+    known = {row["name"]: row for row in usage_rows(state, bucket, since, until, zone)}
+    bars = [known.get(name) or sums(name, None, 0, 0) for name in names]
+    busy = max(1, sum(bar["requests"] for bar in bars))
+
+    def spread(row: Json, shift: int) -> Json:
+        parts = [(bar["requests"] * (1 + (i + shift) % 3)) / (2 * busy) for i, bar in enumerate(bars)]
+        tokens = row["input"] + row["cache_read"] + row["output"]
+        return {
+            "requests": [round(row["requests"] * part) for part in parts],
+            "tokens": [round(tokens * part) for part in parts],
+            "cost_usd": [f"{float(row['cost_usd'] or 0) * part:.6f}" for part in parts],
+            "worth_usd": [f"{float(row['worth_usd'] or 0) * part:.6f}" for part in parts],
+        }
+
+    series = [{"name": row["name"], "id": row["id"], **spread(row, i)} for i, row in enumerate(rows)]
+    others = {"count": len(rows) - 12, **spread(added(rows[12:]), 1)} if len(rows) > 12 else None
+    return {"bucket": bucket, "bars": bars, "series": series[:12], "others": others}
 
 
 def job(id: str, kind: str, every: int | None, due: int, **more: Any) -> Json:
@@ -163,7 +191,11 @@ def add_desk(app: Quart, state: State) -> None:
         if "zone" not in args:  # the overview's own figures
             return {"group": group, "from": 0, "to": now(), "rows": [], "total": today(state)}
         rows = usage_rows(state, group, since, until, ZoneInfo(zone))
-        answer = {"group": group, "currency": "USD", "from": since, "to": until, "zone": zone, "rows": rows, "total": added(rows)}
+        if "bucket" in args:
+            over = over_time(state, group, args["bucket"], since, until, ZoneInfo(zone), rows)
+        else:
+            over = {}
+        answer = {"group": group, "currency": "USD", "from": since, "to": until, "zone": zone, "rows": rows, "total": added(rows), **over}
         if args.get("format") == "csv":
             return Response("account,id\n", content_type="text/csv", headers={"content-disposition": 'attachment; filename="usage.csv"'})
         return answer
@@ -171,7 +203,12 @@ def add_desk(app: Quart, state: State) -> None:
     @app.get("/api/reconciliations")
     async def reconciliations() -> Any:
         if state.name == "empty":
-            return {"days": [], "accounts": [], "tolerance": {"usd": "0.05", "share": "0.02"}}
+            return {"days": [], "accounts": [], "tolerance": TOLERANCE}
+        if state.name == "mixed":
+            words = "unknown: this key may not read usage; an admin key (sk-admin-…) of the organisation in options.usage_key may"
+            telling = [one for one in state.accounts.values() if one["provider"] in ("openai", "anthropic", "openrouter")]
+            lacking = [{name: one[name] for name in ("id", "label", "provider")} | {"compared": False, "words": words} for one in telling]
+            return {"days": [], "accounts": lacking, "tolerance": TOLERANCE}
         label = HOSTILE if state.name == "hostile" else "openai"
         row = {"account": {"id": "acc_1", "label": label}, "provider": "openai", "scope": "organisation", "unpriced": 0, "at": now()}
         told = [
@@ -188,7 +225,7 @@ def add_desk(app: Quart, state: State) -> None:
             "compared": False,
             "words": "it has no key that may read it",
         }
-        return {"days": [row | dict(zip(names, one, strict=True)) for one in told], "accounts": [silent], "tolerance": {}}
+        return {"days": [row | dict(zip(names, one, strict=True)) for one in told], "accounts": [silent], "tolerance": TOLERANCE}
 
     @app.post("/api/update/check")
     async def update() -> Any:

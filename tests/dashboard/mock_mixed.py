@@ -14,11 +14,17 @@ from omni_connector import providers
 from omni_connector.admin.alerts import channel_kinds
 from omni_connector.admin.catalogue import _provider_json
 from omni_connector.alerts import KINDS
+from omni_connector.settings import Settings
 from omni_connector.snapshot import ProviderSettings
 
 
 def catalogue() -> list[Json]:
     return [_provider_json(row, ProviderSettings(row.id), [], ["codex"]) for row in providers.PROVIDERS.values()]
+
+
+def settings(changed: Json) -> list[Json]:
+    rows = Settings().describe()
+    return [row | ({"value": changed[row["name"]], "source": "database"} if row["name"] in changed else {}) for row in rows]
 
 
 def window(name: str, used: float | None, ends: int, model: str = "", **more: Any) -> Json:

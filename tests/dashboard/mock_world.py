@@ -257,6 +257,7 @@ class State:
         self.name, self.accounts, self.keys, self.requests, self.secrets = name, {}, {}, [], {}
         self.calls: list[Json] = []
         self.signed_in, self.serial, self.refuse = name != "login", 0, False
+        self.away: Json | None = None
         self.settings = {row[0]: list(row) for row in SETTINGS}
         self.catalogue = PROVIDERS
         self.found: list[Json] = []
@@ -499,6 +500,7 @@ class State:
             "home": "/home/me/.omni-connector",
             "in_flight": sum(row["in_flight"] for row in self.accounts.values()),
             "database": "sqlite:////home/me/.omni-connector/omni.db",
+            "database_away": self.away,
             "base_url": self.base_url,
             "python": "3.11.7",
             "pid": 4242,

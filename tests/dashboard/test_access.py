@@ -37,6 +37,7 @@ def test_axe_finds_nothing(open_page: Any, axe: str, scenario: str, theme: str) 
     for view in VIEWS:
         page.evaluate(f"location.hash = '#/{view}'")
         expect(page.locator(".nav [aria-current=page]")).to_have_attribute("href", f"#/{view}")
+        expect(page.locator(".loading")).to_have_count(0)  # until then the view before stays
         expect(page.locator("main h1")).to_be_visible()
         expect(page.locator("main .skeleton")).to_have_count(0)
         if wrong := page.evaluate(WRONG):

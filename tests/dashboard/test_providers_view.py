@@ -62,6 +62,9 @@ def test_providers_are_switched_and_edited(product: str, open_page: Any, tmp_pat
         assert page.evaluate(CLIPPED) == [], f"it cuts a table at {width} px"
         page.screenshot(path=shots / f"providers-{width}-{theme}.png")
 
+    row.get_by_role("link", name="work").click()  # J-24
+    expect(page.get_by_role("heading", name="Accounts")).to_be_visible()
+    expect(page.get_by_label("Provider", exact=True)).to_have_value("groq")
     page.keyboard.press("g")
     page.keyboard.press("a")
     expect(page.locator("tr", has_text="work")).to_contain_text("Provider groq is switched off.")

@@ -60,13 +60,13 @@ def test_source_keeps_the_policy(path: Path) -> None:
 
 
 def test_every_format_of_the_client_api_has_a_name() -> None:
-    named = set(re.findall(r'^  "?([a-z-]+)"?: \{ name: "', (STATIC / "protocols.js").read_text(), re.M))
+    named = set(re.findall(r'^  "?([a-z-]+)"?: \{ name: (?:t\()?"', (STATIC / "protocols.js").read_text(), re.M))
     assert {*paths.POSTS.values(), "gemini-generate", "gemini-embeddings"} <= named
 
 
 def test_settings_stand_in_the_group_that_a_user_looks_in() -> None:
     """The first group whose pattern fits has the setting, so a wide pattern must not take what belongs further down."""
-    groups = re.findall(r'^  \["([^"]+)", /(.+)/\],$', (STATIC / "views/settings.js").read_text(), re.M)
+    groups = re.findall(r'^  \[(?:t\()?"([^"]+)"\)?, /(.+?)/[,\]]', (STATIC / "views/settings.js").read_text(), re.M)
     found: dict[str, set[str]] = {}
     for setting in SETTINGS:
         title = next(title for title, pattern in groups if re.search(pattern, setting.name))
@@ -77,3 +77,9 @@ def test_settings_stand_in_the_group_that_a_user_looks_in() -> None:
     assert found["Accounts that are out"] == {"probe_first_s", "probe_max_s", "probe_billed_per_day"}
     assert found["Media by URL"] == {"fetch_media", "fetch_private_media", "fetch_media_mb", "fetch_media_timeout_s"}
     assert {"connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s", "total_timeout_s"} <= found["Time limits and retries"]
+    assert {"host", "port", "client_bind", "admin_bind"} <= found["Listening"]  # P-31
+    assert found["TLS"] == {"client_tls_cert", "client_tls_key", "admin_tls_cert", "admin_tls_key"}  # P-13
+    assert {"allow_remote", "client_auth"} <= found["Who may enter"]  # P-12
+    assert {"retention_days", "retention_rows", "keep_requests_mb", "snapshot_hours"} <= found["Retention"]
+    assert {"prompt_log_mode", "prompt_log_days"} <= found["Log of prompts and answers"]
+    assert not found.get("Other"), "each setting has its place: GROUPS of static/views/settings.js"

@@ -73,11 +73,11 @@ def test_days_of_ones_own(open_page: Any) -> None:
 
 
 def test_the_chart_by_keyboard_and_in_both_themes(open_page: Any) -> None:
-    page = open_page("busy", "usage?period=7d&show=tokens", **BERLIN)
+    page = open_page("busy", "usage?period=7d&show=tokens&split=kind", **BERLIN)
     chart = page.get_by_role("img", name=re.compile("^Tokens by the day, 7 bars"))
     chart.focus()
     page.keyboard.press("End")
-    expect(page.locator(".chart-note")).to_contain_text(re.compile(r"from cache\d.*read\d.*written\d"))
+    expect(page.locator(".chart-tip")).to_contain_text(re.compile(r"from cache\s*\d.*read\s*\d.*written\s*\d.*together\s*\d", re.S))
     said = page.locator(".chart-at").inner_text()
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".chart-at")).not_to_have_text(said)
@@ -85,6 +85,51 @@ def test_the_chart_by_keyboard_and_in_both_themes(open_page: Any) -> None:
     page.get_by_role("radio", name="Dark").click()
     page.wait_for_function(f"() => !({PAINTED})().some((colour) => {sorted(light)[:1]}.includes(colour))")
     assert len(set(page.evaluate(PAINTED)) - light) >= 3
+
+
+def test_bars_split_by_whom_they_are_for(open_page: Any, shoot: Any) -> None:  # C-97
+    """The seven largest and the others, told by words, order and pattern; the same in the table below."""
+    page = open_page("busy", "usage?period=7d&show=requests&by=client", **BERLIN)
+    legend = page.locator(".chart-key")
+    expect(legend).to_have_count(8)
+    assert legend.all_inner_texts()[0] == "claude-cli/2.1.4"
+    assert legend.all_inner_texts()[-1] == "3 others"
+    swatches = page.evaluate("[...document.querySelectorAll('.chart-key .swatch')].map((one) => one.style.cssText + one.className)")
+    assert len(set(swatches)) == 8
+    rows = page.locator("table.usage tbody tr")
+    fills = [row.locator(".share i").evaluate("(one) => getComputedStyle(one).backgroundColor") for row in rows.all()]
+    assert len(set(fills[:8])) == 8
+    assert fills[7:] == [fills[7]] * 3  # those that are drawn together look the same
+    chart = page.get_by_role("img", name=re.compile("^Requests by the day, 7 bars"))
+    tip = page.locator(".chart-tip")
+    expect(tip).to_have_count(0)
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 40, box["y"] + 120)
+    expect(tip).to_contain_text("claude-cli/2.1.4")
+    expect(tip).to_contain_text("3 others")
+    under = tip.bounding_box()
+    assert under["x"] + under["width"] < box["x"] + box["width"] - 40  # not under the pointer
+    page.mouse.move(box["x"] + 20, box["y"] - 60)
+    expect(tip).to_have_count(0)
+    chart.focus()
+    page.keyboard.press("Home")
+    first = tip.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(tip).not_to_have_text(first)
+    page.get_by_role("radio", name="Kind").click()
+    expect(legend).to_have_text(["answered", "failed"])
+    assert "split=kind" in page.evaluate("location.hash")
+    page.get_by_role("radio", name="Who").click()
+    shoot(page, "usage-by-client")
+
+
+def test_names_from_outside_are_only_text_in_the_chart(open_page: Any) -> None:
+    page = open_page("hostile", "usage?period=7d&by=model", **BERLIN)
+    expect(page.locator(".chart-key").last).to_be_visible()
+    page.get_by_role("img", name=re.compile("^Spend by the day")).focus()
+    page.keyboard.press("End")
+    expect(page.locator(".chart-tip")).to_be_visible()
+    assert page.evaluate("document.querySelectorAll('main script, main img').length") == 0
 
 
 def test_the_chart_is_fetched_only_where_it_is_drawn(open_page: Any) -> None:
@@ -97,15 +142,41 @@ def test_the_chart_is_fetched_only_where_it_is_drawn(open_page: Any) -> None:
     assert names.index("uplot.mjs") > names.index("quota.js")
 
 
-def test_compared_with_the_providers(open_page: Any) -> None:
+def test_compared_with_the_providers(open_page: Any, shoot: Any) -> None:
     page = open_page("busy", "usage", **BERLIN)
     part = page.get_by_role("region", name="Compared with the providers")
     differs = part.locator("tr", has_text="2026-03-02")
     expect(differs).to_contain_text("Differs")
     expect(differs).to_contain_text("−$1.00")
     expect(part.locator("tr", has_text="2026-03-01").locator("td").nth(3)).to_have_text("–")  # not told is not $0
-    part.get_by_role("button", name="claude-work").click()
+    expect(differs).to_contain_text("−50 %")
+    expect(part).to_contain_text("up to $0.05 or 2 % is equal")
+    differs.get_by_role("button", name="Why 2026-03-02 of openai differs").click()
+    why = part.locator(".c-why")
+    expect(why).to_contain_text("may be higher than what the provider takes")
+    expect(why.get_by_role("link", name="This day by model")).to_have_attribute(
+        "href", re.compile("from=2026-03-02&to=2026-03-02&by=model")
+    )
+    part.get_by_role("button", name="Why 2026-03-03 of openai differs").click()
+    expect(why).to_have_count(1)
+    expect(why).to_contain_text("Name the part that this account is")
+    shoot(page, "reconciled")
+    part.get_by_role("button", name="claude-work", exact=True).click()
     expect(page.get_by_role("dialog", name=re.compile("claude-work"))).to_be_visible()
+
+
+def test_a_key_that_may_read_the_bill(open_page: Any) -> None:
+    """Nobody is compared yet: each account that could be is there with what it needs."""
+    page = open_page("mixed", "usage", **BERLIN)
+    part = page.get_by_role("region", name="Compared with the providers")
+    expect(part).to_contain_text("No key that may read the bill")
+    first = part.locator(".silent-list li", has_text="claude-api")
+    expect(first).to_contain_text("needs an admin key")
+    expect(part.get_by_role("button", name="Add a key to openrouter")).to_have_count(0)  # signed in: there is no field for keys
+    first.get_by_role("button", name=re.compile("^Add a key to")).click()
+    field = page.get_by_role("dialog").locator("[name=usage_key]")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("type", "password")
 
 
 def test_live_empty_and_refused(mock: Any, open_page: Any) -> None:
