@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from omni_connector import catalog, environment, homelock, oauth, prices, providers, restoring, secrets, settings, tokens, usage
+from omni_connector import catalog, environment, homelock, nodes, oauth, prices, providers, restoring, secrets, settings, tokens, usage
 from omni_connector.admin import Admin, Process, TestResult, now_ms
 from omni_connector.admin.probe import WITHIN_S, ask_models
 from omni_connector.admission import Admission
@@ -34,6 +34,7 @@ from omni_connector.kept import Kept
 from omni_connector.ledger import Ledger
 from omni_connector.live import Live
 from omni_connector.local_logins import machine
+from omni_connector.neighbours import Neighbours
 from omni_connector.onboarding import Doors as SignInDoors
 from omni_connector.onboarding import Onboarding
 from omni_connector.onboarding.own_client import own_client
@@ -45,6 +46,7 @@ from omni_connector.prompts import Prompts
 from omni_connector.providers import sign_ins
 from omni_connector.quotas import Hands as PollingHands
 from omni_connector.quotas import Poller
+from omni_connector.readiness import Readiness
 from omni_connector.reconciling import Hands as ReconcilingHands
 from omni_connector.reconciling import Reconciler
 from omni_connector.record import Record
@@ -81,8 +83,6 @@ HOMES_S = 0.5
 """A conversation's home is on disk this much after the answer at the latest; one write serves all answers of that time."""
 Json = dict[str, Any]
 
-PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-
 
 class Gateway:
     """`await Gateway.open(home)` … `await gateway.close()`. `env` is the environment; `serving` starts what only a server needs."""
@@ -96,7 +96,7 @@ class Gateway:
         self.settings = settings.load(env, {})
         self.endpoints: providers.Endpoints = {}
         self.admin_key = secrets.load_or_create_admin_key(home, env)
-        self.process_id = secrets.new_id("prc")
+        self.process_id = nodes.new_process_id(self.settings.node_name)
         self.started_at = now_ms()
         self.live = Live()
         self.pool = Pool(catalog.family)
@@ -110,15 +110,17 @@ class Gateway:
         self._used: dict[str, int] = {}
         self._homes_due: asyncio.TimerHandle | None = None
         self.hold: homelock.Hold | None = None
-        self.has_siblings = False  # other workers serve beside this one, and the next request may come to any of them
+        self.has_siblings = False  # other workers or nodes serve beside this one, and the next request may come to any of them
         self._rng = random.Random()
         self._prices: asyncio.Task[None] | None = None
         self._toucher: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
         self._serving = False
         self._reloading = asyncio.Lock()
         self.budgets = Budgets(db, now_ms)
         self.booking = Booking(db, self.budgets, self._account, now_ms)
         self.spill = Spill(home / "spill", self.process_id, lambda: self.settings, now_ms, server=db.path is None)
+        self.readiness = Readiness(self.spill)
         self.ledger = Ledger(self.booking.write, spill=self.spill)
         self.calibration = Calibration(catalog.family)
         self.planner = Planner(
@@ -147,7 +149,8 @@ class Gateway:
         self.jobs = Jobs(
             db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=by_need, alarm=self.watch, estimate=estimate
         )
-        self.admin = self._administration(Process(self.started_at, home, base_url, server))
+        self.admin = self._administration(Process(self.started_at, home, base_url, server, self.process_id))
+        self.neighbours = Neighbours(db, self.live, self.admin, self.process_id, now_ms, lambda: not self.has_siblings)
         self.onboarding = self.admin.onboarding = Onboarding(self._sign_in_doors(base_url))
 
     # ------------------------------------------------------------ what each part is given of the others
@@ -306,31 +309,36 @@ class Gateway:
             raise
         return gateway
 
-    async def serve(self, *, jobs: bool = True) -> None:
-        """Start what a server needs: ledger, connections, recovery of what a crash left open, jobs, watching for changes."""
+    async def serve(self, *, jobs: bool = True, resident: bool = True) -> None:
+        """Start what a server needs: ledger, connections, recovery of what a crash left open, jobs, watching for changes. `resident`
+        False: the process may be frozen between requests, so nothing goes on beside them (awake.py)."""
         self._serving = True
         self.sight.begin(self.settings)
         await self.spill.begin(self.booking.carry, self.booking.forget)
         self.ledger.start()
         await self.upstream.open()
-        await self.jobs.start(clock=jobs)
-        log.info("recovery: %s", await self.jobs.recover())
+        if resident:
+            await self.jobs.start(clock=jobs)
+            log.info("recovery: %s", await self.jobs.recover())
         await self.add_environment_accounts()
         await self.teller.from_environment()
         self.planner.homes.load(await self.db.run(home_rows.load), now_ms())
         self.calibration.load(Learned(**row) for row in await self.db.run(calibration_rows.load))
-        await self.db.watch(self._moved, since=self.snapshot.version)
         self._prices = asyncio.create_task(asyncio.to_thread(usage.source_name), name="price tables")  # type: ignore[arg-type]
+        if not resident:
+            return
+        self.readiness.watch = await self.db.watch(self._moved, since=self.snapshot.version)
         self._toucher = asyncio.create_task(self._touch_forever(), name="touch")
+        self._follower = asyncio.create_task(self.neighbours.follow(), name="neighbours")
 
     async def close(self) -> None:
         """In the opposite order; what was settled is on disk when this returns."""
         self.live.close()
         if self._homes_due is not None:
             self._homes_due.cancel()
-        if self._toucher is not None:
-            self._toucher.cancel()
-            await asyncio.gather(self._toucher, return_exceptions=True)
+        for task in filter(None, (self._toucher, self._follower)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         await self.onboarding.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.prompts.close()
@@ -362,20 +370,12 @@ class Gateway:
                 await self.budgets.follow(fresh)
                 self._take(fresh)
 
-    def _proxied(self, account: Account, stored: settings.Settings) -> Account:
-        """The account with the system's proxy, where the settings want it and it has none of its own."""
-        google = dict.fromkeys(("gemini", "gemini-cli", "antigravity"), stored.use_system_proxy_gemini)
-        wanted = {"openai": stored.use_system_proxy_openai, "anthropic": stored.use_system_proxy_claude, **google}
-        if account.proxy_url or not wanted.get(account.provider):
-            return account
-        return replace(account, proxy_url=next((self.env[name] for name in PROXY_VARIABLES if self.env.get(name)), ""))
-
     def _take(self, fresh: Snapshot) -> None:
         # What can fail comes first: the old picture or the new one, never half of each.
         stored = settings.load(self.env, fresh.settings)
         endpoints = providers.load_endpoints(stored.endpoints_file) if stored.endpoints_file else {}
         accounts = sign_ins.only_one(fresh.accounts, providers.PROVIDERS)
-        fresh = replace(fresh, accounts=tuple(self._proxied(account, stored) for account in accounts))
+        fresh = replace(fresh, accounts=tuple(environment.proxied(account, stored, self.env) for account in accounts))
         self.snapshot, self.settings, self.endpoints = fresh, stored, endpoints
         self.ledger.gather = stored.group_commit_ms / 1000
         self.upstream.connect_timeout = stored.connect_timeout_s
@@ -413,20 +413,7 @@ class Gateway:
             return
         before = self.snapshot
         await self.reload()
-        await self._publish_changes(before, self.snapshot)
-
-    async def _publish_changes(self, before: Snapshot, after: Snapshot) -> None:
-        if not self.live.listening:
-            return
-        for account in after.accounts:
-            self.live.publish("account", await self.admin.account(account.id))
-        for gone in {account.id for account in before.accounts} - {account.id for account in after.accounts}:
-            self.live.publish("account-removed", {"id": gone})
-        for key in (await self.admin.keys())["keys"]:
-            self.live.publish("key", key)
-        if before.providers != after.providers:
-            for provider in (await self.admin.providers())["providers"]:
-                self.live.publish("provider", provider)
+        await self.neighbours.changed(before, self.snapshot)
 
     # ------------------------------------------------------------ what the relay asks for
 
@@ -506,14 +493,26 @@ class Gateway:
         """ "Last used" is for people: written in one go now and then, not with every request."""
         while True:
             await asyncio.sleep(TOUCH_S)
-            try:
-                await self._touch()
-                await self.budgets.refresh()
-                await self.budgets.tell(self.watch.begin, self.watch.over)
-                if self.live.listening:
-                    self.live.publish("system", await self.admin.system())
-            except Exception as error:
-                log.error("noting what was used failed; it is tried again", exc_info=not isinstance(error, Away))
+            await self.catch_breath()
+            await self._tell_of_the_house()
+
+    async def catch_breath(self) -> None:
+        """What need not be done with every request."""
+        try:
+            await self._touch()
+            await self.budgets.refresh()
+            await self.budgets.tell(self.watch.begin, self.watch.over)
+        except Exception as error:
+            log.error("noting what was used failed; it is tried again", exc_info=not isinstance(error, Away))
+
+    async def _tell_of_the_house(self) -> None:
+        """Also while the database is away: that is what the pages have to hear."""
+        if not self.live.listening:
+            return
+        try:
+            self.live.publish("system", await self.admin.system())
+        except Exception as error:
+            log.error("the open pages could not be told of the server", exc_info=not isinstance(error, Away))
 
     async def _touch(self, *, last: bool = False) -> None:
         now = now_ms()
@@ -545,10 +544,15 @@ class Gateway:
 
     def _homes_are_due(self) -> None:
         self._homes_due = None
-        self._spawn(self._store_homes())
+        self._spawn(self.store_homes())
 
-    async def _store_homes(self) -> None:
+    async def store_homes(self) -> None:
+        if self._homes_due is not None:
+            self._homes_due.cancel()
+            self._homes_due = None
         homes = self.planner.homes.take()
+        if not homes:
+            return
         try:
             await self.db.tx(lambda conn: home_rows.store(conn, homes))
         except Exception as error:  # noqa: BLE001 - whatever the database raises: the next answer, or the next touch, tries again
@@ -583,18 +587,9 @@ class Gateway:
     async def add_environment_accounts(self) -> None:
         """A provider key in the environment becomes an account labelled `env` (CONTRACT §6), unless that provider has one, or the
         user removed the account of this very key."""
-        known = {account.provider for account in self.snapshot.accounts}
         removed = (await self.db.run(lambda conn: setting_rows.get_meta(conn, environment.REMOVED)) or "").split()
-        for found in environment.keys(self.env, self.settings.port):
-            if found.provider in known or environment.mark(found.secret) in removed:
-                continue
-            taken = {account.label for account in self.snapshot.accounts}
-            if (label := environment.LABEL if environment.LABEL not in taken else found.label) in taken:
-                continue
-            if found.problem:
-                log.warning("%s", found.problem)
-            body = {"provider": found.provider, "label": label, "api_key": found.secret, "base_url": found.base_url, "discover": False}
+        for body in environment.wanted(self.env, self.settings.port, lambda: self.snapshot.accounts, removed):
             try:
                 await self.admin.add_account(body)
             except GatewayError as error:
-                log.warning("the key for %s in the environment could not be used: %s", found.provider, error.message)
+                log.warning("the key for %s in the environment could not be used: %s", body["provider"], error.message)

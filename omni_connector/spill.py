@@ -36,6 +36,8 @@ BATCH = 200
 """Frames that are carried over in one transaction."""
 LITTLE = 64 << 10
 """Bytes that are carried over in well under a second."""
+PASSES = 20
+"""In which what is left becomes little. It does not where entries come faster than they go, and so they have to wait."""
 MB = 1 << 20
 MINUTE = 60_000
 
@@ -79,6 +81,7 @@ class Spill:
         """When the database stopped taking anything (ms); None: it takes all."""
         self.rows = 0
         """That were spilled since this process began."""
+        self._before = 0
 
     @property
     def away(self) -> bool:
@@ -102,10 +105,10 @@ class Spill:
         return self.since is None or settings.spill_minutes == 0 or self._now() - self.since < settings.spill_minutes * MINUTE
 
     def told(self) -> dict[str, Any] | None:
-        """For people: {"since", "bytes", "rows", "new_requests"}; None while all is well."""
+        """For people: {"since", "bytes", "rows", "new_requests"}, of this absence alone; None while all is well."""
         if self.since is None:
             return None
-        return {"since": self.since, "bytes": self.size, "rows": self.rows, "new_requests": self.takes_new}
+        return {"since": self.since, "bytes": self.size, "rows": self.rows - self._before, "new_requests": self.takes_new}
 
     # ------------------------------------------------------------ into the file
 
@@ -134,10 +137,10 @@ class Spill:
             except OSError as error:
                 log.error("entries of the books could not be written to %s either: %s", self._folder, error)
                 return False
-            self.rows += len(opens) + len(settles)
             if self.since is None:
-                self.since = self._now()
+                self.since, self._before = self._now(), self.rows
                 log.error("the database takes nothing; entries of the books go to %s until it does", self._folder)
+            self.rows += len(opens) + len(settles)
             self._news.set()
             return True
 
@@ -182,9 +185,11 @@ class Spill:
     async def _emptied(self, file: _File, carry: Carry, forget: Forget) -> bool:
         """Whether all is in the database by now."""
         try:
-            begin, before = 0, -1
-            while begin - before > LITTLE:
-                before, begin = begin, await self._carry(file, begin, self._process_id, carry, last=False)
+            begin = 0
+            for _ in range(PASSES):
+                begin = await self._carry(file, begin, self._process_id, carry, last=False)
+                if file.size - begin <= LITTLE:
+                    break
             # Under load there is always a little more: for that, who has something to add waits.
             async with self._lock:
                 await self._carry(file, begin, self._process_id, carry, last=False)

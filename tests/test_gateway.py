@@ -23,6 +23,7 @@ from omni_connector.store import keys as key_rows
 from omni_connector.store import requests as request_rows
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
+from omni_connector.store.files import Away
 
 Json = dict[str, Any]
 
@@ -149,6 +150,25 @@ async def test_noting_what_was_used_survives_a_bad_moment(home: Path, monkeypatc
     monkeypatch.setattr(gateway, "_touch", touch)
     await gateway.serve(jobs=False)
     await until(lambda: calls > 3)
+    await gateway.close()
+
+
+async def test_the_pages_hear_that_the_database_is_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # R-13
+    """Where nothing can be written, this is the one thing to tell."""
+    monkeypatch.setattr(module, "TOUCH_S", 0.001)
+    gateway = await Gateway.open(home, {})
+
+    async def touch() -> None:
+        raise Away("gone")
+
+    monkeypatch.setattr(gateway, "_touch", touch)
+    await gateway.serve(jobs=False)
+    gateway.spill.since, gateway.spill.rows = 1_800_000_000_000, 7
+    stream = gateway.live.stream(dict)
+    events = b"".join([await anext(stream), await asyncio.wait_for(anext(stream), 5)])
+    assert b"event: system" in events and b'"since":1800000000000' in events and b'"rows":7' in events
+    await stream.aclose()
+    gateway.spill.since = None
     await gateway.close()
 
 

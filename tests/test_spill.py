@@ -81,9 +81,34 @@ async def test_rows_wait_on_the_disk_and_go_over_by_themselves(tmp_path: Path, d
     database.away = False
     await asyncio.wait_for(database.seen.wait(), 5)
     assert (database.rows, database.marks, left(tmp_path / "spill"), mine.told()) == (["a", "b"], {}, [], None)
+    database.away = True
     assert await mine.put([{"id": "c"}], [], []), "and again"
+    told = mine.told()
+    assert told is not None and (told["rows"], mine.rows) == (1, 3), "what waits, and all that ever did"
+    database.away = False
     await mine.close()
     assert database.rows == ["a", "b", "c"]
+
+
+async def test_nobody_waits_while_what_waited_is_carried_over(tmp_path: Path, database: Database) -> None:
+    """An hour of entries may take minutes."""
+    database.away, slow, begun = False, asyncio.Event(), asyncio.Event()
+
+    async def carry(file: str, frames: Sequence[Frame], process_id: str, last: bool) -> None:
+        begun.set()
+        await slow.wait()
+        await database.carry(file, frames, process_id, last)
+
+    mine = spill(tmp_path)
+    await mine.put([{"id": "a"}], [], [])
+    await mine.begin(carry, database.forget)
+    await asyncio.wait_for(begun.wait(), 5)
+    async with asyncio.timeout(5):
+        assert await mine.needed() and await mine.put([{"id": "b"}], [], [])
+    slow.set()
+    await asyncio.wait_for(database.seen.wait(), 5)
+    assert database.rows == ["a", "b"] and not mine.away
+    await mine.close()
 
 
 async def test_who_is_killed_leaves_it_to_the_next_start(tmp_path: Path, database: Database) -> None:
