@@ -13,6 +13,7 @@ from omni_connector.admin.following import Following
 from omni_connector.admin.keys import Keys
 from omni_connector.admin.limits import Limits
 from omni_connector.admin.listening import Listening
+from omni_connector.admin.opening import Opening
 from omni_connector.admin.prices import Prices
 from omni_connector.admin.providers import Providers
 from omni_connector.admin.quotas import Quotas
@@ -26,6 +27,7 @@ __all__ = ["Admin", "Process", "TestResult", "now_ms"]
 
 
 class Admin(
+    Opening,
     Backups,
     Clients,
     Exports,

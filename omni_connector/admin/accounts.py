@@ -43,8 +43,10 @@ class Accounts(Room):
     async def accounts(self) -> Json:
         """GET /api/accounts. Highest priority first, then by label."""
         activity, polls = await self._activity(), await self._polls()
-        ordered = sorted(self._snapshot().accounts, key=lambda a: (-a.priority, a.label.lower()))
-        return {"accounts": [self._account_json(a, activity, polls.get(a.id)) for a in ordered]}
+        return {"accounts": [self._account_json(a, activity, polls.get(a.id)) for a in self._in_order()]}
+
+    def _in_order(self) -> list[Account]:
+        return sorted(self._snapshot().accounts, key=lambda a: (-a.priority, a.label.lower()))
 
     async def account(self, account_id: str) -> Json:
         """GET /api/accounts/{id}; also what every `account` event carries. `can_probe`: `probe` would ask. Raises NOT_FOUND."""

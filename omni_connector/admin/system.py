@@ -26,9 +26,13 @@ _NAME = re.compile(r"[^\s/:,]{1,64}")
 
 
 class System(Room):
+    _unread_since: int | None = None
+    """When the database was first found not to answer (ms)."""
+
     async def system(self) -> Json:
         """GET /api/system."""
         now = self._clock()
+        nodes = await self._nodes()
         return {
             "version": __version__,
             "started_at": self.process.started_at,
@@ -38,9 +42,9 @@ class System(Room):
             "in_flight": 0 if self._pool is None else sum(self._pool.live(a.id).in_flight for a in self._snapshot().accounts),
             "home": str(self.process.home),
             "node": node_of(self.process.id),
-            "nodes": await self._nodes(),
+            "nodes": nodes,
             "database": self.database_name,
-            "database_away": None if self.spill is None else self.spill.told(),
+            "database_away": self._away(),
             "base_url": self.process.base_url,
             "python": platform.python_version(),
             "pid": os.getpid(),
@@ -54,8 +58,17 @@ class System(Room):
         try:
             seen = await self.db.run(job_table.living)
         except Away:
+            self._unread_since = self._unread_since or self._clock()
             return []
+        self._unread_since = None
         return [{"id": row["id"], "node": node_of(row["id"]), "started_at": row["started_at"], "seen_at": row["seen_at"]} for row in seen]
+
+    def _away(self) -> Json | None:
+        """What waits in the spill file, and before anything does: that nothing can be read."""
+        told = None if self.spill is None else self.spill.told()
+        if told is not None or self._unread_since is None:
+            return told
+        return {"since": self._unread_since, "bytes": 0, "rows": 0, "new_requests": self.spill is not None and self.spill.takes_new}
 
     async def _crew(self) -> Json:
         """How many processes serve; "pid" beside it is the one that answers, and so are its memory and requests in flight."""

@@ -180,7 +180,7 @@ RUNNING = (
     row("GET /api/jobs", "The jobs that are due, wait, or are paused.", {"jobs": ["Job"]}),
     row("POST /api/jobs/{job_id}/run", "Run a job as soon as somebody is free.", "Job"),
     row("POST /api/jobs/{job_id}/cancel", "Pause a job until it is run by hand.", "Job"),
-    row("POST /api/jobs/tick", "Run what is due now, for installations without a clock of their own; after `seconds` (30) nothing is begun.",
+    row("POST /api/jobs/tick", "Run what is due now, where no clock runs inside; after `seconds` (30) no further job is begun.",
         {"ran": "int", "jobs": [{"kind": "text", "key": "text", "ok": "bool", "error": "text?", "ms": "int"}], "more": "bool",
          "next_due_at": "time?"},
         query=fields(seconds={"type": "integer", "minimum": 1, "maximum": 600})),

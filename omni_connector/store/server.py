@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from omni_connector.store.files import Away, DatabaseError
 
 if TYPE_CHECKING:
     import asyncpg
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 CHANNEL = "omni_config"
 """NOTIFY here says that the configuration moved."""
@@ -38,8 +38,9 @@ SESSION = {"application_name": "omni-connector", "lock_timeout": f"{WAIT_S:g}s",
 OURS = ("pooler", "pool")
 _TRUE = {"1", "true", "yes", "on"}
 
-AGAIN = {"40001", "40P01", "55P03"}
-"""SQLSTATEs of a transaction that may simply be run again: serialization, deadlock, a lock that was held too long."""
+AGAIN = {"40001", "40P01", "55P03", "23514"}
+"""SQLSTATEs of a transaction that may simply be run again: serialization, deadlock, a lock that was held too long; and a row on its way to
+the default partition for which a partition was made in that moment (there are no other checks)."""
 AWAY = ("08", "57P0", "53", "58", "25006")
 """Beginnings of SQLSTATEs: connection, shutdown, out of resources (disk, connections), system, read-only (a standby)."""
 REFUSED = ("28", "3D", "3F", "42501")
@@ -67,6 +68,8 @@ def pool_size(url: URL) -> int:
 
 def engine(url: URL, *, patient: bool = False) -> AsyncEngine:
     """Raises DatabaseError for a wrong address or where the driver is missing. `patient`: for migrations, one connection at a time."""
+
+    from sqlalchemy.ext.asyncio import create_async_engine  # 8 MB that SQLite does not need
 
     async def connect(*_args: Any, **_more: Any) -> asyncpg.Connection[Any]:
         return await open_connection(url, None if patient else COMMAND_S)

@@ -26,7 +26,7 @@ Span = tuple[int, int]
 """[from, to) in ms."""
 
 MINUTE_MS = 60_000
-_NAMED: Mapping[str, tuple[str, str, sa.Column[Any], sa.Column[Any]]] = {
+NAMED: Mapping[str, tuple[str, str, sa.Column[Any], sa.Column[Any]]] = {
     "account": ("account_id", "account_label", tables.accounts.c.id, tables.accounts.c.label),
     "key": ("key_id", "key_name", tables.client_keys.c.id, tables.client_keys.c.name),
 }
@@ -41,19 +41,19 @@ def usage(conn: sa.Connection, group: Group, from_ms: int, to_ms: int, zone: tzi
     and no price). Days are those of `zone`, hours of UTC. Accounts and keys go by their id and are told by their name of today, or by
     a last one when they are gone. `provider`: only its requests.
     """
-    hours, edges = _hours_and_edges(from_ms, to_ms, rollups.whole_from(conn))
+    hours, edges = hours_and_edges(from_ms, to_ms, rollups.whole_from(conn))
     whole = _whole_hours(conn, group, hours, provider)
     if group == "day":
         whole, cut = _not_cut(whole, zone, rollups.whole_from(conn))
         edges = [*edges, *cut]
-    found = [*whole, *_settled_in(conn, group, edges, provider), *_open_in(conn, group, (from_ms, to_ms), provider)]
+    found = [*whole, *settled_in(conn, group, edges, provider), *_open_in(conn, group, (from_ms, to_ms), provider)]
     sums = _merged(group, found, zone)
-    names = _names_of_today(conn, group) if group in _NAMED else {}
+    names = names_of_today(conn, group) if group in NAMED else {}
     rows = [_row(group, of, names.get(of, name), figures) for of, (name, figures) in sums.items()]
     return sorted(rows, key=itemgetter("name") if group in ("day", "hour") else lambda row: (-row["requests"], row["name"]))
 
 
-def _hours_and_edges(from_ms: int, to_ms: int, whole_from: int) -> tuple[tuple[int, int], list[Span]]:
+def hours_and_edges(from_ms: int, to_ms: int, whole_from: int) -> tuple[tuple[int, int], list[Span]]:
     """The hours [first, last) that are read whole, and the spans within hours that are read from rows."""
     first, last = -(-from_ms // HOUR_MS), -(-to_ms // HOUR_MS)
     edges: list[Span] = []
@@ -79,13 +79,13 @@ def _not_cut(rows: Sequence[Row], zone: tzinfo, whole_from: int) -> tuple[list[R
 
 
 def _whole_hours(conn: sa.Connection, group: Group, hours: tuple[int, int], provider: str | None) -> list[Row]:
-    by, name = _grouped(group, h)
+    by, name = grouped(group, h)
     sums = (sa.func.sum(h.c[column]).label(column) for column in SUMS)
     within = [h.c.hour >= hours[0], h.c.hour < hours[1]]
     return _read(conn, sa.select(by.label("grouped"), name, *sums).where(*within), h, provider)
 
 
-def _settled_in(conn: sa.Connection, group: Group, spans: Sequence[Span], provider: str | None) -> Iterable[Row]:
+def settled_in(conn: sa.Connection, group: Group, spans: Sequence[Span], provider: str | None) -> Iterable[Row]:
     # One by one: asked for many at once, SQLite reads the whole table.
     for since, until in spans:
         yield from _from_rows(conn, group, [r.c.state == "settled", r.c.started_at >= since, r.c.started_at < until], provider)
@@ -96,7 +96,7 @@ def _open_in(conn: sa.Connection, group: Group, span: Span, provider: str | None
 
 
 def _from_rows(conn: sa.Connection, group: Group, conditions: Sequence[sa.ColumnElement[bool]], provider: str | None) -> list[Row]:
-    by, name = _grouped(group, r)
+    by, name = grouped(group, r)
     return _read(conn, sa.select(by.label("grouped"), name, *rollups.sums_of_rows()).where(*conditions), r, provider)
 
 
@@ -106,10 +106,10 @@ def _read(conn: sa.Connection, query: sa.Select[Any], table: sa.Table, provider:
     return [dict(row) for row in conn.execute(query.group_by("grouped")).mappings()]
 
 
-def _grouped(group: Group, table: sa.Table) -> tuple[sa.ColumnElement[Any], sa.Label[Any]]:
+def grouped(group: Group, table: sa.Table) -> tuple[sa.ColumnElement[Any], sa.Label[Any]]:
     """What is grouped by ("" for none; a moment in ms for days and hours), and a name for it."""
-    if group in _NAMED:
-        of, name = _NAMED[group][:2]
+    if group in NAMED:
+        of, name = NAMED[group][:2]
         return table.c[of] if table is h else sa.func.coalesce(r.c[of], ""), sa.func.max(table.c[name]).label("name")
     nameless: sa.Label[Any] = sa.literal_column("''").label("name")
     if group in ("day", "hour"):
@@ -135,12 +135,12 @@ def _merged(group: Group, found: Iterable[Row], zone: tzinfo) -> dict[str, tuple
 
 
 def _row(group: Group, of: str, name: str, figures: Sequence[int]) -> Row:
-    named = group in _NAMED
+    named = group in NAMED
     return {"id": (of or None) if named else None, "name": name if named else of, **dict(zip(SUMS, figures, strict=True))}
 
 
-def _names_of_today(conn: sa.Connection, group: Group) -> dict[str, str]:
-    _, _, of, name = _NAMED[group]
+def names_of_today(conn: sa.Connection, group: Group) -> dict[str, str]:
+    _, _, of, name = NAMED[group]
     return {own: called for own, called in conn.execute(sa.select(of, name)) if called}
 
 
@@ -155,24 +155,7 @@ def account_activity(conn: sa.Connection, since_ms: int, per_account: int = 40) 
         account_id: {"heartbeat": [], "requests": 0, "failed": 0, "cost_nano": 0, "unpriced": 0}
         for account_id in conn.execute(sa.select(tables.accounts.c.id)).scalars()
     }
-    # The account's N-th newest row by index, then the rows from there on.
-    inner = r.alias()
-    nth = (
-        sa.select(inner.c.id)
-        .where(inner.c.account_id == tables.accounts.c.id)
-        .order_by(inner.c.id.desc())
-        .limit(1)
-        .offset(per_account - 1)
-        .scalar_subquery()
-    )
-    # The limit keeps both planners from turning this inside out, which would read every request.
-    begin = sa.select(tables.accounts.c.id, sa.func.coalesce(nth, "").label("since")).limit(1_000_000).subquery()
-    beats = (
-        sa.select(r.c.account_id, r.c.started_at, r.c.outcome, r.c.duration_ms, r.c.flag)
-        .select_from(begin.join(r, sa.and_(r.c.account_id == begin.c.id, r.c.id >= begin.c.since)))
-        .where(r.c.state == "settled")
-    )
-    for account_id, at, outcome, ms, flag in conn.execute(beats):
+    for account_id, at, outcome, ms, flag in conn.execute(_newest(conn, per_account)):
         found[account_id]["heartbeat"].append({"at": at, "ok": outcome not in FAILED, "ms": ms, "flag": flag})
     for row in found.values():
         row["heartbeat"].sort(key=itemgetter("at"))  # an ORDER BY would make SQLite walk the table in that order
@@ -180,3 +163,23 @@ def account_activity(conn: sa.Connection, since_ms: int, per_account: int = 40) 
         if row["id"] in found:
             found[row["id"]] |= {key: row[key] for key in ("requests", "failed", "cost_nano", "unpriced")}
     return found
+
+
+def _newest(conn: sa.Connection, per_account: int) -> sa.Select[Any]:
+    """The settled ones of the newest rows of each account: account, begin, outcome, ms, flag."""
+    columns = (r.c.account_id, r.c.started_at, r.c.outcome, r.c.duration_ms, r.c.flag)
+    of, inner = tables.accounts.c.id, r.alias()
+    if conn.dialect.name == "postgresql":
+        # One walk of the index for each account; of the join below its planner expects a third of all rows, and reads them all.
+        walk = sa.select(*columns, r.c.state).where(r.c.account_id == of).order_by(r.c.id.desc()).limit(per_account).lateral("walk")
+        return (
+            sa.select(*(walk.c[column.name] for column in columns))
+            .select_from(tables.accounts.join(walk, sa.true()))
+            .where(walk.c.state == "settled")
+        )
+    # The account's N-th newest row by index, then the rows from there on.
+    nth = sa.select(inner.c.id).where(inner.c.account_id == of).order_by(inner.c.id.desc()).limit(1).offset(per_account - 1)
+    # The limit keeps the planner from turning this inside out, which would read every request.
+    begin = sa.select(of, sa.func.coalesce(nth.scalar_subquery(), "").label("since")).limit(1_000_000).subquery()
+    joined = begin.join(r, sa.and_(r.c.account_id == begin.c.id, r.c.id >= begin.c.since))
+    return sa.select(*columns).select_from(joined).where(r.c.state == "settled")
