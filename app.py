@@ -30,7 +30,7 @@ from jose import JWTError, jwt
 from quart import Quart, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from omni_connector import __version__, auth, logs, loopback, openapi, secrets, server, settings
+from omni_connector import __version__, auth, hosted, logs, loopback, nodes, openapi, secrets, server, settings
 from omni_connector.admin import following, now_ms, sheets, uploads
 from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
 from omni_connector.clients import prompt
@@ -66,7 +66,7 @@ CLIENT_PATH = re.compile(r"/(?!api/)([^/]+/)?v1(beta)?/(?!/*router(/|$))")
 ADMIN_PATH = re.compile(r"/api|/+([^/]+/+)?v1(beta)?/+router(/|$)|/+(provider_health|metrics)(/|$)")
 """What only the admin key or a session opens. `/v1/router` is the admin API under OneAPI's names, wherever it might be asked for."""
 
-BOTH_SIDES = ("/health", "/openapi.json")
+BOTH_SIDES = ("/health", "/ready", "/openapi.json")
 CLIENT_PAGES = ("/api/hello", "/llms.txt")
 """What clients ask for beside the client API, when the listeners are split."""
 
@@ -89,6 +89,8 @@ SLOWEST = 16 * 1024
 LOGIN_BYTES = 64 * 1024
 """A password's body: it is read before anybody is known."""
 SHOWN_PATH = 200
+TURN_S = 30
+"""Seconds after which a clock outside (POST /api/jobs/tick) begins no further job, where it does not say."""
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """Headers with which a proxy says that the request comes from somewhere else."""
@@ -165,7 +167,7 @@ def request_class(gateway: Gateway) -> type[Request]:
 class Guard:
     """Who may see the dashboard and the admin API (CONTRACT §3): Host, peer, admin key, session, CSRF token, Origin."""
 
-    OPEN = ("/health", "/static/", "/favicon.ico", "/llms.txt", "/openapi.json")
+    OPEN = ("/health", "/ready", "/static/", "/favicon.ico", "/llms.txt", "/openapi.json")
     SESSION_FREE = ("/api/session", "/api/login", "/api/hello")
 
     def __init__(self, gateway: Gateway) -> None:
@@ -203,7 +205,7 @@ class Guard:
             await self._gateway.catch_up()
         if self._loaded != self._gateway.snapshot.version:
             await self.load()
-        if path == "/health" or CLIENT_PATH.match(path):
+        if path in ("/health", "/ready") or CLIENT_PATH.match(path):
             return  # the client API has its own key
         self._check_host()
         self._check_peer()
@@ -754,6 +756,11 @@ def add_client_routes(app: Quart, gateway: Gateway) -> None:
     @app.get("/health")
     async def health() -> Json:
         return {"status": "ok", "version": __version__}
+
+    @app.get("/ready")
+    async def ready() -> tuple[Json, int]:
+        why = gateway.readiness.refusal(database=request.args.get("database", "") in ("1", "true", "yes"))
+        return {"status": why or "ready", "node": nodes.node_of(gateway.process_id)}, 503 if why else 200
 
     def named(pinned: str) -> str:
         """The provider that a path or header pins, "" where none is. Raises GatewayError (NOT_FOUND)."""
@@ -1465,21 +1472,10 @@ def _attached(name: str, form: str) -> dict[str, str]:
 
 
 def add_events(app: Quart, gateway: Gateway) -> None:
-    async def snapshot() -> Json:
-        admin = gateway.admin
-        return {
-            "version": __version__,
-            **await admin.accounts(),
-            **await admin.keys(),
-            "requests": (await admin.requests({"limit": "50"}))["requests"],
-            "system": await admin.system(),
-            **await admin.providers(),
-        }
-
     @app.get("/api/events")
     async def events() -> Response:
         async def stream() -> AsyncIterator[bytes]:
-            async with contextlib.aclosing(gateway.live.stream(snapshot)) as live:
+            async with contextlib.aclosing(gateway.live.stream(gateway.admin.opening)) as live:
                 async for event in live:
                     yield event
 
@@ -1627,7 +1623,11 @@ def add_job_routes(app: Quart, gateway: Gateway) -> None:
 
     @app.post("/api/jobs/tick")
     async def tick() -> Json:
-        return {"ran": await gateway.jobs.tick()}
+        seconds = request.args.get("seconds", str(TURN_S))
+        if not seconds.isdecimal() or not 1 <= int(seconds) <= 600:
+            raise bad_request("seconds is a whole number from 1 to 600.", param="seconds")
+        await gateway.catch_breath()
+        return await gateway.jobs.tick_for(int(seconds))
 
 
 # ================================================================ main
@@ -1659,6 +1659,10 @@ def main(
     """Serve until SIGTERM or SIGINT. None: what the settings say. Returns the exit code; what is wrong is one line on stderr."""
     make: server.Make = Assembled
     return server.main(make, host, port, jobs=jobs, open_browser=open_browser, workers=workers)
+
+
+app = hosted.Hosted(Assembled)
+"""For any ASGI host (`uvicorn app:app`). Nothing is opened before its lifespan event or first request (docs/serverless.md)."""
 
 
 if __name__ == "__main__":

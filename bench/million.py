@@ -2,9 +2,11 @@
 
     python bench/million.py                        a million rows over 90 days, of which the retention then deletes the oldest 30
     python bench/million.py --rows 200000 --json
+    python bench/million.py --database postgresql://…   the same on PostgreSQL, in monthly partitions; the database must be there and blank
 
 Builds a database in a temporary directory (2 GB of disk for a million rows), asks it through the same door and with the same
-functions as the server, and prints a table. Everything is deleted at the end. Figures are ms, the median and the worst of several runs.
+functions as the server, and prints a table. Everything is deleted at the end,
+but for a database that was named. Figures are ms, the median and the worst of several runs.
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ sys.path.insert(0, str(ROOT))
 
 from omni_connector.secrets import new_id  # noqa: E402
 from omni_connector.settings import load  # noqa: E402
-from omni_connector.store import books, pruning, requests, rollups, sums  # noqa: E402
+from omni_connector.store import books, partitions, pruning, requests, rollups, server, sums  # noqa: E402
 from omni_connector.store.engine import Database  # noqa: E402
-from omni_connector.upkeep import Upkeep  # noqa: E402
+from omni_connector.upkeep import Upkeep, make_months  # noqa: E402
 
 DAY = 86_400_000
 NOW = 1_800_000_123_456
@@ -47,6 +49,8 @@ COLUMNS = (
     *("route", "attempts", "first_token_ms", "duration_ms", "est_input", "input", "cache_read", "output", "reasoning"),
     *("usage_source", "usage_raw", "cost_nano", "price_source", "plan"),
 )
+FILL: str = runpy.run_path(str(ROOT / "migrations" / "versions" / "0010_usage_hours.py"))["FILL"]
+"""The hourly sums, made of the rows."""
 PAGES: tuple[dict[str, str], ...] = (
     {},
     {"provider": "openai"},
@@ -158,11 +162,31 @@ async def build(path: Path, count: int, days: int, plan_bytes: int) -> Database:
         conn.execute("INSERT INTO client_keys (id, name, hash) VALUES (?, ?, ?)", (f"key_{number}", f"name{number}", f"{number:064}"))
     for _, sql in indexes:
         conn.execute(sql)
-    conn.execute(runpy.run_path(str(ROOT / "migrations" / "versions" / "0010_usage_hours.py"))["FILL"])
+    conn.execute(FILL)
     conn.execute("COMMIT")
     conn.execute("PRAGMA journal_mode=WAL")
     conn.close()
     return await Database.open(f"sqlite:///{path}")
+
+
+async def build_on_server(url: str, count: int, days: int, plan_bytes: int) -> Database:
+    db = await Database.open(url)
+    await db.migrate()
+    for part in await db.run(partitions.parts):  # those of today, not of the rows' time
+        await db.tx(lambda conn, one=part: partitions.drop(conn, one, 0, None))  # type: ignore[misc]
+    await make_months(db, NOW - days * DAY, days // 28 + 2)
+    driver = await server.open_connection(db.url, None)
+    stream = COLUMNS.index("stream")
+    rows = ((*row[:stream], bool(row[stream]), *row[stream + 1 :]) for row in made(count, days, plan_bytes))
+    await driver.copy_records_to_table("requests", records=rows, columns=COLUMNS)
+    accounts = [(f"acc_{number}", PROVIDERS[number % len(PROVIDERS)], f"label{number}") for number in range(ACCOUNTS)]
+    await driver.copy_records_to_table("accounts", records=accounts, columns=("id", "provider", "label"))
+    keys = [(f"key_{number}", f"name{number}", f"{number:064}") for number in range(KEYS)]
+    await driver.copy_records_to_table("client_keys", records=keys, columns=("id", "name", "hash"))
+    await driver.execute(FILL)
+    await driver.execute("VACUUM ANALYZE")
+    await driver.close()
+    return db
 
 
 # ---------------------------------------------------------------- Questions
@@ -290,7 +314,10 @@ async def retention(db: Database, home: Path, keep_days: int, told: Figures) -> 
             deleted = before[1] - after[1]
             told.say("Retention", "", "rows", "file, MB", "of that in use, MB")
             for name, (size, rows) in (("before", before), ("after", after)):
-                told.say("Retention", name, str(rows), f"{size.file / 1e6:.0f}", f"{size.used / 1e6:.0f}")  # type: ignore[union-attr]
+                sizes = () if size is None else (f"{size.file / 1e6:.0f}", f"{size.used / 1e6:.0f}")
+                told.say("Retention", name, str(rows), *sizes)
+            for part in await db.run(partitions.parts):
+                told.say("Retention", "", part.name, f"{part.bytes / 1e6:.0f}")
             told.say("Retention", "took", f"{took:.0f} s, beside the writer, with room given back")
             told.say("Retention", "longest step", f"{keeper.longest_ms:.1f} ms")
 
@@ -316,12 +343,16 @@ async def main() -> None:
     parser.add_argument("--times", type=int, default=7, help="each question is asked")
     parser.add_argument("--folder", type=Path, help="in which the temporary directory is made")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--database", metavar="URL", help="a blank PostgreSQL database, which is left full")
     given = parser.parse_args()
     told = Figures()
     with tempfile.TemporaryDirectory(prefix="omni-million-", dir=given.folder) as name:
         home = Path(name)
         begun = time.perf_counter()
-        db = await build(home / "omni.db", given.rows, given.days, given.plan)
+        if given.database:
+            db = await build_on_server(given.database, given.rows, given.days, given.plan)
+        else:
+            db = await build(home / "omni.db", given.rows, given.days, given.plan)
         told.say("Made", f"{given.rows} rows over {given.days} days", f"{time.perf_counter() - begun:.0f} s")
         await questions(db, given.times, given.days, told)
         await writing(db, told)

@@ -98,11 +98,10 @@ class Booking:
         def write(conn: Any) -> list[Spent]:
             done = int(settings.get_meta(conn, CARRIED + file) or 0)
             spent: list[Spent] = []
-            for frame in frames:
-                if frame.end > done:
-                    requests.insert_open(conn, frame.opens)
-                    spent += books.settle(conn, frame.settles)
-                    kept.put(conn, frame.keeps)
+            for frame in _together([frame for frame in frames if frame.end > done]):
+                requests.insert_open(conn, frame.opens)
+                spent += books.settle(conn, frame.settles)
+                kept.put(conn, frame.keeps)
             settings.set_meta(conn, CARRIED + file, str(max([done, *(frame.end for frame in frames)])))
             if gone:
                 books.recover(conn, [gone], self._now(), self.estimate)
@@ -112,3 +111,19 @@ class Booking:
 
     async def forget(self, file: str) -> None:
         await self._db.tx(lambda conn: settings.take_meta(conn, CARRIED + file))
+
+
+def _together(frames: Sequence[Frame]) -> list[Frame]:
+    """As few frames as say the same: several nodes may come with their entries at once, and all requests wait for who holds the sums of
+    this hour. A request that is settled twice is so in two of them."""
+    merged: list[Frame] = []
+    names: set[str] = set()
+    for frame in frames:
+        settled = {row["id"] for row in frame.settles}
+        if not merged or settled & names:
+            merged.append(Frame(frame.end, [], [], []))
+            names = set()
+        names |= settled
+        last = merged[-1]
+        merged[-1] = Frame(frame.end, [*last.opens, *frame.opens], [*last.settles, *frame.settles], [*last.keeps, *frame.keeps])
+    return merged

@@ -27,6 +27,11 @@ class Certificate:
         self._seen = self._state()
         self.context = self._load()
 
+    @property
+    def files(self) -> tuple[str, str]:
+        """Of the certificate and of its key."""
+        return self._cert, self._key
+
     def renewed(self) -> bool:
         """Looks at the files; True when another certificate was loaded. Blocks for a moment."""
         state = self._state()

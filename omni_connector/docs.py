@@ -53,6 +53,7 @@ GEMINI_VERBS = ("generateContent", "streamGenerateContent", "embedContent", "bat
 LOOKS: Mapping[str, str] = {
     "hello": "whether somebody is there, as Claude Code asks; no key needed",
     "health": "state and version; no key needed",
+    "ready": "200, or 503 while a balancer should send nothing here (`?database=1`: nor while the database is out of reach); no key needed",
     "models": "every name the key may use, in the form of the SDK that asks",
     "model": "one of them",
     "count_messages": "tokens of a request, Anthropic's form",
@@ -95,7 +96,7 @@ def errors_page() -> str:
 
 def settings_page() -> str:
     """docs/settings.md: every setting with its variables, default and meaning."""
-    from omni_connector.settings import ENVIRONMENT_ONLY, SETTINGS
+    from omni_connector.settings import ENVIRONMENT_ONLY, KEYS_AT_REST, SETTINGS
 
     rows = []
     for setting in SETTINGS:
@@ -116,6 +117,14 @@ def settings_page() -> str:
         + _table(("Setting", "Variables", "Kind", "Default", "Meaning"), rows)
         + "\nRead before there are settings, and never shown:\n\n"
         + _table(("Variable", "Meaning"), [(_code(name), text) for name, text in ENVIRONMENT_ONLY.items()])
+        + "\n## Secrets in files\n\n"
+        + "`NAME_FILE` names a file that holds what the variable `NAME` would say, as containers get their secrets: for\n"
+        + ", ".join(_code(setting.env) for setting in SETTINGS if setting.secret)
+        + ",\n"
+        + ", ".join(map(_code, KEYS_AT_REST))
+        + ", and for the keys of [providers](providers.md) (`OPENAI_API_KEY_FILE`).\n"
+        + "A line break at its end does not count. A variable and its file at once, or a file that is empty or cannot be read, stop\n"
+        + "the start.\n"
     )
 
 

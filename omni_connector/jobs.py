@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from omni_connector.store.requests import Estimate
 from omni_connector.upkeep import Alarm, Upkeep
 
 log = logging.getLogger("omni.jobs")
+
+Json = dict[str, Any]
 
 TICK_S = 5
 BEAT_S = 5
@@ -57,6 +60,7 @@ KINDS = (
     Kind(
         "snapshot", "Writes a copy of the database to backups/ and keeps the newest ones.", lambda s: int(s.snapshot_hours * HOUR), MINUTE
     ),
+    Kind("partitions", "Makes the monthly tables of the coming requests (PostgreSQL).", lambda s: 6 * HOUR, MINUTE),
     Kind("recovery", "Settles the open rows that a killed process left behind.", lambda s: MINUTE, 5_000),
 )
 
@@ -115,12 +119,13 @@ class Jobs:
         self._ticking = asyncio.Lock()
         self._ensured: Mapping[str, int] = {}
         self._by_need: Mapping[str, ByNeed] = {work.kind: work for work in by_need}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Json]] = set()
         self._bodies: Mapping[str, Callable[[], Awaitable[str]]] = {
             "cooldown-recovery": self._cooldown_recovery,
             "retention": upkeep.retention,
             "disk-guard": upkeep.guard,
             "usage-check": upkeep.check,
+            "partitions": upkeep.months,
             "snapshot": self._snapshot,
             "recovery": self.recover,
         }
@@ -129,6 +134,7 @@ class Jobs:
         """Make the periodic jobs known, say that this process lives and, with `clock`, begin to tick."""
         await self.beat()
         await self._ensure()
+        await self._safely(self._bodies["partitions"])
         self._scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60})
         self._scheduler.add_job(self._safely, "interval", seconds=BEAT_S, args=[self.beat])
         if clock:
@@ -190,26 +196,58 @@ class Jobs:
     async def tick(self) -> int:
         """Claim and run what is due. Returns how many jobs ran."""
         async with self._ticking:
-            await self._ensure()
-            for work in self._by_need.values():
-                await self._safely(work.arrange)
-            now = self._now()
-            due = await self._db.tx(lambda conn: queue.claim(conn, self._process_id, now, LEASE_MS))
-            aside = [asyncio.create_task(self._run_by_need(job), name=f"job {job.kind}") for job in due if job.kind in self._by_need]
-            self._running.update(aside)
-            try:
-                for job in due:
-                    if job.kind not in self._by_need:
-                        await self._run(job)
-            finally:
-                ended = await asyncio.gather(*aside, return_exceptions=True)
-                self._running.difference_update(aside)
-            for problem in ended:
-                if isinstance(problem, Exception):
-                    raise problem
-            return len(due)
+            return len(await self._turn(None))
 
-    async def _run_by_need(self, job: queue.JobRow) -> None:
+    async def tick_for(self, seconds: float) -> Json:
+        """The same for a clock outside, which may be slow or stop us at any moment: turn after turn, as long as something is due; nothing
+        is begun after `seconds`. Returns {"ran", "jobs": what ran, "more": whether something is due already, "next_due_at" ms | None}."""
+        until = time.monotonic() + seconds
+        ran: list[Json] = []
+        async with self._ticking:
+            await self.beat()  # who is not seen counts as gone, and others take what it runs
+            while (more := await self._turn(until)) and time.monotonic() < until:
+                ran += more
+            ran += more
+        due = await self._db.run(queue.next_due)
+        return {"ran": len(ran), "jobs": ran, "more": due is not None and due <= self._now(), "next_due_at": due}
+
+    async def _turn(self, until: float | None) -> list[Json]:
+        """One claim, and all that it got; what was not begun by `until` (monotonic) is given back. Returns {"kind", "key", "ok", "error",
+        "ms"} of each that ran."""
+        await self._ensure()
+        for work in self._by_need.values():
+            await self._safely(work.arrange)
+        now = self._now()
+        due = await self._db.tx(lambda conn: queue.claim(conn, self._process_id, now, LEASE_MS))
+        aside = [
+            asyncio.create_task(self._timed(job, self._run_by_need), name=f"job {job.kind}") for job in due if job.kind in self._by_need
+        ]
+        self._running.update(aside)
+        ran: list[Json] = []
+        try:
+            for job in due:
+                if job.kind in self._by_need:
+                    continue
+                if until is not None and ran and time.monotonic() >= until:
+                    await self._db.tx(lambda conn, job=job: queue.give_back(conn, job.id, job.fence))  # type: ignore[misc]
+                    continue
+                ran.append(await self._timed(job, self._run))
+        finally:
+            ended = await asyncio.gather(*aside, return_exceptions=True)
+            self._running.difference_update(aside)
+        for found in ended:
+            if isinstance(found, Exception):
+                raise found
+        return [*ran, *(found for found in ended if isinstance(found, dict))]
+
+    @staticmethod
+    async def _timed(job: queue.JobRow, run: Callable[[queue.JobRow], Awaitable[str | None]]) -> Json:
+        begun = time.monotonic()
+        error = await run(job)
+        return {"kind": job.kind, "key": job.key, "ok": error is None, "error": error, "ms": round((time.monotonic() - begun) * 1000)}
+
+    async def _run_by_need(self, job: queue.JobRow) -> str | None:
+        """What went wrong, None: nothing."""
         try:
             report = await self._by_need[job.kind].run(job)
         except Exception as failure:
@@ -217,13 +255,15 @@ class Jobs:
             error = f"{type(failure).__name__}: {failure}"[:500]
             ended = self._now()
             await self._db.tx(lambda conn: queue.finish(conn, job.id, job.fence, ended, error))
-            return
+            return error
         if report.said:
             log.info("job %s %s: %s", job.kind, job.key, report.said)
         ended = self._now()
         await self._db.tx(lambda conn: queue.again(conn, job, ended, report.due_at, report.payload, report.error))
+        return report.error
 
-    async def _run(self, job: queue.JobRow) -> None:
+    async def _run(self, job: queue.JobRow) -> str | None:
+        """What went wrong, None: nothing."""
         body = self._bodies.get(job.kind)
         error: str | None = None
         if body is None:
@@ -238,6 +278,7 @@ class Jobs:
                 error = f"{type(failure).__name__}: {failure}"[:500]
         ended = self._now()
         await self._db.tx(lambda conn: queue.finish(conn, job.id, job.fence, ended, error))
+        return error
 
     # ------------------------------------------------------------ bodies; each returns a sentence for the log
 

@@ -57,6 +57,7 @@ class Ledger:
         self._settles: list[Waiting] = []
         self._asks: list[Asking] = []
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self.commits = 0
@@ -74,6 +75,13 @@ class Ledger:
         self._wake.set()
         if self._task is not None:
             await self._task
+            self._idle.set()
+
+    async def rest(self) -> None:
+        """Until nothing is on its way into the database, also of callers that have left."""
+        while self._task is not None and not self._task.done() and (self._wake.is_set() or not self._idle.is_set()):
+            await self._idle.wait()
+            await asyncio.sleep(0)
 
     def open(self, row: Row) -> asyncio.Future[None]:
         return self._put(self._opens, row)
@@ -104,7 +112,9 @@ class Ledger:
 
     async def _run(self) -> None:
         while True:
+            self._idle.set()
             await self._wake.wait()
+            self._idle.clear()
             # Alone, a row is committed at once; under load a short wait lets one fsync serve many.
             if self.waiting > 1 and not self._closing:
                 await asyncio.sleep(self.gather)

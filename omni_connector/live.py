@@ -34,6 +34,11 @@ class Live:
         """False: nobody looks, so nothing need be built."""
         return bool(self._readers or self._waiting)
 
+    @property
+    def watched(self) -> bool:
+        """Some dashboard is open."""
+        return bool(self._readers)
+
     async def next_request(self, within: float) -> bool:
         """Waits until a request is opened or settled in this process, `within` seconds at most. False: everybody is sent away."""
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from omni_connector.chat import Usage
 from omni_connector.errors import KINDS, GatewayError
 from omni_connector.meter import Reading
+from omni_connector.nodes import node_of
 from omni_connector.usage import TIER, nano, usd
 
 Json = dict[str, Any]
@@ -191,6 +192,7 @@ class Record:
             "path": self.path,
             "stream": self.stream,
             "client": self.client,
+            "node": node_of(self.process_id),
             "key": {"id": self.key_id, "name": self.key_name},
             "model_requested": self.model_requested[:NAME],
             "model": self.model,

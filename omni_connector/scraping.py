@@ -6,6 +6,7 @@ from omni_connector.admin import now_ms
 from omni_connector.admin.system import memory_mb
 from omni_connector.gateway import Gateway
 from omni_connector.metrics import Parts, readings, render
+from omni_connector.nodes import node_of
 from omni_connector.store import jobs as job_rows
 from omni_connector.store.files import Away
 
@@ -30,6 +31,7 @@ async def scrape(gateway: Gateway) -> str:
         memory_mb=memory_mb(),
         started_at=gateway.started_at,
         now=now_ms(),
+        node=node_of(gateway.process_id) or "",
         away=gateway.spill.away,
         spill_bytes=gateway.spill.size,
         spilled=gateway.spill.rows,

@@ -19,12 +19,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from omni_connector import __version__, handover, logs, proxies, secrets, settings
+from omni_connector import __version__, handover, logs, proxies, secrets, servers, settings
 from omni_connector.admin import now_ms
 from omni_connector.certificates import Certificate
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.gateway import Gateway
-from omni_connector.listeners import IN_USE, Opener, Place, Side, Sockets, check_reach, is_loopback_name, plan, shown, told
+from omni_connector.listeners import (
+    IN_USE,
+    Opener,
+    Place,
+    Side,
+    Sockets,
+    check_reach,
+    is_loopback_name,
+    opened,
+    plan,
+    reaches_others,
+    shown,
+    told,
+)
 from omni_connector.notify import Notifier
 from omni_connector.root import ROOT
 from omni_connector.serving import PATIENCE_S, App, Doors, quiet_about_handshakes
@@ -44,6 +57,10 @@ IDLE_S = 0.3
 """And for those that are about to ask on one."""
 BUSY = "Port {port} on {host} cannot be used ({why}). Stop what uses it, or choose another: omni-connector serve --port N."
 NO_AUTH = "Warning: client auth is off. Every program on this machine can use your accounts."
+MADE = (
+    "There was no password for the dashboard, so one was made. It is shown this once:\n\n  Password   {password}\n\n"
+    "Change it in the dashboard's settings, or with: omni-connector admin password"
+)
 ONLY_HERE = " Other machines still need a key."
 
 
@@ -78,6 +95,7 @@ class Wish:
     port: int
     jobs: bool = True
     open_browser: bool = False
+    server: str = "hypercorn"
 
 
 def main(
@@ -89,9 +107,11 @@ def main(
         env = settings.environment(home)
         first = settings.load(env)
         settings.prepare_home(home)
-        wish = Wish(home, host or first.host, first.port if port is None else port, jobs, open_browser or first.open_browser)
+        jobs = jobs and first.jobs == "internal"
+        wish = Wish(home, host or first.host, first.port if port is None else port, jobs, open_browser or first.open_browser, first.server)
         places = plan(first, wish.host, wish.port)
         check_reach(places, first.allow_remote, has_password=True)
+        servers.maker(first.server)
     except settings.SettingsError as error:
         return complain(str(error))
     count = workers or first.workers
@@ -245,7 +265,7 @@ class Note:
             self._turn.is_taken()
             self._notifier.ready(f"{__version__} at {said['dashboard']}")
             several = f"\n  Workers    {self._workers}" if self._workers > 1 else ""
-            words = f"  Dashboard  {said['dashboard']}\n  API base   {said['base_url']}/v1{several}"
+            words = f"  Dashboard  {opened(said['dashboard'])}\n  API base   {opened(said['base_url'])}/v1{several}"
             print(f"omni-connector {__version__} is running.\n{words}\nStop it with Ctrl+C.", flush=True)
 
     def write_again(self) -> None:
@@ -305,7 +325,7 @@ class Life:
         asyncio.get_running_loop().set_exception_handler(quiet_about_handshakes)
         async with self._notifier.alive():  # from the start: a long migration is no hanging server
             wish = self._wish
-            self._gateway = await Gateway.open(wish.home, server="hypercorn", base_url=shown(wish.host, wish.port))
+            self._gateway = await Gateway.open(wish.home, server=wish.server, base_url=shown(wish.host, wish.port))
             try:
                 await self._serve()
             finally:
@@ -320,8 +340,12 @@ class Life:
         gateway.sight.followers.append(logs.follow)
         logs.follow(gateway.settings)
         self._app = self._make(gateway)
-        self._doors = Doors(self._app.asgi, self._opener, self._app.side_of, self._trusted, lambda: gateway.settings.drain_s)
+        make = servers.maker(self._wish.server)
+        self._doors = Doors(self._app.asgi, self._opener, self._app.side_of, self._trusted, lambda: gateway.settings.drain_s, make)
         places = self._places(gateway.settings)
+        made = await gateway.admin.settle_password(gateway.settings.allow_remote and any(map(reaches_others, places)))
+        if made:
+            print(MADE.format(password=made), flush=True)
         check_reach(places, gateway.settings.allow_remote, await self._has_password())
         await self._app.startup()
         await gateway.serve(jobs=self._wish.jobs)
@@ -331,7 +355,7 @@ class Life:
             raise settings.SettingsError(f"A listener cannot be opened: {error.strerror}. See: omni-connector doctor") from error
         self._listen_to_signals()
         gateway.admin.serving = self
-        gateway.has_siblings = self._channel is not None
+        gateway.has_siblings = self._channel is not None or gateway.db.path is None
         await self._told()
         gateway.sight.followers.append(lambda stored: self._spawn(self._follow_stored()))
         self._spawn(self._doors.watch())
@@ -435,7 +459,7 @@ class Life:
             os.kill(os.getppid(), signal.SIGHUP)
             return
         await self._gateway.reload()
-        await asyncio.to_thread(self._doors.look_at_certificates)
+        await self._doors.look_at_certificates()
         await self.follow()
 
     async def _reload_or_stop(self) -> None:
@@ -492,6 +516,7 @@ class Life:
             return
         if self._successor is None and not self._leave.is_set():
             self._notifier.stopping()
+            await self._until_left_alone()
             await self._finish(grace, PATIENCE_S)
             return
         # Everything is served until nothing runs: only then has anybody to wait, and not for long.
@@ -507,6 +532,13 @@ class Life:
         if self._successor is not None and self._stop.is_set():
             await asyncio.to_thread(self._successor.give_up)
             self._successor = None
+
+    async def _until_left_alone(self) -> None:
+        """Behind a balancer: it is to see that we leave before anybody is refused."""
+        self._gateway.readiness.leaving = True
+        if pause := self._gateway.settings.leave_s:
+            self._doors.part()
+            await asyncio.sleep(pause)
 
     async def _finish(self, grace: float, patience: float) -> None:
         self._gateway.live.close()

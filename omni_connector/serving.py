@@ -1,4 +1,4 @@
-"""HTTP on the listeners of one process: opened, changed and closed while requests run (Hypercorn reads and writes the connections).
+"""HTTP on the listeners of one process: opened, changed and closed while requests run (a `Server` reads and writes the connections).
 
 A listener that is given up stops accepting at once; what runs there goes on, every further answer says `Connection: close`, so that its
 client comes back elsewhere, and what is idle is hung up after a moment. So neither a changed address nor a reload loses a request.
@@ -12,10 +12,9 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import h11
-from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
@@ -24,6 +23,7 @@ from hypercorn.utils import wrap_app
 
 from omni_connector.call import error_answer, lower
 from omni_connector.certificates import LOOK_S, Certificate
+from omni_connector.connections import Connection
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.listeners import BACKLOG, Opener, Place, Side
 from omni_connector.paths import wire_of
@@ -79,13 +79,13 @@ class Face:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _two_lengths(scope["headers"]):
-            await _refused(scope, send, bad_request("A body has one length: Content-Length or Transfer-Encoding, not both."))
+            await refused(scope, send, bad_request("A body has one length: Content-Length or Transfer-Encoding, not both."))
             return
         scope = seen_through(scope, self._proxies())
         send = self._closing(send)
         if self._side != "both" and scope["type"] == "http" and self._side_of(scope["path"]) not in ("both", self._side):
             words = f"There is no {scope['method']} {scope['path'][:SHOWN_PATH]} here."
-            await _refused(scope, send, GatewayError(Kind.NOT_FOUND, words))
+            await refused(scope, send, GatewayError(Kind.NOT_FOUND, words))
             return
         await self._app(scope, receive, send)
 
@@ -106,7 +106,7 @@ def _two_lengths(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     return b"content-length" in names and b"transfer-encoding" in names
 
 
-async def _refused(scope: Scope, send: Send, error: GatewayError) -> None:
+async def refused(scope: Scope, send: Send, error: GatewayError) -> None:
     """Answers for the app, and ends the connection."""
     status, headers, body = error_answer(wire_of(scope["path"], lower(scope["headers"])), error, None)
     headers = [*headers, (b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff"), CLOSE]
@@ -114,33 +114,97 @@ async def _refused(scope: Scope, send: Send, error: GatewayError) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-class Door:
-    """One open listener."""
+class Server(Protocol):
+    """What reads and writes the connections of one listener."""
 
-    def __init__(self, place: Place, face: Face, config: Config) -> None:
-        self.place = place
-        self.port = place.port
-        self._face = face
+    async def open(self, listener: socket.socket, certificate: Certificate | None) -> None: ...
+
+    def shut(self) -> None:
+        """Accepts nobody any more; whoever is there goes on."""
+
+    async def terminate(self) -> None:
+        """Connections end as soon as nobody waits for an answer on them."""
+
+    def abort(self) -> None:
+        """All that is left ends now."""
+
+    async def empty(self) -> None:
+        """Until nobody is there."""
+
+    async def renew(self) -> None:
+        """The certificate was loaded anew."""
+
+
+class HypercornServer:
+    """Hypercorn, its HTTP/1.1 read by `http1`."""
+
+    def __init__(self, app: App, config: Config) -> None:
         self._config = config
-        self._app: AppWrapper = wrap_app(cast(Any, face), 0, "asgi")
+        self._app: AppWrapper = wrap_app(cast(Any, app), 0, "asgi")
         self._context = WorkerContext(None)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self._server: asyncio.Server | None = None
-        self.certificate = Certificate(place.cert, place.key) if place.cert else None
 
-    async def open(self, listener: socket.socket) -> None:
-        self.port = listener.getsockname()[1]
+    async def open(self, listener: socket.socket, certificate: Certificate | None) -> None:
         tls: dict[str, Any] = {}
-        if self.certificate is not None:
-            tls = {"ssl": self.certificate.context, "ssl_handshake_timeout": self._config.ssl_handshake_timeout}
+        if certificate is not None:
+            tls = {"ssl": certificate.context, "ssl_handshake_timeout": self._config.ssl_handshake_timeout}
         self._server = await asyncio.start_server(self._met, backlog=BACKLOG, sock=listener, **tls)
 
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(asyncio.CancelledError):  # by `end`, which waits for us
-            await TCPServer(self._app, asyncio.get_running_loop(), self._config, self._context, LifespanState({}), reader, writer)
+        connection = Connection(self._app, asyncio.get_running_loop(), self._config, self._context, LifespanState({}), reader, writer)
+        self._connections[task] = connection
+        try:
+            with contextlib.suppress(asyncio.CancelledError):  # by `abort`, whose caller waits for us
+                await connection.run()
+        finally:
+            del self._connections[task]
+
+    def shut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def terminate(self) -> None:
+        await self._context.terminated.set()
+        for connection in tuple(self._connections.values()):
+            connection.hang_up()
+
+    def abort(self) -> None:
+        for task in tuple(self._connections):
+            task.cancel()
+
+    async def empty(self) -> None:
+        while self._connections:
+            await asyncio.wait(self._connections)
+
+    async def renew(self) -> None:
+        """The context in use was changed."""
+
+
+Make = Callable[[App], Server]
+"""A server for one listener, around the app as that listener shows it."""
+
+
+class Door:
+    """One open listener."""
+
+    def __init__(self, place: Place, face: Face, make: Make) -> None:
+        self.place = place
+        self.port = place.port
+        self._face = face
+        self._server = make(face)
+        self.certificate = Certificate(place.cert, place.key) if place.cert else None
+
+    async def open(self, listener: socket.socket) -> None:
+        self.port = listener.getsockname()[1]
+        await self._server.open(listener, self.certificate)
+
+    async def renew(self) -> None:
+        """Looks whether the certificate was renewed, and takes it over."""
+        if self.certificate is not None and await asyncio.to_thread(self.certificate.renewed):
+            await self._server.renew()
 
     def part(self) -> None:
         """Goes on, but every answer ends its connection: busy clients hold none that could be cut later."""
@@ -149,9 +213,7 @@ class Door:
     def shut(self) -> None:
         """Accepts nobody any more; whoever is there goes on."""
         self.part()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._server.shut()
 
     async def retire(self, grace: float, linger: float = LINGER_S) -> None:
         """Shut, wait for what runs (`grace` seconds at most), then end. `linger`: for connections on which nothing runs."""
@@ -159,25 +221,23 @@ class Door:
         began = asyncio.get_running_loop().time()
         await asyncio.sleep(SETTLE_S)
         await self._empty(min(linger, grace))
-        await self._context.terminated.set()  # idle connections end, busy ones with their answer
+        await self._server.terminate()
         await self._empty(max(0.0, grace - (asyncio.get_running_loop().time() - began)))
         await self.end(PATIENCE_S)
 
     async def end(self, patience: float) -> None:
         """Shut, idle connections at once, all others after `patience` seconds."""
         self.shut()
-        await self._context.terminated.set()
+        await self._server.terminate()
         await self._empty(patience)
-        for task in tuple(self._tasks):
-            task.cancel()
+        self._server.abort()
         await self._empty(1.0)
 
     async def _empty(self, within: float) -> None:
         """Until nobody is there."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
+                await self._server.empty()
 
 
 class Doors:
@@ -190,13 +250,15 @@ class Doors:
         side_of: Callable[[str], Side],
         proxies: Callable[[], Sequence[Network]],
         grace: Callable[[], float],
+        make: Make | None = None,
     ) -> None:
         self._app = app
+        config = settings_of_http()
+        self._make = make or (lambda app: HypercornServer(app, config))
         self._opener = opener
         self._side_of = side_of
         self._proxies = proxies
         self._grace = grace
-        self._config = settings_of_http()
         self._open: list[Door] = []
         self._leaving: dict[asyncio.Task[None], Door] = {}
         self._changing = asyncio.Lock()
@@ -231,7 +293,7 @@ class Doors:
             return True
 
     async def _opened(self, place: Place) -> Door:
-        door = Door(place, Face(self._app, place.side, self._side_of, self._proxies), self._config)
+        door = Door(place, Face(self._app, place.side, self._side_of, self._proxies), self._make)
         listener = await asyncio.to_thread(self._opener.take, place.address)
         try:
             await door.open(listener)
@@ -246,17 +308,15 @@ class Doors:
         self._leaving[task] = door
         task.add_done_callback(self._leaving.pop)
 
-    def look_at_certificates(self) -> None:
-        for door in self._open:
-            if door.certificate is not None:
-                door.certificate.renewed()
+    async def look_at_certificates(self) -> None:
+        for door in tuple(self._open):
+            await door.renew()
 
     async def watch(self) -> None:
         """For ever: certificates that are renewed are taken over."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if any(door.certificate is not None for door in self._open):
-                await asyncio.to_thread(self.look_at_certificates)
+            await self.look_at_certificates()
 
     def part(self) -> None:
         for door in self._open:

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from omni_connector import prompts
 from omni_connector.settings import Settings
-from omni_connector.store import homes, kept, pruning, rollups
+from omni_connector.store import homes, kept, partitions, pruning, rollups
 from omni_connector.store.engine import Database
+from omni_connector.store.files import DatabaseError
 
 log = logging.getLogger("omni.upkeep")
 
@@ -24,8 +25,12 @@ HOUR = 3_600_000
 MB = 1 << 20
 STEP_MS = 4.0
 """What one write transaction of the upkeep is to last: a request may have to wait for it, and never 20 ms."""
+SERVER_STEP_MS = 50.0
+"""The same on PostgreSQL, where nobody waits for the writer: rows that are deleted are nobody else's any more."""
 MOST = 2_000
 """Rows or pages of one step at most."""
+COUNTED = 1_000_000
+"""Rows of a month that are counted before it is dropped; of more, PostgreSQL's estimate is told."""
 PAGES = 10
 """Pages that one step gives back to the disk at most: one that has to be moved may take a millisecond, which the last ones do not tell."""
 SLACK = 8 * MB
@@ -43,6 +48,12 @@ LOW_DISK, DIFFERENT = "disk_low", "usage_differs"
 """Kinds of alerts that begin and end here."""
 
 
+NOT_OURS = (
+    "The monthly tables of the coming requests are missing, and this role may not make them. Requests are kept all the same, in "
+    "requests_default. Let the owner of the database run: omni-connector partitions (docs/postgresql.md)"
+)
+
+
 class Alarm(Protocol):
     """Alerts that begin and end (`alerts.Watch`)."""
 
@@ -53,13 +64,28 @@ class Alarm(Protocol):
 class Pace:
     """How many rows or pages one step takes, by the time that the last ones took."""
 
-    def __init__(self, size: int = 20) -> None:
+    def __init__(self, size: int = 20, step_ms: float = STEP_MS) -> None:
         self.size = size
+        self._step_ms = step_ms
 
     def took(self, ms: float) -> None:
         # Down at once, up by steps: a disk that was slow once will be again.
-        share = STEP_MS / max(ms, 0.01)
+        share = self._step_ms / max(ms, 0.01)
         self.size = min(MOST, int(self.size * min(1.5, share)) + 1) if share > 1 else max(1, int(self.size * max(0.2, share)))
+
+
+async def make_months(db: Database, now: int, ahead: int = partitions.AHEAD) -> tuple[list[str], list[str]]:
+    """Names of the monthly tables that were made, and of those that are missing because this role may not make them. Raises
+    DatabaseError while somebody holds the table for too long."""
+    wanted = await db.run(lambda conn: partitions.missing(conn, now, ahead))
+    if not wanted:
+        return [], []
+    if not await db.run(partitions.may_change):
+        return [], [part.name for part in wanted]
+    made = [part.name for part in wanted if await db.tx(lambda conn, one=part: partitions.make(conn, one))]  # type: ignore[misc]
+    if made:
+        await db.tx(partitions.analyze)
+    return made, []
 
 
 class Upkeep:
@@ -95,7 +121,9 @@ class Upkeep:
         await asyncio.to_thread(prompts.prune, self._home, settings.prompt_log_days, now)
         await self._db.tx(lambda conn: homes.prune(conn, now - 24 * HOUR))
         until = time.monotonic() + PASS_S
-        deleted, pace = 0, Pace()
+        deleted, pace = await self._drop_months(before, last), self._pace()
+        if settings.retention_whole_months and await self._db.run(partitions.may_change):
+            before = None
         while time.monotonic() < until and (count := await self._delete_oldest(pace, before, last)):
             deleted += count
         answers = await self._delete_kept(now - settings.kept_days * 24 * HOUR, until) if settings.kept_days else 0
@@ -120,6 +148,14 @@ class Upkeep:
         if self._alarm is not None:
             await self._alarm.begin(LOW_DISK, "", f"{words}. Free some space: the oldest requests are deleted to make room for new ones")
         return f"{words}; {await self._make_room()} of the oldest request rows deleted"
+
+    async def months(self) -> str:
+        """Makes the tables of this month and the next ones (PostgreSQL)."""
+        made, wanted = await make_months(self._db, self._now())
+        if wanted:
+            log.warning("%s", NOT_OURS)
+            return f"{len(wanted)} monthly tables are missing"
+        return f"made {', '.join(made)}" if made else "nothing was missing"
 
     async def check(self) -> str:
         """Compares hourly sums and rows, a day at a time; where they differ, makes the sums anew and says so."""
@@ -147,12 +183,34 @@ class Upkeep:
 
     # ------------------------------------------------------------ steps
 
+    async def _drop_months(self, before_ms: int | None, up_to: str | None) -> int:
+        """Tables of months of which every row is to go (PostgreSQL); returns how many rows they had. A month that cannot be had at once
+        goes next time."""
+        found = await self._db.run(lambda conn: partitions.over(conn, before_ms, up_to))
+        if not found or not await self._db.run(partitions.may_change):
+            return 0
+        deleted = 0
+        for part in found:
+            rows = part.rows
+            if rows <= COUNTED:
+                rows = await self._db.run(lambda conn, one=part: partitions.count(conn, one))  # type: ignore[misc]
+            try:
+                if await self._db.tx(lambda conn, one=part: partitions.drop(conn, one, before_ms, up_to)):  # type: ignore[misc]
+                    deleted += rows
+                    log.info("the table %s was dropped with %d request rows", part.name, rows)
+            except DatabaseError as error:
+                log.info("the table %s stays for now: %s", part.name, error)
+        return deleted
+
+    def _pace(self) -> Pace:
+        return Pace(step_ms=STEP_MS if self._db.path is not None else SERVER_STEP_MS)
+
     async def _delete_oldest(self, pace: Pace, before_ms: int | None, up_to: str | None = None) -> int:
         rows = await self._db.run(lambda conn: pruning.oldest(conn, before_ms, up_to, pace.size))
         return await self._step(pace, lambda conn: pruning.delete(conn, rows)) if rows else 0
 
     async def _delete_kept(self, before_ms: int, until: float) -> int:
-        deleted, pace = 0, Pace()
+        deleted, pace = 0, self._pace()
         while time.monotonic() < until and (count := await self._step(pace, lambda conn: kept.prune(conn, before_ms, pace.size))):
             deleted += count
         return deleted
@@ -160,7 +218,7 @@ class Upkeep:
     async def _shrink_to(self, most: int, before_ms: int, until: float) -> tuple[int, int]:
         """Deletes the oldest rows, and the kept answers of their time, until what the file holds is no more than `most` bytes."""
         deleted = answers = 0
-        pace = Pace()
+        pace = self._pace()
         while (size := await self._db.run(pruning.size)) is not None and size.used > most and time.monotonic() < until:
             rows = await self._db.run(lambda conn: pruning.oldest(conn, before_ms, None, pace.size))
             gone = await self._step(pace, lambda conn, them=rows: pruning.delete(conn, them)) if rows else 0  # type: ignore[misc]
@@ -172,7 +230,7 @@ class Upkeep:
         return deleted, answers
 
     async def _make_room(self) -> int:
-        deleted, pace = 0, Pace()
+        deleted, pace = 0, self._pace()
         while (size := await self._db.run(pruning.size)) is not None and size.free < ROOM:
             count = await self._delete_oldest(pace, self._now() - NEW_MS)
             if not count:
@@ -185,7 +243,7 @@ class Upkeep:
         size = first = await self._db.run(pruning.size)
         if first is None or not first.shrinks or first.free <= 2 * SLACK:
             return 0
-        pace = Pace()
+        pace = self._pace()
         while size is not None and size.free > SLACK and time.monotonic() < until:
             await self._step(pace, lambda conn: pruning.give_back(conn, min(pace.size, PAGES)))
             size = await self._db.run(pruning.size)

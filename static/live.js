@@ -15,6 +15,8 @@ export const keys = signal([]);
 export const requests = signal([]);
 export const providers = signal([]);
 export const system = signal(null);
+/** Parts of the snapshot that could not be read: the database is away. */
+export const unread = signal([]);
 /** "connecting" | "live" | "reconnecting" | "paused" */
 export const link = signal("connecting");
 /** When the last word from the server came (ms). */
@@ -120,7 +122,7 @@ async function refreshAccounts() {
   if (!outdated || document.hidden || link.value !== "live") return;
   outdated = false;
   try {
-    accounts.value = (await get("/api/accounts")).accounts;
+    accounts.value = kept(accounts.value, (await get("/api/accounts")).accounts);
   } catch {
     outdated = true; // The next request row, or the next snapshot, tries again.
   }
@@ -131,11 +133,12 @@ const APPLY = {
     attempt = 0;
     clearTimeout(sayTimer);
     sayTimer = 0;
-    accounts.value = data.accounts || [];
+    accounts.value = kept(accounts.value, data.accounts || []);
     keys.value = data.keys || [];
     requests.value = tidyRows(data.requests || []);
     providers.value = data.providers || [];
     system.value = data.system || null;
+    unread.value = data.unread || [];
     link.value = "live";
     ready.value = true;
     resync.value += 1;
@@ -152,7 +155,10 @@ const APPLY = {
   "alert-channel-removed": () => (alertMoves.value += 1),
   limit: () => (ruleMoves.value += 1),
   price: () => (ruleMoves.value += 1),
-  system: (data) => (system.value = data),
+  system(data) {
+    system.value = data;
+    if (unread.value.length && !data.database_away) open(); // What could not be read can be now.
+  },
   version: (data) => checkVersion(typeof data === "string" ? data : data.version),
 };
 
@@ -165,6 +171,12 @@ export const tidyRows = (rows) => rows.map(tidy);
 function upsert(list, item) {
   const at = list.findIndex((other) => other.id === item.id);
   return at < 0 ? [...list, item] : list.toSpliced(at, 1, { ...list[at], ...item });
+}
+
+/** The list as it is now; what did not change stays the same object, so that its row is not drawn again. */
+function kept(before, list) {
+  const known = new Map(before.map((item) => [item.id, item]));
+  return list.map((item) => (JSON.stringify(known.get(item.id)) === JSON.stringify(item) ? known.get(item.id) : item));
 }
 
 /** Rows already listed are replaced in place; new ones go on top, newest first (ids sort by time). */

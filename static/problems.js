@@ -1,7 +1,7 @@
 // What needs the user: the overview's strips and the number in the favicon. And the strips that every view has: the connection is lost, the database is away.
 import { absolute, clock } from "./format.js";
 import { clearCooldown, connect, createKey, edit, setEnabled, signInAgain, test } from "./actions.js";
-import { keys, link, open, requests, shownAccounts, system } from "./live.js";
+import { keys, link, open, requests, shownAccounts, system, unread } from "./live.js";
 import { counted, parts, said, t } from "./texts.js";
 import { computed } from "./vendor/signals.mjs";
 import { Button, html, Icon } from "./ui.js";
@@ -41,9 +41,9 @@ function Away() {
   const away = system.value && system.value.database_away;
   if (!away || link.value !== "live") return null;
   const since = html`<time datetime=${new Date(away.since).toISOString()} title=${absolute(away.since)}>${Date.now() - away.since < 86400000 ? clock(away.since) : absolute(away.since)}</time>`;
-  const waiting = counted(away.rows, "{n} row waits in the spill file and goes into the books once the database is back.", "{n} rows wait in the spill file and go into the books once the database is back.");
+  const waiting = !away.rows ? "" : counted(away.rows, "{n} row waits in the spill file and goes into the books once the database is back.", "{n} rows wait in the spill file and go into the books once the database is back.");
   return html`<div class="strip warn away" role="status"><${Icon} name="triangle-alert" /><div class="strip-text"><span class="strong">${parts("The database is away since {time}", { time: since })}</span>
-    <span class="t2">${away.new_requests ? t("Requests go on.") : t("Requests under way are finished, new ones are refused.")} ${waiting}</span></div></div>`;
+    <span class="t2">${away.new_requests ? t("Requests go on.") : t("Requests under way are finished, new ones are refused.")} ${waiting}${unread.value.length ? " " + t("The request log and the figures of today cannot be read meanwhile.") : ""}</span></div></div>`;
 }
 
 export const Notices = () => html`<${Offline} /><${Away} />`;

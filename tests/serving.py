@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,9 +21,14 @@ from aiohttp import web
 
 import app as app_module
 from omni_connector.gateway import Gateway
-from omni_connector.listeners import listen
+from omni_connector.listeners import Place, listen
+from omni_connector.servers import maker
+from omni_connector.serving import Door, Face
 
 Json = dict[str, Any]
+
+SERVER = os.environ.get("OMNI_TEST_SERVER", "hypercorn")
+"""hypercorn, uvicorn or granian: what serves in tests."""
 
 
 @dataclass
@@ -128,8 +134,9 @@ class FakeUpstream:
 class Rig:
     """A serving gateway, one omni-key and one fake upstream."""
 
-    def __init__(self, home: Path, **env: str) -> None:
+    def __init__(self, home: Path, *, server: str = SERVER, **env: str) -> None:
         self.home = home
+        self.server = server
         self.env = env
         self.upstream = FakeUpstream()
         self.url = ""
@@ -140,7 +147,7 @@ class Rig:
         await self.upstream.start()
         listener = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self.gateway = await Gateway.open(self.home, {"OMNI_HOME": str(self.home), **self.env}, server="hypercorn", base_url=self.url)
+        self.gateway = await Gateway.open(self.home, {"OMNI_HOME": str(self.home), **self.env}, server=self.server, base_url=self.url)
         self.app = app_module.create_app(self.gateway)
         await self.gateway.serve(jobs=False)
         self.key = (await self.gateway.admin.create_key({"name": "test"}))["key"]
@@ -148,21 +155,16 @@ class Rig:
         return self
 
     async def _serve(self, listener: socket.socket) -> None:
-        from hypercorn.asyncio import serve
-        from hypercorn.config import Config
-
-        config = Config()
-        config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it: two owners would close a stranger later
-        config.accesslog = config.errorlog = None
-        config.graceful_timeout = 0.2
-        client_api = self.app.asgi_app
-
-        async def stopped() -> None:
-            await self._stop.wait()
-            self.gateway.live.close()
-            await client_api.drain(0.2)  # type: ignore[attr-defined]
-
-        await serve(self.app, config, shutdown_trigger=stopped)  # type: ignore[arg-type]
+        """On `OMNI_TEST_SERVER`: the same tests on every server."""
+        face = Face(self.app, "both", app_module.side_of, lambda: ())  # type: ignore[arg-type]
+        door = Door(Place("both", "127.0.0.1", 0), face, maker(self.server))
+        await self.app.startup()
+        await door.open(listener)
+        await self._stop.wait()
+        self.gateway.live.close()
+        await self.app.asgi_app.drain(0.2)  # type: ignore[attr-defined]
+        await door.end(0.2)
+        await self.app.shutdown()
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()

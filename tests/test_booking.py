@@ -13,6 +13,7 @@ import pytest
 from omni_connector.booking import Booking
 from omni_connector.budgets import Budgets
 from omni_connector.snapshot import Account, Limit, PriceOverride, Snapshot
+from omni_connector.spill import Frame
 from omni_connector.store import allowances, books, requests, rollups
 from omni_connector.store.allowances import Ask, Claim, Granted
 from omni_connector.store.engine import Database
@@ -68,4 +69,32 @@ async def test_a_request_that_nobody_served_says_so(booking: Booking, db: Databa
     await booking.write([row("a"), row("b")], [ending, bare], [], [])
     served = [await db.run(lambda conn, name=name: requests.get(conn, name)) for name in "ab"]
     assert [{key: found[key] for key in SERVED} for found in served if found] == [nobody, SERVED]
+    assert await db.run(rollups.check) == []
+
+
+async def test_what_waited_while_the_database_was_away_goes_over_in_one_go(
+    booking: Booking, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several nodes come with theirs at once, and the sums of an hour are one row: each frame by itself held it for half a minute."""
+    calls: list[int] = []
+    real = books.settle
+
+    def settle(conn: Any, rows: Any) -> Any:
+        calls.append(len(rows))
+        return real(conn, rows)
+
+    monkeypatch.setattr(books, "settle", settle)
+
+    def settled(name: str, cost: int) -> dict[str, Any]:
+        return {"id": name, "settled_at": NOW, "outcome": "ok", "http_status": 200, "cost_nano": cost}
+
+    names = [f"req_{number:03}" for number in range(50)]
+    frames = [Frame(2 * at + 1, [row(name)], [], []) for at, name in enumerate(names)]
+    frames += [Frame(200 + at, [], [settled(name, 7)], []) for at, name in enumerate(names)]
+    frames += [Frame(300, [], [settled(names[0], 9)], [])]
+    for _ in range(2):  # the answer to the first commit may not have come
+        await booking.carry("prc_1-1.spill", frames, "prc_1", False)
+    assert calls == [50, 1], "who is settled twice is so one after the other, and the first counts"
+    found = await db.run(lambda conn: conn.exec_driver_sql("SELECT id, cost_nano FROM requests").fetchall())
+    assert sorted(map(tuple, found)) == [(name, 7) for name in names]
     assert await db.run(rollups.check) == []

@@ -26,7 +26,7 @@ PACKAGE = ROOT / "omni_connector"
 
 # ------------------------------------------------------------------------------------------------------------- the plan
 
-VALUES = {"periods", "errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens", "sealing"}
+VALUES = {"periods", "errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens", "sealing", "nodes"}
 REQUEST = VALUES | {
     "catalog",
     "prices",
@@ -98,6 +98,8 @@ EVERYTHING = BACK | {
     "verifying",
     "cli",
     "supervisor",
+    "awake",
+    "hosted",
     "app",
     "docs",
     "paths",
@@ -128,7 +130,7 @@ ARROWS: Mapping[str, set[str]] = {
     "wire": {"errors", "chat"},
     "providers": {"errors", "chat", "snapshot", "tokens", "wire"},
     "routing": {"errors", "chat", "snapshot"},
-    "store": {"errors", "secrets", "settings", "snapshot", "root", "catalog"},
+    "store": {"errors", "secrets", "settings", "snapshot", "root", "catalog", "periods"},
     "command": {"errors", "chat", "usage", "exact_tokens", "providers", "secrets", "snapshot", "wire"},
     "upstream": {"errors", "providers", "snapshot", "command"},
     "fetch": {"errors", "providers"},
@@ -138,7 +140,8 @@ ARROWS: Mapping[str, set[str]] = {
     "booking": REQUEST | {"store", "budgets", "ledger", "spill"},
     "admission": REQUEST | {"store", "budgets", "ledger", "prepare", "limits", "catalog"},
     "meter": {"errors", "chat", "usage"},
-    "record": {"errors", "chat", "usage", "meter", "snapshot"},
+    "nodes": {"secrets"},
+    "record": {"errors", "chat", "usage", "meter", "nodes", "snapshot"},
     "calibration": {"record"},
     "exact_tokens": {"chat", "usage", "catalog"},
     "lanes": {"errors", "chat", "meter", "wire"},
@@ -167,7 +170,7 @@ ARROWS: Mapping[str, set[str]] = {
     "refreshing": REQUEST | {"store", "jobs"},
     "loopback": {"errors"},
     "developing": set(),
-    "environment": {"providers"},
+    "environment": {"providers", "settings", "snapshot"},
     "standing": REQUEST | {"store"},
     "budgets": REQUEST | {"store"},
     "google_setup": REQUEST,
@@ -181,7 +184,12 @@ ARROWS: Mapping[str, set[str]] = {
     "listeners": {"settings", "handover"},
     "proxies": {"settings"},
     "certificates": {"settings"},
-    "serving": {"call", "certificates", "errors", "listeners", "paths", "proxies"},
+    "http1": set(),
+    "connections": {"http1"},
+    "serving": {"call", "certificates", "connections", "errors", "listeners", "paths", "proxies"},
+    "servers": {"serving", "settings", "uvicorn_server", "granian_server"},
+    "uvicorn_server": {"certificates", "connections", "http1", "listeners"},
+    "granian_server": {"certificates", "http1", "listeners"},
     "workers": {"listeners"},
     "release": {"root"},
     "updating": {"errors", "settings", "secrets", "store", "backup", "restoring", "handover"},
@@ -196,15 +204,19 @@ ARROWS: Mapping[str, set[str]] = {
     "admin": BACK | {"certificates", "listeners", "proxies", "updating"},
     "doctor": BACK | {"admin"},
     "openapi": {"errors", "settings", "metrics", "admin", "paths", "wire"},
+    "readiness": {"spill", "store"},
+    "neighbours": {"admin", "live", "snapshot", "store"},
     # One process put together.
-    "gateway": BACK | {"admission", "booking", "admin"},
+    "gateway": BACK | {"admission", "booking", "admin", "neighbours", "readiness"},
     "scraping": BACK | {"admin", "gateway"},
     "verifying": {"chat", "clients", "errors", "providers", "upstream", "wire"},
     # The front doors.
     "cli": EVERYTHING,
     "supervisor": {"handover", "listeners", "notify", "workers"},
+    "awake": BACK | {"gateway"},
+    "hosted": BACK | {"admin", "awake", "gateway", "proxies", "server", "serving"},
     "server": BACK
-    | {"admin", "certificates", "gateway", "handover", "listeners", "notify", "proxies", "root", "serving", "supervisor", "workers"},
+    | {"admin", "certificates", "gateway", "handover", "listeners", "notify", "proxies", "root", "servers", "serving", "supervisor", "workers"},
     "docs": EVERYTHING,
     "app": EVERYTHING,
 }
@@ -214,6 +226,9 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "quart": ("app",),
     "httpx2": ("upstream",),
     "aiohttp": ("upstream", "fetch"),
+    "httptools": ("http1",),
+    "uvicorn": ("uvicorn_server",),
+    "granian": ("granian_server",),
     "sqlalchemy": ("store", "migrations"),
     "alembic": ("store", "migrations"),
     "aiosqlite": ("store",),
@@ -451,6 +466,10 @@ def test_no_path_or_host_of_a_workplace_is_tracked() -> None:
     assert not found
 
 
+IN_IMAGE = ("postgres", "otel")
+"""The extras that a container image has."""
+
+
 def test_lock_files_fit_the_project() -> None:
     from packaging.requirements import Requirement
 
@@ -458,6 +477,10 @@ def test_lock_files_fit_the_project() -> None:
     for lock, wanted in (
         ("requirements.lock", project["dependencies"]),
         ("requirements-test.lock", project["dependencies"] + project["optional-dependencies"]["test"]),
+        (
+            "requirements-container.lock",
+            [*project["dependencies"], *(line for name in IN_IMAGE for line in project["optional-dependencies"][name])],
+        ),
     ):
         text = text_of(lock)
         assert "://" not in text, f"{lock} names an address"

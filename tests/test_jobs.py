@@ -333,3 +333,44 @@ async def test_open_rows_of_the_dead_become_estimates_and_those_of_the_living_st
         )  # fmt: skip
     assert {name for name, row in rows.items() if row["state"] == "open"} == {"prc_me", "prc_other", "prc_remote"}
     assert await works.process("prc_me").recover() == "0 open rows settled as estimates"
+
+
+# ---------------------------------------------------------------- A clock outside
+
+
+async def test_a_clock_outside_is_told_what_ran_and_when_to_come_again(works: Works) -> None:
+    jobs = works.process()
+    first = await jobs.tick_for(30)
+    assert (first["ran"], first["jobs"], first["more"]) == (0, [], False)
+    assert first["next_due_at"] == min(job.due_at for job in (await works.jobs()).values())
+    works.now += DAY + HOUR
+    told = await jobs.tick_for(30)
+    assert {job["kind"] for job in told["jobs"]} == {kind.name for kind in KINDS} and told["ran"] == len(KINDS)
+    assert all(job["ok"] and job["error"] is None and job["ms"] >= 0 for job in told["jobs"])
+    assert not told["more"] and told["next_due_at"] > works.now
+
+
+async def test_what_the_time_does_not_reach_stays_due_for_the_next_one(works: Works) -> None:
+    jobs = works.process()
+    await jobs.tick_for(30)
+    works.now += DAY + HOUR
+    ran: list[str] = []
+    for _ in range(len(KINDS)):
+        told = await jobs.tick_for(0)
+        ran += [job["kind"] for job in told["jobs"]]
+        assert told["ran"] == 1, "one at least, so that it comes to an end"
+    assert sorted(ran) == sorted(kind.name for kind in KINDS) and not told["more"]
+    assert all((job.state, job.attempts) == ("ready", 0) for job in (await works.jobs()).values())
+
+
+async def test_what_fails_is_told_as_well(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = works.process()
+    await jobs.tick_for(30)
+
+    async def fail() -> str:
+        raise OSError("no room")
+
+    jobs._bodies = {**jobs._bodies, "recovery": fail}
+    works.now += MINUTE + 5_000
+    (failed,) = [job for job in (await jobs.tick_for(30))["jobs"] if not job["ok"]]
+    assert (failed["kind"], failed["error"]) == ("recovery", "OSError: no room")

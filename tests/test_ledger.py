@@ -309,3 +309,23 @@ async def test_where_the_disk_refuses_as_well_it_is_offered_again(tmp_path: Path
     disk.back = True
     await book.close()
     assert disk.commits == [([], [{"id": "a"}])]
+
+
+async def test_rest_waits_for_what_nobody_waits_for() -> None:
+    disk = Disk()
+    disk.gate = asyncio.Event()
+    ledger = Ledger(disk.write, gather=0)
+    await ledger.rest()  # it has not begun
+    ledger.start()
+    await ledger.rest()
+    ledger.open({"id": "req_1"})
+    ledger.settle({"id": "req_1"})
+    resting = asyncio.create_task(ledger.rest())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not resting.done()
+    disk.gate.set()
+    await resting
+    assert sum(len(opens) + len(settles) for opens, settles in disk.commits) == 2
+    await ledger.close()
+    await ledger.rest()

@@ -74,6 +74,7 @@ COMMANDS: Mapping[str, str] = {
     "limit set": "set_limit set_installation_limit",
     "logs": "requests",
     "migrate-to": "– copies the database, so no server may run",
+    "partitions": "– makes tables, as the role that owns the database",
     "models": "provider_models",
     "open": "– is the way to the dashboard",
     "price list": "prices",

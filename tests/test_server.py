@@ -247,3 +247,16 @@ def test_the_note_is_only_removed_by_whoever_wrote_it(tmp_path: Path, capsys: py
     assert not file.exists()
     with contextlib.suppress(FileNotFoundError):
         note.remove()
+
+
+async def test_behind_a_balancer_nobody_is_refused_while_it_leaves(living: Living) -> None:  # C-20
+    url = living.notes[-1]["url"]
+    assert (await living.ask("GET", f"{url}/ready"))[0] == (await living.ask("GET", f"{url}/ready?database=1"))[0] == 200
+    await living.set(leave_s=0.5)
+    living.life._stop.set()
+    while (await living.ask("GET", f"{url}/ready"))[0] == 200:
+        await asyncio.sleep(0.01)
+    status, told = await living.ask("GET", f"{url}/ready")
+    assert (status, told["status"]) == (503, "stopping")
+    assert await living.chat(url) == 200, "not ready, and serves on"
+    assert (await living.ask("GET", f"{url}/health"))[0] == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,10 +14,10 @@ import sqlalchemy as sa
 from omni_connector import upkeep
 from omni_connector.secrets import new_id
 from omni_connector.settings import Settings, load
-from omni_connector.store import books, kept, pruning, requests, rollups, sums
+from omni_connector.store import books, kept, partitions, pruning, requests, rollups, server, sums
 from omni_connector.store.engine import Database
 from omni_connector.store.tables import usage_hours
-from omni_connector.upkeep import HOUR, MB, STEP_MS, Pace, Upkeep
+from omni_connector.upkeep import HOUR, MB, STEP_MS, Pace, Upkeep, make_months
 
 DAY = 24 * HOUR
 NOW = 1_800_000_000_000
@@ -173,3 +174,73 @@ async def test_the_prompt_log_grows_old_by_its_own_setting(house: Books) -> None
     house.change(retention_days=365)
     await house.upkeep.retention()
     assert [path.name for path in folder.iterdir()] == ["1.jsonl"]
+
+
+# ---------------------------------------------------------------- Months on PostgreSQL
+
+
+@pytest.fixture
+async def monthly(postgres: Any, tmp_path: Path) -> AsyncIterator[Books]:
+    url = await postgres.fresh()
+    database = await Database.open(url)
+    for part in await database.run(partitions.parts):  # those of the day on which the test runs
+        assert await database.tx(lambda conn, one=part: partitions.drop(conn, one, 0, None))
+    await make_months(database, NOW - 65 * DAY, 2)  # November to January: NOW is 2027-01-15
+    yield Books(database, tmp_path)
+    await database.close()
+    await postgres.drop(url)
+
+
+async def tables(house: Books) -> list[str]:
+    return [part.name for part in await house.db.run(partitions.parts)]
+
+
+async def test_months_are_made_ahead_and_go_as_a_whole(monthly: Books) -> None:
+    assert await tables(monthly) == ["requests_y2026m11", "requests_y2026m12", "requests_y2027m01"]
+    assert await monthly.upkeep.months() == "made requests_y2027m02, requests_y2027m03, requests_y2027m04"
+    assert await monthly.upkeep.months() == "nothing was missing"
+    ids = await monthly.fill([age * DAY for age in (60, 50, 20, 18, 5)])  # 11-16, 11-26, 12-26, 12-28, 01-10
+    monthly.change(retention_days=19)
+    assert await monthly.upkeep.retention() == "3 request rows and 0 kept answers deleted"
+    assert await monthly.left() == set(ids[3:]), "the November as a whole, one row of December by itself"
+    assert "requests_y2026m11" not in await tables(monthly) and "requests_y2026m12" in await tables(monthly)
+    assert "equal" in await monthly.upkeep.check()
+    told = await monthly.db.run(lambda conn: sums.usage(conn, "account", 0, NOW))
+    assert sum(row["requests"] for row in told) == 5, "what was used is known for good"
+
+
+async def test_rows_may_stay_until_their_month_goes(monthly: Books) -> None:
+    ids = await monthly.fill([age * DAY for age in (60, 20, 18, 5)])
+    monthly.change(retention_days=19, retention_whole_months=True)
+    assert await monthly.upkeep.retention() == "1 request rows and 0 kept answers deleted"
+    assert await monthly.left() == set(ids[1:])
+    monthly.change(retention_days=0, retention_rows=2, retention_whole_months=True)
+    await monthly.upkeep.retention()
+    assert await monthly.left() == set(ids[2:]), "their number is kept to all the same"
+
+
+async def test_a_month_that_is_held_goes_next_time(monthly: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omni_connector.store import engine
+
+    monkeypatch.setattr(partitions, "LOCK_S", 0.01)
+    monkeypatch.setattr(engine, "PAUSES_S", (0.001,))
+    await monthly.fill([60 * DAY, 5 * DAY])
+    monthly.change(retention_days=40, retention_whole_months=True)
+    async with asyncio.timeout(20):
+        held = asyncio.Event()
+
+        async def hold() -> None:
+            connection = await server.open_connection(monthly.db.url)
+            async with connection.transaction():
+                await connection.fetch("SELECT count(*) FROM requests")
+                held.set()
+                await done.wait()
+            await connection.close()
+
+        done = asyncio.Event()
+        holder = asyncio.create_task(hold())
+        await held.wait()
+        assert await monthly.upkeep.retention() == "0 request rows and 0 kept answers deleted"
+        done.set()
+        await holder
+    assert await monthly.upkeep.retention() == "1 request rows and 0 kept answers deleted"

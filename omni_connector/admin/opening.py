@@ -19,7 +19,7 @@ UNREAD = ["activity", "requests"]
 """What only the database knows: the figures of today and the last use of accounts and keys; the request log."""
 
 
-class Opening(Providers, Books, Keys, System):
+class Opening(Providers, Books, System, Keys):
     async def opening(self) -> Json:
         """The snapshot of GET /api/events: {"version", "accounts", "keys", "requests", "system", "providers", "unread"}.
 

@@ -23,6 +23,7 @@ from omni_connector.cli.output import MARKS, facts, note, say, show, span
 Json = dict[str, Any]
 NOT_RUNNING = 3
 """Exit code of `status` without a server, as init systems have it."""
+SERVERS = ("hypercorn", "uvicorn", "granian")
 STOP_WITHIN_S = 60.0
 """A server lets running requests finish (drain_s, 30 s) before it ends."""
 
@@ -31,6 +32,7 @@ STOP_WITHIN_S = 60.0
 @click.option("--host", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: 38471; 0: any free one).")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve (default: 1; Linux and macOS).")
+@click.option("--server", type=click.Choice(SERVERS), help="What serves HTTP (default: hypercorn; the others need the extra fast).")
 @click.option("--admin-bind", metavar="ADDR", help="Another listener, ADDRESS:PORT, for the admin API and the dashboard.")
 @click.option("--no-jobs", is_flag=True, help="Leave background jobs to another process.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the dashboard in a browser.")
@@ -41,6 +43,7 @@ def serve(
     host: str | None,
     port: int | None,
     workers: int | None,
+    server: str | None,
     admin_bind: str | None,
     no_jobs: bool,
     open_browser: bool,
@@ -65,6 +68,8 @@ def serve(
         ctx.exit(developing.run([sys.executable, "-m", "omni_connector", *again], ROOT, note, time.sleep))
     if admin_bind:
         os.environ["OMNI_ADMIN_BIND"] = admin_bind  # a setting like others, said for this run: also the next release is told so
+    if server:
+        os.environ["OMNI_SERVER"] = server
     sys.path.insert(0, str(ROOT))
     ctx.exit(importlib.import_module("app").main(host=host, port=port, jobs=not no_jobs, open_browser=open_browser, workers=workers))
 
@@ -208,7 +213,11 @@ def initialise(as_json: bool) -> None:
 
 
 async def _initialise(place: Path) -> Json:
+    from omni_connector.admin import now_ms
+    from omni_connector.upkeep import make_months
+
     async with local_gateway(place) as gateway:
+        await make_months(gateway.db, now_ms())  # the nodes may have a role that may not
         return {
             "version": __version__,
             "home": str(place),

@@ -22,6 +22,7 @@ from omni_connector.cli import (
     limit,
     listener,
     moving,
+    partitions,
     price,
     provider,
     quota,
@@ -42,7 +43,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "What happens": ("models", "usage", "quota", "explain", "verify", "alerts", "jobs"),
     "Doors": ("client", "admin"),
     "Settings": ("config", "chain", "limit", "price"),
-    "Safety": ("backup", "restore", "files", "migrate-to"),
+    "Safety": ("backup", "restore", "files", "migrate-to", "partitions"),
     "Installation": ("update", "rollback", "service", "completion"),
 }
 EPILOG = """\b
@@ -135,6 +136,7 @@ for command in (
     *report.COMMANDS,
     *backup.COMMANDS,
     *moving.COMMANDS,
+    *partitions.COMMANDS,
     *update.COMMANDS,
     service.service,
 ):

@@ -92,11 +92,25 @@ async def _examined(home: Path, env: Mapping[str, str], stored: Settings, vault:
         books = Books(
             [Finding("ok", "database", "Sound, and of this release."), *await added_up(db), *clocks(await db.compare_clocks(now_ms))]
         )
+        books.findings += await months(db)
         if vault is not None:
             await _contents(db, env, vault, books)
         return books
     finally:
         await db.close()
+
+
+async def months(db: Any) -> list[Finding]:
+    """Whether this month's requests have a table of their own (PostgreSQL)."""
+    from omni_connector.store import partitions
+
+    missing = await db.run(lambda conn: partitions.missing(conn, now_ms(), 0))
+    if not missing:
+        return []
+    words = f"The table {missing[0].name} is missing, so the requests of this month are in {partitions.DEFAULT}."
+    return [
+        Finding("warn", "database", words, "The server makes it if its role may; else its owner: omni-connector partitions --months 12")
+    ]
 
 
 def clocks(offset_ms: int) -> list[Finding]:

@@ -62,7 +62,7 @@ FAMILIES: Mapping[str, Family] = {
     "omni_spill_bytes": Family("gauge", (), "Bytes of such entries that wait."),
     "omni_spilled_rows_total": Family("counter", (), "Rows that were opened or settled there."),
     "omni_jobs": Family("gauge", ("kind", "state"), "Background jobs. state: ready, running, done, paused or dead (given up)."),
-    "omni_build_info": Family("gauge", ("version", "python"), "Always 1."),
+    "omni_build_info": Family("gauge", ("version", "python", "node"), "Always 1. node: what it is called (node_name)."),
     "process_resident_memory_bytes": Family("gauge", (), "Memory of this process."),
     "process_cpu_seconds_total": Family("counter", (), "Processor time of this process."),
     "process_open_fds": Family("gauge", (), "Open files and connections of this process."),

@@ -31,6 +31,7 @@ class Parts:
     memory_mb: float | None
     started_at: int
     now: int
+    node: str = ""
     away: bool = False
     spill_bytes: int = 0
     spilled: int = 0
@@ -58,7 +59,7 @@ def readings(parts: Parts) -> Samples:
         "omni_accounts": Counter(parts.accounts),
         "omni_cooldowns": Counter((provider, item.source) for provider, item in parts.cooldowns if item.until_at > parts.now),
         "omni_jobs": Counter(parts.jobs),
-        "omni_build_info": {(__version__, platform.python_version()): 1},
+        "omni_build_info": {(__version__, platform.python_version(), parts.node): 1},
         **{name: {(): figure} for name, figure in single.items() if figure is not None},
     }
 

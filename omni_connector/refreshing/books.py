@@ -110,6 +110,12 @@ class Books:
         refreshes.begin(conn, row, spent, now)
         return Held(replace(row, failures=row.failures if row.spent == spent else 0), account, tokens, spent)
 
+    async def still(self, held: Held) -> bool:
+        """Whether the lease is still ours, and for long enough."""
+        row = await self._db.run(lambda conn: refreshes.read(conn, held.account.id))
+        mine = row is not None and (row.owner, row.fence) == (held.row.owner, held.row.fence)
+        return mine and (held.row.lease_until or 0) > self._now()
+
     def _wanted(self, account: Account, tokens: Tokens, wish: Wish) -> bool:
         return wanted(tokens, wish.rejected, self._lead_s(account), self._now(), wish.early_ms)
 

@@ -173,6 +173,8 @@ class Refresher:
             addresses = await self._genuine.discover(profile, addresses, ask)
             spent, fresh = self._books.unsaved.get(held.account.id, ("", held.tokens))
             if spent != held.spent:
+                if not await self._books.still(held):
+                    return ""  # who was stopped for longer than his lease: another process has sent this refresh token by now
                 fresh = await self._call(held, profile, addresses)
         except GatewayError as error:
             return await self._failed(held, error)

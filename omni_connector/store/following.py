@@ -71,6 +71,12 @@ def since(conn: sa.Connection, filters: Mapping[str, str], settled_at: int) -> l
     return books.decoded(conn.execute(query).mappings())[::-1]
 
 
+def opened(conn: sa.Connection, but_not: str, most: int) -> list[Row]:
+    """The newest open rows of all processes but one."""
+    query = sa.select(*books.LISTED).where(filtering.IS_OPEN, t.c.process_id != but_not).order_by(t.c.id.desc()).limit(most)
+    return books.decoded(conn.execute(query).mappings())[::-1]
+
+
 def _open(conn: sa.Connection) -> frozenset[str]:
     return frozenset(conn.execute(sa.select(t.c.id).where(filtering.IS_OPEN).order_by(t.c.id.desc()).limit(MOST)).scalars())
 

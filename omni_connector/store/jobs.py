@@ -180,6 +180,18 @@ def renew(conn: sa.Connection, job_id: str, fence: int, now: int, ttl_ms: int) -
     return conn.execute(sa.update(t).where(_held(job_id, fence)).values(lease_until=now + ttl_ms)).rowcount == 1
 
 
+def give_back(conn: sa.Connection, job_id: str, fence: int) -> bool:
+    """Ends a claim of which nothing was begun: due as it was. False: the lease was lost."""
+    free = {"state": "ready", "lease_owner": None, "lease_until": None, "attempts": t.c.attempts - 1, "fence": t.c.fence + 1}
+    return conn.execute(sa.update(t).where(_held(job_id, fence)).values(**free)).rowcount == 1
+
+
+def next_due(conn: sa.Connection) -> int | None:
+    """When the next job that waits is due (ms)."""
+    found: int | None = conn.execute(sa.select(sa.func.min(t.c.due_at)).where(t.c.state == "ready")).scalar()
+    return found
+
+
 def finish(conn: sa.Connection, job_id: str, fence: int, now: int, error: str | None = None, *, rng: random.Random | None = None) -> bool:
     """Ends a claim; False: the lease was lost and nothing was written.
 
@@ -229,6 +241,11 @@ def beat(conn: sa.Connection, process_id: str, host: str, pid: int, now: int) ->
     """Says that a process lives. Every process that opens requests calls it at start and then regularly."""
     row = {"id": process_id, "host": host, "pid": pid, "started_at": now, "seen_at": now}
     upsert(conn, processes, [row], ["id"], ["seen_at"])
+
+
+def living(conn: sa.Connection) -> list[dict[str, Any]]:
+    """Processes that were seen lately, the oldest first."""
+    return [dict(row) for row in conn.execute(sa.select(processes).order_by(processes.c.started_at, processes.c.id)).mappings()]
 
 
 def dead(conn: sa.Connection, now: int, ttl_ms: int, gone: Callable[[str, int], bool] | None = None, me: str | None = None) -> list[str]:

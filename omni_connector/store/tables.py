@@ -218,6 +218,7 @@ kept = sa.Table(
     _column("previous_id", Given),
     sa.Column("value", sa.LargeBinary(), nullable=False),
     sa.Index("ix_kept_created_at", "created_at"),
+    sa.Index("ix_kept_id", "id"),
 )
 
 homes = sa.Table(

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -106,6 +107,8 @@ class Watch:
         self._wake = asyncio.Event()
         self._stopping = False
         self._failing = False
+        self._wait = interval
+        self._seen_at = time.monotonic()
         self._task = asyncio.create_task(self._loop(), name="config watch")
 
     @classmethod
@@ -124,6 +127,11 @@ class Watch:
             eye.hear = watch.look
         return watch
 
+    @property
+    def unseen_s(self) -> float:
+        """Seconds since the database was looked at last, beyond those that were meant to pass."""
+        return time.monotonic() - self._seen_at - self._wait
+
     def look(self) -> None:
         self._wake.set()
 
@@ -135,26 +143,26 @@ class Watch:
 
     async def _loop(self) -> None:
         pending: int | None = None
-        wait = self._interval
         while not self._stopping:
             self._wake.clear()
             try:
                 version = await self._eye.version()
+                self._seen_at = time.monotonic()
                 if version is not None and version != self._seen:
                     pending = version
                 if pending is not None:
                     await self._callback(pending)
                     self._seen, pending = pending, None
                 self._failing = False
-                wait = self._interval
+                self._wait = self._interval
             except (sqlite3.Error, sa.exc.SQLAlchemyError, OSError, DatabaseError) as error:
                 self._complain(error)
             except Exception:
                 # The watch must outlive a failing reload, and reports it; `pending` makes it try again, less and less often.
-                log.exception("reloading the configuration failed, trying again in %.1f s", wait)
-                wait = min(wait * 2, LONGEST_WAIT_S)
+                log.exception("reloading the configuration failed, trying again in %.1f s", self._wait)
+                self._wait = min(self._wait * 2, LONGEST_WAIT_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+                await asyncio.wait_for(self._wake.wait(), self._wait)
         await self._eye.close()
 
     def _complain(self, error: Exception) -> None:

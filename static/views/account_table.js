@@ -1,8 +1,11 @@
 // The accounts as a table that becomes cards where it is narrow: what state each is in and why, what it has left, what it did.
+import { useEffect, useMemo, useState } from "../vendor/hooks.mjs";
 import { edit, providerName } from "../actions.js";
 import { Left, told } from "../quota.js";
 import { said, t } from "../texts.js";
 import { accountWords, Ago, Cooldown, Cost, Heartbeat, html, Num, Status } from "../ui.js";
+
+const AT_ONCE = 40; // Rows that are drawn in one go: hundreds of them would hold the page up.
 
 const scoped = (account) => (account.cooldowns || []).filter((cooldown) => cooldown.scope && account.status === "ready");
 
@@ -39,8 +42,20 @@ function ModelCount({ account }) {
 export const Head = ({ own }) => html`<thead><tr><th>${t("Account")}</th><th>${t("State")}</th><th class="c-beats">${t("Last attempts")}</th><th class="c-quota">${t("Quota")}</th>${own ? html`<th class="c-models">${t("Models")}</th>` : null}
   <th class="num c-flight">${t("In flight")}</th><th class="num c-today">${t("Today")}</th><th class="num c-cost">${t("Cost")}</th><th class="num c-used">${t("Last used")}</th>${own ? html`<th><span class="sr">${t("Actions")}</span></th>` : null}</tr></thead>`;
 
+/** How many of a list are to be drawn: the first ones at once, the others in the frames after. */
+export function useGrowing(all) {
+  const [drawn, setDrawn] = useState(AT_ONCE);
+  useEffect(() => {
+    if (drawn >= all) return undefined;
+    const timer = setTimeout(() => setDrawn(drawn + AT_ONCE), 0);
+    return () => clearTimeout(timer);
+  }, [drawn, drawn < all]);
+  return drawn;
+}
+
+/** Drawn again when its account changes, and not when another one does. */
 export function Row({ account, own }) {
-  return html`<tr class=${account.status === "disabled" ? "off" : ""} ...${own ? own.droppable(account) : {}}>
+  return useMemo(() => html`<tr class=${account.status === "disabled" ? "off" : ""} ...${own ? own.droppable(account) : {}}>
     <td class="c-name"><${AccountName} account=${account} own=${own} /></td>
     <td class="c-state"><${State} account=${account} own=${own} /></td>
     <td class="c-beats"><${Heartbeat} beats=${account.heartbeat} name=${account.label} /></td>
@@ -51,11 +66,12 @@ export function Row({ account, own }) {
     <td class="num c-cost"><${Cost} cost=${account.requests_today || account.cost_today ? { usd: account.cost_today } : { usd: "0" }} /></td>
     <td class="num c-used t2"><${Ago} at=${account.last_used_at} /></td>
     ${own ? html`<td class="c-actions"><${own.Actions} account=${account} /></td>` : null}
-  </tr>`;
+  </tr>`, [account, own]);
 }
 
 /** `own`: what may be done to an account here, as components; null where it is only shown. */
 export function AccountTable({ list, own = null }) {
+  const drawn = useGrowing(list.length);
   return html`<div class="sheet"><table class=${"grid accounts cards" + (own ? " with-actions" : "")}><${Head} own=${own} />
-    <tbody>${list.map((account) => html`<${Row} key=${account.id} account=${account} own=${own} />`)}</tbody></table></div>`;
+    <tbody>${list.slice(0, drawn).map((account) => html`<${Row} key=${account.id} account=${account} own=${own} />`)}</tbody></table></div>`;
 }

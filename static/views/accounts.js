@@ -5,7 +5,7 @@ import { accounts, ready, shownAccounts } from "../live.js";
 import { replaceParams } from "../route.js";
 import { counted, said, t } from "../texts.js";
 import { accountWords, Button, Empty, html, Icon, openDialog, Skeleton, Switch } from "../ui.js";
-import { AccountTable, Head, Row } from "./account_table.js";
+import { AccountTable, Head, Row, useGrowing } from "./account_table.js";
 import { InPlace } from "./inplace.js";
 import { droppable, Grip, inOrder } from "./order.js";
 
@@ -58,7 +58,8 @@ const OWN = { Actions, Grip, Limit, Priority, Reconnect, Rename, droppable };
 
 /** The same rows, each on a sheet of its own: narrow sheets show a row as a card. */
 function AccountCards({ list }) {
-  return html`<ul class="account-cards">${list.map((account) => html`<li key=${account.id} class="sheet"><table class="grid accounts cards with-actions"><${Head} own=${OWN} /><tbody><${Row} account=${account} own=${OWN} /></tbody></table></li>`)}</ul>`;
+  const drawn = useGrowing(list.length);
+  return html`<ul class="account-cards">${list.slice(0, drawn).map((account) => html`<li key=${account.id} class="sheet"><table class="grid accounts cards with-actions"><${Head} own=${OWN} /><tbody><${Row} account=${account} own=${OWN} /></tbody></table></li>`)}</ul>`;
 }
 
 function remembered() {

@@ -4,18 +4,19 @@ import { signal } from "../vendor/signals.mjs";
 import { connect, createKey, saveAccount } from "../actions.js";
 import { baseUrl, get, query } from "../api.js";
 import { midnight, ms, num, span, usd } from "../format.js";
-import { arrivals, keys, now, ready, requests, resync, shownAccounts } from "../live.js";
+import { arrivals, keys, now, ready, requests, resync, shownAccounts, unread } from "../live.js";
 import { Notices, problems } from "../problems.js";
 import { counted, parts, t } from "../texts.js";
 import { Button, Copy, Dot, html, Icon, Ms, oops, Skeleton, Snippets, toast } from "../ui.js";
 import { snippets } from "../snippets.js";
 import { AccountTable } from "./account_table.js";
-import { RequestTable } from "./activity.js";
+import { RequestTable } from "./request_table.js";
 import { Found } from "./connect_found.js";
 import { fresh, KeyBox, ShownOnce } from "./keys.js";
 
 // ------------------------------------------------------------------ problems
 const MOST_STRIPS = 4;
+const MOST_ACCOUNTS = 20; // Those that are tried first; all of them have a page of their own.
 
 function Problems() {
   const list = problems.value;
@@ -155,9 +156,10 @@ function summary(list) {
 
 export function Overview() {
   const list = shownAccounts.value;
-  const complete = list.length > 0 && keys.value.length > 0 && requests.value.length > 0;
+  const unknown = unread.value.includes("requests"); // Whether there are any: the database is away.
+  const complete = unknown || (list.length > 0 && keys.value.length > 0 && requests.value.length > 0);
   useEffect(() => {
-    if (ready.value && !requests.value.length) sawEmpty.value = true;
+    if (ready.value && !unknown && !requests.value.length) sawEmpty.value = true;
   }, [ready.value]);
   useEffect(() => () => {
     if (!requests.value.length) return; // The first run is over once the page is left after the first request; so is the key's one showing.
@@ -177,7 +179,7 @@ export function Overview() {
     <${Notices} /><${Problems} />
     ${teach ? html`<${FirstRun} onHide=${list.length ? hide : null} />` : null}
     ${list.length ? html`<${Now} />
-      <section class="section"><div class="section-head"><h2>${t("Accounts")}</h2><a class="more" href="#/accounts">${t("Manage")}</a></div><${AccountTable} list=${list} /></section>` : null}
+      <section class="section"><div class="section-head"><h2>${t("Accounts")}</h2><a class="more" href="#/accounts">${list.length > MOST_ACCOUNTS ? t("All {n} accounts", { n: list.length }) : t("Manage")}</a></div><${AccountTable} list=${list.slice(0, MOST_ACCOUNTS)} /></section>` : null}
     ${requests.value.length ? html`<section class="section"><div class="section-head"><h2>${t("Latest activity")}</h2><a class="more" href="#/activity">${t("All activity")}</a></div><${RequestTable} rows=${requests.value.slice(0, 10)} /></section>` : null}
   </div>`;
 }

@@ -8,7 +8,7 @@ import { Button, Copy, Cost, Dot, Empty, html, Icon, oops, requestWords, Skeleto
 import { asCurl, protocolName } from "../protocols.js";
 import { go } from "../route.js";
 import { counted, parts, said, t } from "../texts.js";
-import { measured, silent, SOURCES, unspent, WAYS } from "./activity.js";
+import { measured, silent, SOURCES, unspent, WAYS } from "./request_table.js";
 import { longest, Points } from "./routing.js";
 
 const providerName = (id) => said(labelOf(id));

@@ -1,7 +1,7 @@
 """A stand-in for the admin side, to work on the dashboard alone: static/ under the product's policy, /api from memory, live events.
 
 Run it by itself to look at the pages: `python tests/dashboard/mock_admin.py --port 8700 --scenario busy`.
-Scenarios: empty, busy, mixed, hostile, login. `POST /mock/scenario|request|drop|refuse|away` steer it from a test.
+Scenarios: empty, busy, mixed, crowd, hostile, login. `POST /mock/scenario|request|stream|drop|refuse|away` steer it from a test.
 """
 
 from __future__ import annotations
@@ -308,6 +308,10 @@ def wanted(row: Json, args: Any) -> bool:
 
 @app.get("/api/requests")
 async def get_requests() -> Any:
+    if state.name == "crowd":
+        import mock_crowd
+
+        return mock_crowd.page(state, request.args)
     limit = int(request.args.get("limit", 50))
     rows = [row for row in state.requests if wanted(row, request.args)]
     if before := request.args.get("before"):
@@ -476,6 +480,10 @@ async def control(what: str) -> Any:
         state.serial += 1
         first = next(iter(state.accounts.values()))
         state.put_request(settled(f"req_{999_500 + state.serial}x", now(), first, "auto", "gpt-5.1") | body)
+    elif what == "stream":
+        import mock_crowd
+
+        await mock_crowd.stream(state, body["count"], body["per_second"])
     elif what == "account":
         state.accounts[body["id"]] = state.accounts[body["id"]] | body
         state.publish("account", state.accounts[body["id"]])

@@ -272,6 +272,10 @@ class State:
             self._busy()
         if name == "hostile":
             self._hostile()
+        if name == "crowd":
+            import mock_crowd
+
+            mock_crowd.fill(self)
         if name == "mixed":
             import mock_mixed  # It needs the product's package: only where it is asked for.
 

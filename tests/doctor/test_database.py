@@ -1,11 +1,15 @@
 """doctor, from home to database: `examine` in whole, on homes that are sound and homes that are not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from omni_connector.doctor import Finding, Patient, examine, verdict
+from omni_connector.doctor.database import months
 from omni_connector.gateway import Gateway
+from omni_connector.store import partitions
+from omni_connector.store.engine import Database
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +110,15 @@ async def test_damage_deep_in_the_file_names_the_copy_to_go_back_to(omni_home: P
     assert (finding.level, finding.fix) == ("fail", "omni-connector restore --snapshot omni-1795000000000.db")
     assert "The newest good copy is of 2026-11-18" in finding.message
     assert "doctor" not in finding.message
+
+
+async def test_a_month_without_a_table_is_told(postgres: Any) -> None:
+    url = await postgres.fresh()
+    db = await Database.open(url)
+    assert await months(db) == []
+    for part in await db.run(partitions.parts):
+        await db.tx(lambda conn, one=part: partitions.drop(conn, one, 0, None))  # type: ignore[misc]
+    (found,) = await months(db)
+    assert found.level == "warn" and "requests_default" in found.message and "--months" in found.fix
+    await db.close()
+    await postgres.drop(url)

@@ -59,7 +59,8 @@ class Line:
     @contextlib.asynccontextmanager
     async def open(cls, url: str, limit: int = 1 << 20) -> AsyncIterator[Line]:
         place = urlsplit(url)
-        reader, writer = await asyncio.open_connection("127.0.0.1", place.port, limit=limit)
+        host = place.hostname or ""
+        reader, writer = await asyncio.open_connection(host if host.startswith("127.") else "127.0.0.1", place.port, limit=limit)
         line = cls(reader, writer, place.netloc)
         try:
             yield line
@@ -169,7 +170,8 @@ class Server:
 
     def spawn(self) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        env = {**os.environ, "OMNI_HOME": str(self.home), "PYTHONPATH": path, **self.env}
+        server = os.environ.get("OMNI_TEST_SERVER", "hypercorn")  # the same tests on every server
+        env = {**os.environ, "OMNI_HOME": str(self.home), "OMNI_SERVER": server, "PYTHONPATH": path, **self.env}
         env.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, every start would compile the whole product anew
         command = [sys.executable, "-m", "omni_connector", "serve", *(self.arguments or ("--port", "0"))]
         self.spawned_at = time.monotonic()

@@ -13,9 +13,10 @@ import pytest
 
 import app as module
 from omni_connector.listeners import Place, listen
+from omni_connector.servers import maker
 from omni_connector.serving import Door, Face, settings_of_http
 from tests.live.processes import CHAT, MESSAGES, Line, chat
-from tests.serving import Rig, whole
+from tests.serving import SERVER, Rig, whole
 
 HEAD_S = 0.6
 """What `keep_alive_timeout` is here: the deadline of a head, and of silence between requests."""
@@ -37,7 +38,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         config = settings_of_http()
         assert 0 < config.keep_alive_timeout <= 75, "the deadline that a server has"
         config.keep_alive_timeout = HEAD_S
-        door = Door(Place("both", "127.0.0.1", 0), Face(rig.app, "both", module.side_of, lambda: ()), config)  # type: ignore[arg-type]
+        door = Door(Place("both", "127.0.0.1", 0), Face(rig.app, "both", module.side_of, lambda: ()), maker(SERVER, config))  # type: ignore[arg-type]
         await door.open(listen("127.0.0.1", 0))
         rig.upstream.answer(whole(ANSWER))
         yield House(rig, f"http://127.0.0.1:{door.port}")
@@ -53,7 +54,7 @@ async def said(url: str, sent: bytes, within: float = 5) -> tuple[list[int], byt
             with contextlib.suppress(ConnectionError):
                 while piece := await line.reader.read(1 << 16):
                     got += piece
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", got)], got
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3})", got)], got
 
 
 # ---------------------------------------------------------------- Where a request ends
@@ -93,16 +94,20 @@ AMBIGUOUS: dict[str, tuple[bytes, int]] = {
 async def test_what_can_be_read_in_two_ways_is_refused_and_ends_the_connection(house: House, name: str) -> None:
     """Whatever follows would be a request of somebody else's behind a proxy that reads it the other way."""
     sent, status = AMBIGUOUS[name]
-    assert (await said(house.url, sent + NEXT))[0] == [status]
+    statuses, _ = await said(house.url, sent + NEXT)
+    if SERVER == "granian":  # hyper's own words; but never an answer to what follows
+        assert len(statuses) == 1 and (statuses[0] >= 400 or name == "both lengths")
+    else:
+        assert statuses == [status]
 
 
-async def test_folded_headers_are_one_value(house: House) -> None:
-    """Not a second header, and not a host that a check reads in half."""
+async def test_folded_headers_are_refused(house: House) -> None:
+    """RFC 9112 §5.2 lets us: never a second header, and not a host that a check reads in half."""
     folded = (
         b"GET /api/keys HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n Authorization: Bearer %s\r\n\r\n" % house.rig.gateway.admin_key.encode()
     )
-    assert (await said(house.url, folded))[0] == [401]
-    assert (await said(house.url, b"GET /api/session HTTP/1.1\r\nHost: localhost\r\n .evil.example\r\n\r\n"))[0] == [421]
+    assert (await said(house.url, folded))[0] == [400]
+    assert (await said(house.url, b"GET /api/session HTTP/1.1\r\nHost: localhost\r\n .evil.example\r\n\r\n"))[0] == [400]
 
 
 async def test_old_and_new_versions(house: House) -> None:
@@ -121,7 +126,7 @@ async def test_plain_http_is_no_tunnel_for_http2(house: House) -> None:
     assert b"upgrade: h2c" not in got.lower()
     known_before = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     statuses, got = await said(house.url, known_before)
-    assert 200 not in statuses and got.startswith(b"HTTP/1.1 4")
+    assert 200 not in statuses and (got.startswith(b"HTTP/1.1 4") or (SERVER == "granian" and not got))
 
 
 async def test_requests_in_a_row_are_answered_in_order_and_by_their_own_credential(house: House) -> None:
@@ -135,7 +140,7 @@ async def test_requests_in_a_row_are_answered_in_order_and_by_their_own_credenti
 async def test_an_error_repeats_no_long_path(house: House) -> None:
     async with Line.open(house.url) as line:
         reply = await line.ask("GET", "/" + "a" * 100_000)
-        assert reply.status == 404 and len(reply.body) < 1000
+        assert reply.status in (404, 414) and len(reply.body) < 1000
 
 
 # ---------------------------------------------------------------- Who holds us up

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector import providers
@@ -137,7 +137,6 @@ hostile = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(hostile, st.sampled_from(sorted(READERS)))
 def test_nothing_that_is_answered_raises(answer: Any, name: str) -> None:
     told = bill_readers.read(READERS[name], account("openai"), answer, DAY)

@@ -12,6 +12,7 @@ import pytest
 
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.oauth import OAuthError
+from omni_connector.providers import SignIn
 from omni_connector.refreshing import refresher as module
 from omni_connector.refreshing.books import LEASE_MS, Books
 from omni_connector.secrets import hash_key
@@ -150,6 +151,22 @@ async def test_a_database_that_does_not_take_the_answer_loses_nothing(
     assert (await house.tokens()).access_token == account.access, "not used before it is durable"
     found = await door.renew(account, account.access)
     assert server.good(found.access) and (server.count("refresh"), server.reused) == (1, [])
+
+
+async def test_who_was_stopped_for_longer_than_his_lease_sends_nothing(house: House, server: AuthServer) -> None:
+    """Before he had sent it, so that nobody can tell by the provider; the spent token would end the sign-in."""
+    house.row = replace(house.row, sign_in=replace(house.row.sign_in or SignIn(), discovery=True))
+    account = await house.sign_in(life_s=5, endpoints=server.endpoints())
+    slow, fast, gate = house.refresher("prc_1"), house.refresher("prc_2"), server.hold("discovery")
+    first = asyncio.create_task(slow.renew(account, account.access))
+    await house.until(1)
+    server.skip(LEASE_MS / 1000 + 1)
+    second = asyncio.create_task(fast.renew(account, account.access))
+    await house.until(2)
+    gate.set()
+    found = await asyncio.gather(first, second)
+    assert (server.count("refresh"), server.reused) == (1, [])
+    assert found[0].access == found[1].access and server.good(found[0].access)
 
 
 async def test_a_lost_lease_is_written_by_nobody_but_its_holder(house: House, server: AuthServer) -> None:

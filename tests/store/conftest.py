@@ -11,6 +11,12 @@ import sqlalchemy as sa
 from omni_connector.secrets import Vault
 from omni_connector.store import schema
 from omni_connector.store.engine import Database
+from tests import quick
+
+
+@pytest.fixture(autouse=True)
+def every_migration_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "upgrade", quick.really())
 
 
 @pytest.fixture(scope="session")

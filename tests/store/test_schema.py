@@ -15,7 +15,9 @@ from omni_connector.store.tables import metadata
 
 async def test_blank_to_head_gives_the_tables_of_the_code(db: Database) -> None:
     def differences(conn: sa.Connection) -> list[object]:
-        return compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata)
+        # The partitions of a table are no tables of their own.
+        opts = {"compare_type": True, "include_name": lambda name, kind, _: kind != "table" or name in metadata.tables}
+        return compare_metadata(MigrationContext.configure(conn, opts=opts), metadata)
 
     assert await db.run(differences) == []
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector import transfer
@@ -102,7 +102,6 @@ def test_a_sealed_export_is_opened_on_the_way() -> None:
     assert refused(twice, passphrase="correct horse").kind is Kind.BAD_REQUEST
 
 
-@settings(max_examples=200)
 @given(
     ANY
     | st.lists(

@@ -11,7 +11,7 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_connector.chat import (
@@ -383,7 +383,6 @@ FIELDS = st.sampled_from(_FIELDS.split())
 MESSAGES = st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system"]), "content": LIKELY}), max_size=3)
 
 
-@settings(max_examples=300)
 @given(
     JSON | st.dictionaries(FIELDS, LIKELY) | st.fixed_dictionaries({"messages": MESSAGES}, optional={"tools": LIKELY, "thinking": LIKELY})
 )
@@ -415,7 +414,6 @@ EVENTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
 @given(st.lists(LIKELY | EVENTS, max_size=6))
 def test_whatever_an_upstream_says_is_read_or_reported(bodies: list[Any]) -> None:
     data = b"".join(b"data: " + json.dumps(body).encode() + b"\n\n" for body in bodies if _is_json(body))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from omni_connector.chat import (
@@ -433,7 +433,6 @@ _CONFIG = "temperature topK thinkingConfig responseSchema responseMimeType stopS
 CONFIG = st.dictionaries(st.sampled_from(_CONFIG.split()), LIKELY)
 
 
-@settings(max_examples=300)
 @example({"contents": [{"parts": [{"text": "0"}], "role": "model"}, {"parts": [{"text": "", "thoughtSignature": "x"}], "role": "model"}]})
 @given(
     JSON
@@ -478,7 +477,6 @@ CHUNKS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
 @given(st.lists(LIKELY | CHUNKS, max_size=5), st.booleans())
 def test_whatever_an_upstream_says_is_read_or_reported(bodies: list[Any], as_array: bool) -> None:
     bodies = [body for body in bodies if _is_json(body)]
@@ -500,7 +498,6 @@ def test_whatever_an_upstream_says_is_read_or_reported(bodies: list[Any], as_arr
     wire.parse_error(400, {}, data)
 
 
-@settings(max_examples=200)
 @given(
     st.sampled_from([*(transcript(name) for name in NAMES), array()]),
     st.lists(st.tuples(st.integers(0, 10**4), st.binary(max_size=3)), max_size=6),

@@ -395,7 +395,6 @@ _odd_chunk = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(_odd_chunk, max_size=3))
 def test_odd_chunks_never_break_a_reader_or_the_order(chunks: list[dict[str, Any]]) -> None:
     data = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"

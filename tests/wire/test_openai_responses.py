@@ -261,7 +261,6 @@ _FIELDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     JSON
     | st.dictionaries(_FIELDS, LIKELY)
@@ -342,7 +341,6 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS | LIKELY, max_size=6).filter(_is_json))
 def test_whatever_an_upstream_says_is_read_or_reported(told: list[Any]) -> None:
     data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in told)

@@ -1,0 +1,85 @@
+"""uvicorn's connections where they are ours: they read as Hypercorn's do. What they serve: tests/live/test_servers.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from omni_connector.listeners import Place, listen
+from omni_connector.servers import maker
+from omni_connector.serving import Door, Face, settings_of_http
+from tests.live.processes import Line
+from tests.test_connections import SAME, STRICTER, app, get, post
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    limits = settings_of_http()
+    limits.keep_alive_timeout = 0.5
+    door = Door(Place("both", "127.0.0.1", 0), Face(app, "both", lambda path: "both", lambda: ()), maker("uvicorn", limits))
+    await door.open(listen("127.0.0.1", 0))
+    yield f"http://127.0.0.1:{door.port}"
+    await door.end(0.1)
+
+
+async def said(url: str, sent: bytes) -> bytes:
+    """All answers, until the server hangs up."""
+    async with Line.open(url) as line:
+        line.writer.write(sent)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                return await line.reader.read()
+    return b""
+
+
+@pytest.mark.parametrize("name", STRICTER)
+async def test_what_hypercorn_refuses_is_refused(url: str, name: str) -> None:
+    sent, status = STRICTER[name]
+    got = await said(url, sent + get("/a"))
+    assert got.startswith(b"HTTP/1.1 %d " % status) and got.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("name", ["no host", "two hosts", "an unknown coding", "a bad chunk", "not ASCII", "no version"])
+async def test_what_uvicorn_would_let_pass_is_refused(url: str, name: str) -> None:
+    got = await said(url, SAME[name] + get("/a"))
+    assert got.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")) and got.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["upgrade with a body", "upgrade with chunks", "a body and the next", "good, then bad", "early, but all is there"]
+)
+async def test_requests_in_a_row_end_where_they_end(url: str, name: str) -> None:
+    for sent in ([SAME[name]], [SAME[name][:90], SAME[name][90:]]):
+        async with Line.open(url) as line:
+            for piece in sent:
+                line.writer.write(piece)
+                await asyncio.sleep(0.05)
+            line.writer.write_eof()
+            got = await line.reader.read()
+        assert got.count(b"HTTP/1.1 ") == {"a body and the next": 3}.get(name, 2), got
+
+
+async def test_a_client_that_closed_its_half_gets_its_answer(url: str) -> None:
+    async with Line.open(url) as line:
+        line.writer.write(post("/a"))
+        line.writer.write_eof()
+        assert (await line.reply()).body == b"12345"
+        assert await line.closed()
+
+
+async def test_silence_and_half_a_head_end(url: str) -> None:
+    async with Line.open(url) as silent, Line.open(url) as half:
+        half.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        assert await silent.closed(within=3) and await half.closed(within=3)
+
+
+async def test_an_app_that_breaks_says_so_and_hangs_up(url: str) -> None:
+    assert (await said(url, get("/boom"))).startswith(b"HTTP/1.1 500 ")
+    broken: Any = await said(url, get("/late"))
+    assert broken.startswith(b"HTTP/1.1 200 ") and broken.endswith(b"12345")
