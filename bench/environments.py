@@ -24,6 +24,8 @@ class Package:
     by: str
     package: str
     run: str
+    overrides: tuple[tuple[str, str], ...] = ()
+    """npm: what must be of another version than the newest that the package allows."""
 
     @property
     def plain(self) -> str:
@@ -33,7 +35,10 @@ class Package:
 PACKAGES: Mapping[str, Package] = {
     "litellm": Package("pip", "litellm[proxy]", "bin/litellm"),
     "tensorzero": Package("pip", "tensorzero", "bin/python"),
-    "portkey": Package("npm", "@portkey-ai/gateway", "node_modules/@portkey-ai/gateway/build/start-server.js"),
+    # With later ones it answers 500 to every stream ("immutable": it changes headers that have been sealed since).
+    "portkey": Package(
+        "npm", "@portkey-ai/gateway", "node_modules/@portkey-ai/gateway/build/start-server.js", (("@hono/node-server", "1.13.8"),)
+    ),
     "claude-code-router": Package("npm", "@musistudio/claude-code-router", "node_modules/@musistudio/claude-code-router/dist/cli.js"),
 }
 
@@ -48,6 +53,7 @@ def make(folder: Path, name: str) -> None:
         _run([sys.executable, "-m", "venv", str(place)])
         _run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", package.package])
     else:
+        (place / "package.json").write_text(json.dumps({"overrides": dict(package.overrides)}))
         _run([which("npm"), "install", "--no-fund", "--no-audit", "--prefix", str(place), package.package])
 
 

@@ -371,7 +371,7 @@ class Town:
         return [self.url] if self.url else [node.url for node in self.nodes]
 
     async def prepare(self, count: int, *, isolated: bool, balanced: bool, env: Mapping[str, str]) -> None:
-        self.database = await self.server.fresh()
+        self.database = await self.server.fresh(blank=True)
         self.db = await Database.open(self.database)
         for number in range(count):
             wire = Wire(self.server.port)

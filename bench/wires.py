@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httptools
 
@@ -58,8 +58,7 @@ class Upstream(asyncio.Protocol):
     """Answers every request at once, and keeps the connection. Those who want other answers override `answer`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._parser = httptools.HttpRequestParser(self)
         self._body: list[bytes] = []
         self._path = b""
@@ -119,8 +118,7 @@ class Client(asyncio.Protocol):
         return (await asyncio.get_running_loop().create_connection(cls, HOST, port))[1]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
     @property
     def gone(self) -> bool:

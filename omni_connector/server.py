@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -199,6 +200,7 @@ def _alone(make: Make, wish: Wish, sockets: Sockets, turn: handover.Turn) -> int
 def _supervise(make: Make, wish: Wish, sockets: Sockets, turn: handover.Turn, count: int) -> int:
     notifier = Notifier.of(os.environ)
     note = Note(wish.home, turn, notifier, count)
+    _at_rest()  # before the workers part: what nobody looks through stays shared
 
     def work(channel: Channel) -> int:
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
@@ -240,6 +242,14 @@ def runner() -> asyncio.Runner:
     import uvloop
 
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def _at_rest() -> None:
+    """What a start has made stays until the end: the collector is switched on only now (cli/server.py switched it off), and never looks
+    through all that again, which would stop every stream for a tenth of a second."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 class Note:
@@ -402,6 +412,7 @@ class Life:
         if self._channel is not None:
             await asyncio.to_thread(self._channel.serves, said, self._gateway.settings.drain_s)
         self._serves(said)
+        _at_rest()
 
     async def check(self, ahead: Settings) -> None:
         """`ahead`: settings that somebody is about to store. Raises GatewayError or SettingsError when they could not be followed."""

@@ -216,7 +216,20 @@ ARROWS: Mapping[str, set[str]] = {
     "awake": BACK | {"gateway"},
     "hosted": BACK | {"admin", "awake", "gateway", "proxies", "server", "serving"},
     "server": BACK
-    | {"admin", "certificates", "gateway", "handover", "listeners", "notify", "proxies", "root", "servers", "serving", "supervisor", "workers"},
+    | {
+        "admin",
+        "certificates",
+        "gateway",
+        "handover",
+        "listeners",
+        "notify",
+        "proxies",
+        "root",
+        "servers",
+        "serving",
+        "supervisor",
+        "workers",
+    },
     "docs": EVERYTHING,
     "app": EVERYTHING,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -71,6 +72,7 @@ def serve(
     if server:
         os.environ["OMNI_SERVER"] = server
     sys.path.insert(0, str(ROOT))
+    gc.disable()  # a start only makes things that stay; `server` switches it on again
     ctx.exit(importlib.import_module("app").main(host=host, port=port, jobs=not no_jobs, open_browser=open_browser, workers=workers))
 
 

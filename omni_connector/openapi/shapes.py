@@ -101,8 +101,8 @@ COMPONENTS: Mapping[str, Shape] = {
     "Counts": _COUNTS,
     "Request": {
         "id": "text", "at": "time", "state": "text", "outcome": "text?", "flag": "text?", "protocol": "text?", "path": "text?",
-        "stream": "bool", "client": "text?", "node": "text?", "key": {"id": "text?", "name": "text?"}, "model_requested": "text?", "model": "text?",
-        "provider": "text?", "account": {"id": "text?", "label": "text?"}, "http_status": "int?", "attempts": ["object"],
+        "stream": "bool", "client": "text?", "node": "text?", "key": {"id": "text?", "name": "text?"}, "model_requested": "text?",
+        "model": "text?", "provider": "text?", "account": {"id": "text?", "label": "text?"}, "http_status": "int?", "attempts": ["object"],
         "skipped": ["object"], "route": "text?", "dropped": "array", "first_token_ms": "int?", "duration_ms": "int?", "usage": "object",
         "cost": {"usd": "usd?", "source": "text?", "worth_usd": "usd?"}, "error": "object?",
     },

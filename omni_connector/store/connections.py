@@ -105,6 +105,8 @@ class _Line(aiosqlite.Connection):
         super().__init__(lambda: _connect(path, pragmas), iter_chunk_size=64)
         self._thread.daemon = True  # a process that is told to end at once does not wait for it
         self._engine = sa.create_engine("sqlite://", creator=lambda: self._conn, poolclass=StaticPool, hide_parameters=True)
+        self._open: sa.Connection | None = None
+        """Made once: connecting, and giving back, costs as much as a small transaction."""
         sa.event.listen(self._engine, "begin", lambda conn: conn.connection.dbapi_connection.execute(begin))
 
     async def work(self, fn: Work[T], commit: bool) -> tuple[T, bool]:
@@ -112,17 +114,24 @@ class _Line(aiosqlite.Connection):
         return done
 
     def _work(self, fn: Work[T], commit: bool) -> tuple[T, bool]:
-        with self._engine.connect().execution_options(compiled_cache=_COMPILED) as conn:
-            result = fn(conn)
+        if self._open is None:
+            self._open = self._engine.connect().execution_options(compiled_cache=_COMPILED)
+        with self._open.begin() as transaction:
+            result = fn(self._open)
             if not commit:
+                transaction.rollback()
                 return result, False
-            changed = conn.info.pop(CHANGED, False)
-            conn.commit()
-            return result, bool(changed)
+            changed = self._open.info.pop(CHANGED, False)
+        return result, bool(changed)
 
     async def let_go(self) -> None:
-        await self._execute(self._engine.dispose)  # type: ignore[no-untyped-call]
+        await self._execute(self._close_here)  # type: ignore[no-untyped-call]
         await self.close()
+
+    def _close_here(self) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._engine.dispose()
 
 
 def _connect(path: Path, pragmas: Sequence[str]) -> sqlite3.Connection:

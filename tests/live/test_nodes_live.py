@@ -21,7 +21,7 @@ CLIENTS = 4
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(machine.missing()), reason=machine.missing() or "there is a PostgreSQL")
-async def test_two_nodes_through_everything(tmp_path: Path) -> None:  # J-12, C-20
+async def test_two_nodes_through_everything(tmp_path: Path) -> None:  # J-12, J-13, C-20
     try:
         async with town(tmp_path, 2, isolated=False, balanced=False, OMNI_LEAVE_S="1") as place:
             await _live(place)

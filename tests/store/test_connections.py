@@ -44,8 +44,11 @@ async def test_work_is_done_in_one_thread_and_whole_or_not_at_all(tmp_path: Path
 
     assert (await lines.work(tells, commit=True))[1] is True
     assert (await lines.work(_count, commit=True))[1] is False
+    threads = [thread for thread in threading.enumerate() if thread.name == first]
     await lines.dispose()
-    assert not [thread for thread in threading.enumerate() if thread.name == first]
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 async def test_no_more_connections_than_allowed_and_none_before_it_is_needed(tmp_path: Path) -> None:
