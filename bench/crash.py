@@ -3,6 +3,7 @@
     python -m bench.crash                     all of it, 100 rounds of what is random
     python -m bench.crash --rounds 10         fewer
     python -m bench.crash --only every-place  one kind (names: see below)
+    python -m bench.crash --postgresql        the kinds that are about processes and the clock, on a PostgreSQL of its own
 
 Real server processes on a real SQLite home, clients over HTTP, the upstream here. After each blow the server starts again, and then
 the books are held against what the clients have received whole: each such answer is there, settled, once, with its exact tokens and
@@ -25,13 +26,14 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from omni_connector import restoring
 from omni_connector.store import files
+from tests import postgres
 from tests.crashing import BACK, RELAY, STORAGE, Doomed, Order
 from tests.killing import SCENES, Ground, ground, rows_of
 from tests.live.test_crash import Load, look
@@ -67,7 +69,7 @@ async def every_place(run: Run) -> str:
                 step = 0
                 while True:
                     server = await there.start(where=where, step=step, late=late)
-                    there.check()
+                    await there.check()
                     await there.one_round(server, scene)
                     if server.places <= step:
                         break
@@ -80,7 +82,7 @@ async def under_load(run: Run) -> str:
     load = Load(run.there.key)
     for number in range(run.rounds):
         server = await run.there.start()
-        _recovered(run.there, load)
+        await _recovered(run.there, load)
         await _blow(run, load, server, [server])
         if number % 8 == 7:
             server = await run.there.nest.server(Order(str(run.there.home)))
@@ -104,7 +106,7 @@ async def two_processes(run: Run) -> str:
         stop.set()
         await work
         first.received |= second.received
-        _recovered(run.there, first)
+        await _recovered(run.there, first)
         await run.there.end(again)
         await run.there.end(living)
     assert not first.wrong and not second.wrong, (first.wrong + second.wrong)[:3]
@@ -123,9 +125,9 @@ async def _blow(run: Run, load: Load, server: Doomed, dying: list[Doomed]) -> No
         await each.dead()
 
 
-def _recovered(there: Ground, load: Load) -> None:
+async def _recovered(there: Ground, load: Load) -> None:
     there.received |= load.received
-    there.check()
+    await there.check()
 
 
 # ---------------------------------------------------------------- The disk
@@ -195,7 +197,7 @@ async def disk_full(run: Run) -> str:
         reply = await there.ask(server, PLAIN)
         assert reply is not None and reply.status == 200
         # What could not be written then has been offered again with this one.
-        _recovered(there, load)
+        await _recovered(there, load)
     await there.end(server)
     said = f"{len(load.received)} whole answers, {told} requests were told that they could not be put on record"
     return f"{rounds} times; {said}; a start then says: {words}"
@@ -229,7 +231,7 @@ async def read_only(run: Run) -> str:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     assert (there.home / "omni.db").read_bytes() == before
     server = await there.start()
-    _recovered(there, load)
+    await _recovered(there, load)
     await there.end(server)
     return f"a start there says: {words}"
 
@@ -282,7 +284,7 @@ async def damaged_page(run: Run) -> str:
     copy = next((there.home / "backups").glob("omni-*.db")).name
     await restoring.restore(there.home, {}, copy=copy, now_ms=time.time_ns() // 1_000_000)
     server = await there.start()
-    there.check()
+    await there.check()
     await there.end(server)
     return f"{refused} starts refused with the copy to restore, {harmless} pages held nothing that is read; restored: all rows"
 
@@ -335,14 +337,14 @@ async def clock_back(run: Run) -> str:
     await work
     assert not load.wrong, load.wrong[:3]
     assert len(load.received) > before + 20, "it goes on"
-    _recovered(there, load)
+    await _recovered(there, load)
     waits = await _waits(server, limited)
-    with closing(look(there.home)) as conn:
+    with closing(look(await there.books())) as conn:
         (least,) = conn.execute("SELECT MIN(duration_ms) FROM requests").fetchone()
     assert least >= 0
     await there.end(server)
     server = await there.start()
-    _recovered(there, load)
+    await _recovered(there, load)
     await there.end(server)
     assert waits <= 60, f"a key of 3 requests a minute waits for {waits:g} s"
     return f"{len(load.received)} whole answers, no duration below 0 ms; a key at its limit a minute waits {waits:g} s"
@@ -372,21 +374,23 @@ KINDS: dict[str, tuple[Kind, int]] = {
     "clock-back": (clock_back, 0),
 }
 """Name → what is done, and the megabytes of a disk of its own (0: none)."""
+ON_A_SERVER = ("every-place", "under-load", "clock-back")
+"""Kinds that are the same whichever database has the books."""
 
 
 @contextlib.asynccontextmanager
-async def place(folder: Path, megabytes: int) -> AsyncIterator[Ground]:
+async def place(folder: Path, megabytes: int, database: str) -> AsyncIterator[Ground]:
     with small_disk(folder, megabytes) if megabytes else contextlib.nullcontext():
-        async with ground(folder / "home") as there:
+        async with ground(folder / "home", database) as there:
             yield there
 
 
-async def measure(name: str, rounds: int, seed: int) -> bool:
+async def measure(name: str, rounds: int, seed: int, database: str = "") -> bool:
     kind, megabytes = KINDS[name]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            async with place(Path(folder), megabytes) as there:
+            async with place(Path(folder), megabytes, database) as there:
                 said = await kind(Run(there, random.Random(seed), rounds))
                 rows = ", ".join(f"{count} {outcome}" for outcome, count in sorted(there.outcomes.items()))
         except Impossible as reason:
@@ -404,11 +408,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, help="of each kind that is random (disk-full: a tenth)")
     parser.add_argument("--only", choices=KINDS, help="one kind")
+    parser.add_argument("--postgresql", action="store_true", help=f"on a PostgreSQL: {', '.join(ON_A_SERVER)}")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if given.postgresql:
+        return on_a_server([given.only] if given.only else ON_A_SERVER, given.rounds, given.seed)
     names = [given.only] if given.only else list(KINDS)
     held = [asyncio.run(measure(name, given.rounds, given.seed)) for name in names]
+    return 0 if all(held) else 1
+
+
+def on_a_server(names: Sequence[str], rounds: int, seed: int) -> int:
+    if reason := postgres.missing():
+        print(reason)
+        return 1
+    server = postgres.start()
+    try:
+        held = [asyncio.run(measure(name, rounds, seed, asyncio.run(server.fresh(blank=True)))) for name in names]
+    finally:
+        server.close()
     return 0 if all(held) else 1
 
 

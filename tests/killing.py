@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,6 +19,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from omni_connector.store import copying, schema
+from omni_connector.store.engine import Database
+from omni_connector.store.tables import processes
 from tests.crashing import FATAL, Doomed, Nest, Order, nursery
 from tests.live.processes import CHAT, MESSAGES, Json, Line, Reply, chat, message
 from tests.live.test_crash import NUMBER, answer, check_books, look
@@ -52,11 +56,13 @@ def answer_or_fail(seen: Seen) -> Answer:
 
 @dataclass
 class Ground:
-    """A home, its upstream, and what clients hold of it. `received`: request id → number, of every answer that arrived whole."""
+    """A home, its upstream, and what clients hold of it. `received`: request id → number, of every answer that arrived whole.
+    `database`: the address of a PostgreSQL that has the books, "" for the file in the home."""
 
     nest: Nest
     home: Path
     upstream: FakeUpstream
+    database: str = ""
     key: str = ""
     shaky: str = ""
     number: int = 0
@@ -66,7 +72,11 @@ class Ground:
     outcomes: Counter[str] = field(default_factory=Counter)
 
     async def start(self, **order: Any) -> Doomed:
-        server = await self.nest.server(Order(str(self.home), **order))
+        env = {}
+        if self.database:
+            await at_rest(self.database)
+            env = {"OMNI_DATABASE_URL": self.database}
+        server = await self.nest.server(Order(str(self.home), env=env, **order))
         await server.ready()
         return server
 
@@ -111,7 +121,7 @@ class Ground:
         assert reply is not None and reply.whole
         if scene.model == "shaky-model":  # else its first account would be left out this time
             await server.admin("POST", f"/api/accounts/{self.shaky}/clear-cooldown")
-        before = set(rows_of(self.home))
+        before = set(await self.rows())
         self.upstream.seen.clear()
         reply = await self.ask(server, scene, FATAL)
         died = reply is None or not reply.whole
@@ -123,16 +133,47 @@ class Ground:
         assert await server.dead() == -9, server.output.read_text()
         self.rounds += 1
         self.killed += died
-        new = set(rows_of(self.home)) - before
+        new = set(await self.rows()) - before
         asked = any(NUMBER.search(seen.raw) for seen in self.upstream.seen)
         assert len(new) == 1 or (not new and not asked), "who asks a provider has opened a row before"
         return died
 
-    def check(self) -> None:
+    async def rows(self) -> list[str]:
+        """The ids of the requests in the books."""
+        return rows_of(await self.books())
+
+    async def check(self) -> None:
         """After a start: the books of everything that ever happened here."""
-        self.outcomes = check_books(self.home, self.received)
-        check_costs(self.home)
-        check_sums(self.home)
+        books = await self.books()
+        self.outcomes = check_books(books, self.received)
+        check_costs(books)
+        check_sums(books)
+
+    async def books(self) -> Path:
+        """The folder with the books as a file: the home, or that of a copy, which is compared with its source row by row."""
+        if not self.database:
+            return self.home
+        folder = self.home.with_name(f"{self.home.name}.copied")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        source, target = await Database.open(self.database), await Database.open(f"sqlite:///{folder / 'omni.db'}")
+        try:
+            await target.migrate()
+            await copying.copy(source, target, "books", resume=False, tell=lambda step: None)
+        finally:
+            await source.close()
+            await target.close()
+        return folder
+
+
+async def at_rest(database: str) -> None:
+    """Whoever worked on it was last heard of ten minutes ago, so that the next one takes him for dead."""
+    db = await Database.open(database)
+    try:
+        if await db.run(schema.current):
+            await db.tx(lambda conn: conn.execute(sa.update(processes).values(seen_at=processes.c.seen_at - 600_000)))
+    finally:
+        await db.close()
 
 
 def rows_of(home: Path) -> list[str]:
@@ -141,13 +182,13 @@ def rows_of(home: Path) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def ground(home: Path) -> AsyncIterator[Ground]:
+async def ground(home: Path, database: str = "") -> AsyncIterator[Ground]:
     upstream = FakeUpstream()
     upstream.answer(answer_or_fail)
     await upstream.start()
     try:
         async with nursery() as nest:
-            found = Ground(nest, home, upstream)
+            found = Ground(nest, home, upstream, database)
             await found.prepare()
             yield found
     finally:
