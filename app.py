@@ -49,6 +49,7 @@ from omni_connector.scraping import scrape
 from omni_connector.serving import App
 from omni_connector.snapshot import ClientKey
 from omni_connector.store import settings as setting_rows
+from omni_connector.tries import Tries
 from omni_connector.wire import model_lists, views
 from omni_connector.wire import openai_responses_state as responses
 
@@ -94,8 +95,6 @@ TURN_S = 30
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """Headers with which a proxy says that the request comes from somewhere else."""
-LOGIN_TRIES = 5
-"""Wrong passwords per minute and peer."""
 
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -172,7 +171,7 @@ class Guard:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._failures: dict[str, list[float]] = {}
+        self._tries = Tries(gateway.db, gateway.db.shared(now_ms), lambda: gateway.spill.away)
         self.password_hash = ""
         self.epoch = 0
         self._admin_key = ""
@@ -333,18 +332,13 @@ class Guard:
 
     async def login(self, password: str) -> None:
         """Raises GatewayError: UNAUTHENTICATED for a wrong password, RATE_LIMITED after too many."""
-        now, who = time.monotonic(), network_of(peer())
-        recent = [at for at in self._failures.get(who, []) if at > now - 60]
-        if len(recent) >= LOGIN_TRIES:
-            raise GatewayError(Kind.RATE_LIMITED, "Too many wrong passwords. Wait a minute.", retry_after=60 - (now - recent[0]))
-        self._failures = {name: ats for name, ats in self._failures.items() if ats[-1] > now - 60}
-        # Counted before the slow check, so that parallel tries count too.
-        self._failures[who] = [*recent, now]
+        who = network_of(peer())
+        await self._tries.begin(who)
         stored = self.password_hash
         right = bool(stored) and await asyncio.to_thread(secrets.verify_password, password, stored)
         if not right or stored != self.password_hash:  # it may have been changed while this one was looked at
             raise GatewayError(Kind.UNAUTHENTICATED, "The password is wrong.", code="wrong_password")
-        self._failures.pop(who, None)
+        await self._tries.right(who)
 
     async def confirm_owner(self, password: str, admin_key: str) -> None:
         """A session alone is not enough to take credentials away: the admin key (in the header, which was checked on the way in, or

@@ -132,9 +132,11 @@ def _is_answer(body: bytes) -> bool:
 class Chaos:
     """One gateway and its accounts. `measure` may run for several faults at once."""
 
-    def __init__(self, server: Server, limits: Limits) -> None:
+    def __init__(self, server: Server, limits: Limits, proxy_url: str = "") -> None:
+        """`proxy_url`: by which the faults are reached."""
         self._server = server
         self._limits = limits
+        self._proxy_url = proxy_url
         self._key = ""
 
     async def prepare(self, names: Sequence[str]) -> None:
@@ -166,7 +168,8 @@ class Chaos:
     async def _add(self, playing: Playing, model: str, copy: int) -> Any:
         label = f"{playing.fault.name}-{copy}" if copy else f"{model}-{playing.fault.name}"
         body = {"provider": "openai", "label": label, "api_key": "sk-0123456789abcdef", "base_url": playing.url}
-        return await self._server.admin("POST", "/api/accounts", {**body, "model_map": {model: MODEL}, "discover": False})
+        more = {"model_map": {model: MODEL}, "discover": False, "proxy_url": self._proxy_url}
+        return await self._server.admin("POST", "/api/accounts", {**body, **more})
 
     async def _ask(self, line: Line, figures: Figures, number: int, after: float) -> None:
         question, model = QUESTIONS[number % len(QUESTIONS)], _model(figures.name)
@@ -200,9 +203,9 @@ def _model(name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def chaos(home: Path, limits: Limits) -> Any:
+async def chaos(home: Path, limits: Limits, proxy_url: str = "") -> Any:
     async with running(home, **limits.settings()) as server:
-        gateway = Chaos(server, limits)
+        gateway = Chaos(server, limits, proxy_url)
         await gateway.prepare([_model(name) for name in (*(fault.name for fault in FAULTS), ALL)])
         yield gateway
 

@@ -1,13 +1,12 @@
 """The loads of a comparison, and what one of them costs one program.
 
 Bounded by time, not by count, so slow programs and quick ones are measured equally long. CPU is user + system time of the program's
-processes. The upstream, which answers in every format, is here, in the process of the clients: what it sends and what they hear has one clock.
+processes. The upstream, which answers in every format, is in the process of the clients: what it sends and what they hear has one clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from functools import cache
 from statistics import median
 
 from bench import codec_answers, wires
+from bench.codec_requests import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from bench.peer_programs import Program
 from bench.processes import cpu_s, memory_mb
 from bench.wires import CHUNKS, DONE, HEAD, LAST, Client, Upstream, chunked
@@ -35,7 +35,7 @@ Figures = dict[str, float]
 
 # ---------------------------------------------------------------- Upstream
 
-WIRES = (("messages", codec_answers.ANTHROPIC), ("responses", codec_answers.RESPONSES), ("enerateContent", codec_answers.GEMINI))
+WIRES = (("messages", ANTHROPIC), ("responses", RESPONSES), ("enerateContent", GEMINI))
 _CHUNKED = HEAD % (b"200 OK", b"text/event-stream", b"transfer-encoding: chunked")
 BURST = _CHUNKED + b"".join(map(chunked, [*CHUNKS, DONE])) + LAST
 _BEFORE, _, _AFTER = wires.chunk({"content": "@STAMP@ "}).partition(b"@STAMP@")
@@ -74,7 +74,7 @@ class Mock(Upstream):
 
 def formatted(path: str, stream: bool) -> bytes:
     """The bytes of an answer in the format that the path is of."""
-    return _formatted(next((name for mark, name in WIRES if mark in path), codec_answers.CHAT), stream)
+    return _formatted(next((name for mark, name in WIRES if mark in path), CHAT), stream)
 
 
 @cache
@@ -139,7 +139,8 @@ async def at_once(program: Program, data: bytes, mark: bytes, seconds: float, co
         took, used = time.perf_counter() - began, cpu_s(pids) - before
     finally:
         crowd.close()
-    return {"cpu_us": used / len(times) * 1e6, "per_s": len(times) / took, "count": len(times), **spread(times)}
+    cpu = {"cpu_us": used / len(times) * 1e6} if pids else {}  # going direct has no process between
+    return {**cpu, "per_s": len(times) / took, "count": len(times), **spread(times)}
 
 
 async def at_rate(program: Program, data: bytes, mark: bytes, seconds: float, rate: float) -> Figures:
@@ -208,13 +209,13 @@ async def paced(program: Program, data: bytes, mark: bytes, streams: int, passes
     heard = len(lateness) / (len(CHUNKS) - 2)
     p99 = quantile(sorted(lateness), 0.99) if lateness else LIMIT_S
     first = median(firsts) if firsts else LIMIT_S
-    told = {"cpu_us": used / max(heard, 0.01) * 1e6, "per_s": heard / took, "late_ms": p99 * 1e3, "first_ms": first * 1e3}
-    return {**told, "memory_mb": memory, "broken_off": len(slow)}
+    told = {"per_s": heard / took, "late_ms": p99 * 1e3, "first_ms": first * 1e3, "broken_off": len(slow)}
+    return {"cpu_us": used / max(heard, 0.01) * 1e6, "memory_mb": memory, **told} if pids else told
 
 
 def late(client: Client) -> list[float]:
     """Seconds from when each chunk was sent to when it was heard."""
-    found = []
+    found: list[float] = []
     for piece, at in zip(client.heard or (), client.heard_at, strict=True):
         found.extend(at - int(stamp) / 1e6 for stamp in STAMP.findall(piece))
     return found
@@ -272,6 +273,8 @@ async def _half(turn: Turn) -> Figures:
     """What is added to going direct at the same rate, half of what went through in `whole`."""
     rate = turn.so_far["whole"]["per_s"] / 2
     program, direct = turn.program, turn.direct
+    if program is direct:
+        return {"rate": rate}
     without = await at_rate(direct, direct.request(2_000, False), direct.mark(False), turn.seconds, rate)
     through = await at_rate(program, program.request(2_000, False), program.mark(False), turn.seconds, rate)
     return {"rate": rate, **{f"added_{name}": through[name] - without[name] for name in through}}
@@ -293,7 +296,3 @@ LOADS: Mapping[str, Load] = {
     "2m": Load("body of 2 MB", _at_once(2_000_000, False, 2)),
 }
 """In this order: `half` goes by what `whole` said."""
-
-
-def dumps(value: object) -> str:
-    return json.dumps(value, indent=1)

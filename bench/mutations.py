@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
+import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -20,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from bench.mutation_rules import RULES, Mutation
@@ -29,10 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN = "<!-- Written by `python -m bench.mutations --table`; do not edit by hand. -->\n\n"
 END = "<!-- End of the generated section. -->\n"
-PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header")
 AT_ONCE = 2
-PATIENCE_S = 120
-"""For the tests of one mutation, on a machine that others use as well."""
 TESTS_FAILED = 1
 """pytest's exit code for that, and for nothing else."""
 
@@ -65,44 +65,49 @@ def with_table(page: str) -> str:
 # ---------------------------------------------------------------- Copies
 
 
-def copied(folder: Path) -> Path:
-    """The checkout without what is hidden or made by running it."""
+class Copy:
+    """A copy of the checkout, and who runs tests in it. What is hidden stays behind; compiled files go along, they are valid there too."""
 
-    def left_out(_: str, names: list[str]) -> list[str]:
-        return [name for name in names if name.startswith(".") or name == "__pycache__"]
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(shutil.copytree(ROOT, folder, ignore=lambda _, names: [name for name in names if name.startswith(".")]))
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+        program = [sys.executable, str(self.folder / "bench" / "mutation_server.py")]
+        pipe = subprocess.PIPE
+        self._server = subprocess.Popen(program, cwd=self.folder, env=environment, stdin=pipe, stdout=pipe, text=True)
 
-    return Path(shutil.copytree(ROOT, folder, ignore=left_out))
+    def run(self, tests: Sequence[str]) -> tuple[int, str]:
+        """pytest's exit code and output; -1 when it took too long."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        self._server.stdin.write(json.dumps(tests) + "\n")
+        self._server.stdin.flush()
+        code, output = json.loads(self._server.stdout.readline())
+        return int(code), str(output)
+
+    def put(self, module: str, text: str) -> None:
+        """Writes a source. Its compiled form goes: two versions of one size within a second look the same to the import system."""
+        path = self.folder / module
+        path.write_text(text, encoding="utf-8")
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+            compiled.unlink()
+
+    def close(self) -> None:
+        """Also without this, the server ends with its input."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
 
 
-def put(copy: Path, module: str, text: str) -> None:
-    """Writes a source. Its compiled form goes: two versions of one size within a second look the same to the import system."""
-    path = copy / module
-    path.write_text(text, encoding="utf-8")
-    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
-        compiled.unlink()
-
-
-def tried(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """pytest's exit code and output; -1 when it took too long."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
-    try:
-        done = subprocess.run([*PYTEST, *tests], cwd=copy, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    except subprocess.TimeoutExpired:
-        return -1, f"nothing within {PATIENCE_S} s"
-    return done.returncode, done.stdout + done.stderr
-
-
-def result(copy: Path, mutation: Mutation) -> tuple[str, str]:
+def result(copy: Copy, mutation: Mutation) -> tuple[str, str]:
     """What became of one mutation, and the output where it is worth reading."""
-    source = (ROOT / mutation.module).read_text(encoding="utf-8")
+    source = (copy.folder / mutation.module).read_text(encoding="utf-8")
     text = mutated(source, mutation)
     if text is None:
         return NOT_FOUND, mutation.module
-    put(copy, mutation.module, text)
+    copy.put(mutation.module, text)
     try:
-        code, output = tried(copy, mutation.tests)
+        code, output = copy.run(mutation.tests)
     finally:
-        put(copy, mutation.module, source)
+        copy.put(mutation.module, source)
     if code == TESTS_FAILED:
         return KILLED, ""
     return (SURVIVED, "") if code == 0 else (BROKEN, output)
@@ -113,34 +118,53 @@ def result(copy: Path, mutation: Mutation) -> tuple[str, str]:
 
 def run(chosen: Sequence[Mutation]) -> int:
     """Exit code."""
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder, contextlib.ExitStack() as closing:
+        copies = [closing.enter_context(contextlib.closing(Copy(Path(folder) / str(number)))) for number in range(AT_ONCE)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return _all(chosen, copies, pool)
+
+
+def _all(chosen: Sequence[Mutation], copies: list[Copy], pool: ThreadPoolExecutor) -> int:
     began = time.monotonic()
+    every = sorted({test for mutation in chosen for test in mutation.tests})
+    for code, output in pool.map(lambda share: _unchanged(*share), _shares(copies, every)):
+        if code:
+            print(f"{output}\nThe tests fail without any mutation.")
+            return 1
+    print(f"{len(every)} tests pass as it is ({time.monotonic() - began:.0f} s)\n", flush=True)
+
+    def one(mutation: Mutation) -> tuple[Mutation, str, str, float]:
+        copy, started = copies.pop(), time.monotonic()
+        try:
+            return mutation, *result(copy, mutation), time.monotonic() - started
+        finally:
+            copies.append(copy)
+
     counts: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory(prefix="mutations-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
-        copies = [copied(Path(folder) / str(number)) for number in range(AT_ONCE)]
-        every = sorted({test for mutation in chosen for test in mutation.tests})
-        shares = [every[number::AT_ONCE] for number in range(AT_ONCE)]
-        for code, output in pool.map(lambda work: tried(*work) if work[1] else (0, ""), zip(copies, shares, strict=True)):
-            if code:
-                print(output)
-                print("The tests fail without any mutation.")
-                return 1
-        print(f"{len(every)} tests pass as it is ({time.monotonic() - began:.0f} s)\n", flush=True)
-        free = list(copies)
-
-        def one(mutation: Mutation) -> tuple[Mutation, str, str, float]:
-            copy, started = free.pop(), time.monotonic()
-            try:
-                return mutation, *result(copy, mutation), time.monotonic() - started
-            finally:
-                free.append(copy)
-
-        for mutation, what, output, took in pool.map(one, chosen):
-            counts[what] += 1
-            print(f"{what:<22}{took:5.1f} s  {mutation.rule}", flush=True)
-            if output:
-                print(output)
+    for done in as_completed([pool.submit(one, mutation) for mutation in chosen]):
+        mutation, what, output, took = done.result()
+        counts[what] += 1
+        print(f"{what:<22}{took:5.1f} s  {mutation.rule}", flush=True)
+        if output:
+            print(output)
     print(f"\n{', '.join(f'{count} {what}' for what, count in counts.items())}; {time.monotonic() - began:.0f} s in all")
     return 0 if set(counts) <= {KILLED} else 1
+
+
+def _unchanged(copy: Copy, tests: Sequence[str]) -> tuple[int, str]:
+    """Once more where it fails: deadlines of a few milliseconds are no match for a machine that is busy with other work."""
+    if not tests:
+        return 0, ""
+    code, output = copy.run(tests)
+    return copy.run(tests) if code else (code, output)
+
+
+def _shares(copies: Sequence[Copy], tests: Sequence[str]) -> list[tuple[Copy, list[str]]]:
+    """Tests of one file stay together, so that each file is imported once."""
+    shares: list[tuple[Copy, list[str]]] = [(copy, []) for copy in copies]
+    for _, of_file in itertools.groupby(tests, key=lambda test: test.partition("::")[0]):
+        min(shares, key=lambda share: len(share[1]))[1].extend(of_file)
+    return shares
 
 
 def main() -> int:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import million
 from bench.loads import FORMAT, Figures, at_once
-from bench.peer_programs import MARKS, Ground, Program, add_account, ours
+from bench.peer_programs import MARKS, PATHS, Ground, Program, add_account, ours
+from bench.processes import on_cores
 from bench.wires import MODEL
 
 CONNECTIONS = 20
@@ -28,55 +28,53 @@ KINDS: Mapping[str, tuple[str, str]] = {
 """Format → the provider that speaks it, and what its base URL ends with."""
 PAIRS = tuple((client, upstream) for client in KINDS for upstream in KINDS)
 ROWS_DAYS, PLAN_BYTES = 90, 200
-UNBOUND = {"OMNI_RETENTION_ROWS": "0", "OMNI_KEEP_REQUESTS_MB": "0"}
 
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """What differs. `both`: cores that the servers may use beyond those of the ground, for loads that need two."""
+    """What differs. `everywhere`: both use all cores, those of the clients, too."""
 
     title: str
     one: str
     other: str
-    start: Callable[[str, Ground], AsyncIterator[Program]]
-    both: bool = False
+    start: Callable[[str, Ground], Awaitable[Program]]
+    everywhere: bool = False
 
 
-@asynccontextmanager
-async def started(name: str, ground: Ground, versus: Versus) -> AsyncIterator[Program]:
-    ground = replace(ground, cores=None) if versus.both else ground
-    source = versus.start(name, ground)
-    program = await anext(source)
-    try:
-        yield program
-    finally:
-        program.end()
+async def _commit(name: str, ground: Ground) -> Program:
+    return await ours(f"commit-{name}", ground, OMNI_GROUP_COMMIT_MS=name.partition(" ")[0])
 
 
-async def _commit(name: str, ground: Ground) -> AsyncIterator[Program]:
-    yield await ours(f"commit-{name}", ground, OMNI_GROUP_COMMIT_MS=name.partition(" ")[0])
+async def _workers(name: str, ground: Ground) -> Program:
+    return await ours(f"workers-{name}", ground, OMNI_WORKERS=name)
 
 
-async def _workers(name: str, ground: Ground) -> AsyncIterator[Program]:
-    yield await ours(f"workers-{name}", ground, OMNI_WORKERS=name)
+async def _accounts(name: str, ground: Ground) -> Program:
+    return await ours(f"accounts-{name}", ground, accounts=int(name))
 
 
-async def _accounts(name: str, ground: Ground) -> AsyncIterator[Program]:
-    yield await ours(f"accounts-{name}", ground, accounts=int(name))
+async def _others(name: str, ground: Ground) -> Program:
+    return await ours(f"others-{name}", ground, accounts=10, others=int(name) - 10)
 
 
-async def _rows(name: str, ground: Ground) -> AsyncIterator[Program]:
+async def _rows(name: str, ground: Ground) -> Program:
     """Started once for its database, stopped while the rows are put in, and started again."""
-    program = await ours(f"rows-{name}", ground, "--port", "0", "--no-jobs", **UNBOUND)
-    if int(name):
-        assert program.server is not None
-        program.server.terminate()
-        await program.server.ended(60)
-        await asyncio.to_thread(fill, program.server.home / "omni.db", int(name))
-        program.server.spawn()
-        await program.server.ready(120)
-        program.pid, program.port = program.server.pid, int(program.server.url.rpartition(":")[2])
-    yield program
+    program = await ours(f"rows-{name}", ground, "--no-jobs", OMNI_RETENTION_ROWS="0", OMNI_KEEP_REQUESTS_MB="0")
+    server = program.server
+    if server is None or not int(name):
+        return program
+    try:
+        server.terminate()
+        await server.ended(60)
+        await asyncio.to_thread(fill, server.home / "omni.db", int(name))
+        with on_cores(ground.cores):
+            server.spawn()
+        await server.ready(120)
+    except BaseException:
+        server.kill()
+        raise
+    program.pid, program.port = server.pid, int(server.url.rpartition(":")[2])
+    return program
 
 
 def fill(path: Path, count: int) -> None:
@@ -115,8 +113,9 @@ def versus(rows: int) -> dict[str, Versus]:
     """The comparisons. `rows`: how many are put into the log of the second."""
     return {
         "commit": Versus("group commit", "0 ms", "5 ms", _commit),
-        "workers": Versus("workers, on all cores", "1", "2", _workers, both=True),
-        "accounts": Versus("accounts that all have the model", "10", "1000", _accounts),
+        "workers": Versus("workers, on all cores", "1", "2", _workers, everywhere=True),
+        "accounts": Versus("accounts, of which 10 have the model", "10", "1000", _others),
+        "pool": Versus("accounts that all have the model", "10", "1000", _accounts),
         "rows": Versus("rows in the log", "0", str(rows), _rows),
     }
 
@@ -138,6 +137,5 @@ async def translator(ground: Ground) -> Program:
 
 
 async def translated(program: Program, client: str, upstream: str, stream: bool, seconds: float) -> Figures:
-    path = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "anthropic": "/v1/messages", "gemini": "/v1beta"}[client]
-    speaker = replace(program, wire=client, path=path, model=f"{MODEL}-{upstream}")
+    speaker = replace(program, wire=client, path=PATHS[client], model=f"{MODEL}-{upstream}")
     return await at_once(speaker, speaker.request(2_000, stream, FORMAT), MARKS[client][stream], seconds, CONNECTIONS)

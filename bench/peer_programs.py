@@ -1,7 +1,7 @@
 """The programs that are compared: how each is told of the upstream, and started.
 
-    program = await start("portkey", ground)     # or Absent, with the reason
-    program.request(size=2_000, stream=False)    # the bytes of a request it understands
+program = await start("portkey", ground)     # or Absent, with the reason
+program.request(size=2_000, stream=False)    # the bytes of a request it understands
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.live.processes import Server
 
 KEY = "sk-bench-0123456789"
 START_S = 120.0
+OTHER_MODELS = 50
 PATHS: Mapping[str, str] = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "anthropic": "/v1/messages", "gemini": "/v1beta"}
 MARKS: Mapping[str, tuple[bytes, bytes]] = {
     "chat": (b'"usage"', b"[DONE]"),
@@ -103,7 +104,7 @@ class Program:
         """A conversation of `size` bytes in turns of 2 kB, the last of which ends with `words`."""
         turns = [{"role": ("user", "assistant")[n % 2], "content": TURN} for n in range(max(1, size // len(TURN)) | 1)]
         turns[-1]["content"] += words
-        return body_for(self, self.wire, self.model, turns, stream)
+        return _request(self, turns, stream)
 
     def mark(self, stream: bool) -> bytes:
         return MARKS[self.wire][stream]
@@ -115,10 +116,10 @@ class Program:
             self.server.kill()
 
 
-def body_for(program: Program, wire: str, model: str, turns: list[Json], stream: bool) -> bytes:
-    """The bytes of a request in a client's format."""
-    path, asked = program.path if wire == program.wire else PATHS[wire], {"stream": True} if stream else {}
-    match wire:
+def _request(program: Program, turns: list[Json], stream: bool) -> bytes:
+    model = program.model
+    path, asked = program.path, {"stream": True} if stream else {}
+    match program.wire:
         case "responses":
             body: Json = {"model": model, "input": turns, "store": False, **asked}
         case "anthropic":
@@ -176,7 +177,12 @@ async def _nginx(name: str, ground: Ground) -> Program:
 
 
 async def _litellm(name: str, ground: Ground) -> Program:
-    run, port, config = environments.find(ground.environments, name), free_port(), ground.home / "litellm.yaml"
+    return await litellm(environments.find(ground.environments, name), ground)
+
+
+async def litellm(run: Path, ground: Ground) -> Program:
+    """LiteLLM's proxy, by its program. Raises Absent."""
+    name, port, config = "litellm", free_port(), ground.home / "litellm.yaml"
     params = {"model": f"openai/{MODEL}", "api_base": f"http://{HOST}:{ground.upstream}/v1", "api_key": KEY}
     config.write_text(
         json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": params}], "general_settings": {"master_key": KEY}})
@@ -224,8 +230,8 @@ async def _router(name: str, ground: Ground) -> Program:
     return Program(name, process.pid, port, headers={"x-api-key": KEY}, path=PATHS["anthropic"], wire="anthropic")
 
 
-async def ours(name: str, ground: Ground, *arguments: str, accounts: int = 1, **env: str) -> Program:
-    """omni-connector with accounts at the upstream, and a client key. `env`: settings of this one."""
+async def ours(name: str, ground: Ground, *arguments: str, accounts: int = 1, others: int = 0, **env: str) -> Program:
+    """omni-connector with accounts at the upstream, `others` that do not have the model, and a client key. `env`: settings of this one."""
     server = Server(ground.home / name, "--port", "0", *arguments, **env)
     with on_cores(ground.cores):
         server.spawn()
@@ -233,6 +239,8 @@ async def ours(name: str, ground: Ground, *arguments: str, accounts: int = 1, **
         await server.ready(START_S)
         for number in range(accounts):
             await add_account(server, ground.upstream, f"bench-{number}")
+        for number in range(others):
+            await add_account(server, ground.upstream, f"other-{number}", model=f"other-{number % OTHER_MODELS}")
         key = (await server.admin("POST", "/api/keys", {"name": "bench"}))["key"]
     except BaseException:
         end(server.pid)
@@ -242,7 +250,9 @@ async def ours(name: str, ground: Ground, *arguments: str, accounts: int = 1, **
     return Program(name, server.pid, port, __version__, {"authorization": f"Bearer {key}"}, server=server)
 
 
-async def add_account(server: Server, upstream: int, label: str, provider: str = "custom-openai", model: str = MODEL, at: str = "/v1") -> None:
+async def add_account(
+    server: Server, upstream: int, label: str, provider: str = "custom-openai", model: str = MODEL, at: str = "/v1"
+) -> None:
     told = {"provider": provider, "label": label, "api_key": KEY, "base_url": f"http://{HOST}:{upstream}{at}", "models": [model]}
     await server.admin("POST", "/api/accounts", {**told, "discover": False})
 

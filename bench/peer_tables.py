@@ -68,6 +68,8 @@ RATIOS: tuple[tuple[str, str, str], ...] = (
     ("200 KB", "200k", "cpu_us"),
     ("2 MB", "2m", "cpu_us"),
 )
+SIDES, ARROW, NONE = ("one", "other"), " → ", "–"
+BESIDE = (("CPU", "cpu_us"), ("requests/s", "per_s"), ("p50", "p50_ms"), ("p99", "p99_ms"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ GOALS: tuple[Goal, ...] = (
 OWN_GOALS: tuple[Goal, ...] = (
     Goal("chat → Anthropic, 100 chunks, of the pass-through lane's CPU", "chat → anthropic, 100 chunks", "cpu_us", "one", 3, 3),
     Goal("2 workers, of one's requests/s", "workers", "per_s", "one", 1.7, 1.7, least=True),
-    Goal("1000 accounts, of 10's CPU", "accounts", "cpu_us", "one", 1.1, 1.1),
+    Goal("1000 accounts of which 10 have the model, of 10's CPU", "accounts", "cpu_us", "one", 1.1, 1.1),
+    Goal("1000 accounts that all have the model, of 10's CPU", "pool", "cpu_us", "one", 1.1, 1.1),
     Goal("a full log, of an empty one's CPU", "rows", "cpu_us", "one", 1.1, 1.1),
 )
 
@@ -143,14 +146,14 @@ def fastest(programs: Sequence[str]) -> str | None:
 def number(value: float | None, places: int = 0) -> str:
     """As people write it; small ratios as a part of one."""
     if value is None:
-        return "–"
+        return NONE
     return f"{value:,.{places}f}".replace(",", " ") if places or abs(value) >= 10 or value == 0 else f"{value:.3g}"
 
 
 def part(value: float | None) -> str:
     """A ratio: 0.42, 3.1, or 1/63 where it is small."""
     if value is None:
-        return "–"
+        return NONE
     return f"1/{1 / value:.0f}" if 0 < value < 0.05 else f"{value:.2f}"
 
 
@@ -164,11 +167,13 @@ def markdown(rounds: Rounds, own: Rounds, versions: Mapping[str, str], absent: M
     names = list(versions)
     parts = [note]
     for one in TABLES:
+        columns = [c for c in one.columns if any(middle(rounds, c.load, name, c.figure) is not None for name in names)]
         lines = [
-            [f"{name} {versions[name]}".strip(), *(number(middle(rounds, c.load, name, c.figure), c.places) for c in one.columns)]
+            [f"{name} {versions[name]}".strip(), *(number(middle(rounds, c.load, name, c.figure), c.places) for c in columns)]
             for name in names
         ]
-        parts += [f"### {one.title}", table(["", *(column.title for column in one.columns)], lines)]
+        if columns:
+            parts += [f"### {one.title}", table(["", *(column.title for column in columns)], lines)]
     others = [name for name in names if name != "direct" and not name.startswith(OURS)]
     if others:
         lines = [
@@ -177,22 +182,28 @@ def markdown(rounds: Rounds, own: Rounds, versions: Mapping[str, str], absent: M
             if mine.startswith(OURS)
             for title, load, figure in RATIOS
         ]
-        parts += ["### Our CPU as a part of theirs", table(["", *others], lines)]
-    if own:
-        lines = [
-            [
-                name,
-                *(number(middle(own, name, side, "cpu_us")) for side in ("one", "other")),
-                *(part(ratio(own, name, figure, "other", "one")) for figure in ("cpu_us", "per_s", "p50_ms", "p99_ms")),
-            ]
-            for name in own
-        ]
-        head = ["second beside first", "first, CPU µs", "second, CPU µs", "CPU ×", "requests/s ×", "p50 ×", "p99 ×"]
+        parts += ["### Our CPU as a part of theirs", table(["", *others], [line for line in lines if {*line[1:]} != {NONE}])]
+    if versus := [name for name in own if ARROW not in name]:
+        lines = [[name, *(number(middle(own, name, side, "cpu_us")) for side in SIDES), *_beside(own, name, BESIDE)] for name in versus]
+        head = ["second beside first", "first, CPU µs", "second, CPU µs", *(f"{title} ×" for title, _ in BESIDE)]
         parts += ["### Ourselves beside ourselves", table(head, lines)]
+    if translated := list(dict.fromkeys(name.partition(",")[0] for name in own if ARROW in name)):
+        lines = [[pair, *_translated(own, f"{pair}, whole"), *_translated(own, f"{pair}, 100 chunks")] for pair in translated]
+        head = ["client → upstream", "whole, CPU µs", "× passed through", "100 chunks, CPU µs", "× passed through"]
+        parts += ["### Every pair of formats", table(head, lines)]
     parts += ["### Goals", goals(rounds, own, names)]
     if absent:
         parts.append("Not measured: " + "; ".join(f"{name} ({why})" for name, why in absent.items()) + ".\n")
-    return "\n".join(parts)
+    return "\n\n".join(one.strip() for one in parts) + "\n"
+
+
+def _beside(own: Rounds, name: str, figures: Sequence[tuple[str, str]]) -> list[str]:
+    return [part(ratio(own, name, figure, "other", "one")) for _, figure in figures]
+
+
+def _translated(own: Rounds, name: str) -> list[str]:
+    """The CPU of a pair, and how much that is of the lane in which the same client's requests pass through."""
+    return [number(middle(own, name, "other", "cpu_us")), part(ratio(own, name, "cpu_us", "other", "one"))]
 
 
 def goals(rounds: Rounds, own: Rounds, names: Sequence[str]) -> str:
@@ -220,7 +231,7 @@ def _value(rounds: Rounds, goal: Goal, name: str) -> float | None:
 def _cells(goal: Goal, value: float | None, limit: float, fast: bool) -> list[str]:
     said = f"{'≥' if goal.least else '≤'} {part(limit)}"
     if value is None:
-        return [said, "–", ""]
+        return [said, NONE, ""]
     return [said, part(value), "yes" if reached(goal, value, fast) else "no"]
 
 

@@ -30,52 +30,43 @@ RESOURCES = ("workers", "database", "flushes", "sums")
 class Costs:
     """Times of the processor in µs, as measured; `trip_ms` and `cores` are assumed (docs/scaling.md says which is which)."""
 
-    request_us: float = 650
-    """Of a worker, without the books."""
-    chunk_us: float = 98
-    """A chunk that comes alone; those that come together cost 8."""
-    commit_us: float = 2200
-    """Of a worker, for each commit; and for each row in it."""
-    row_us: float = 45
+    request_us: float = 650  # of a worker, without the books
+    chunk_us: float = 85  # one that comes alone; of those that come together, one costs a tenth
+    commit_us: float = 2400  # of a worker, for each commit
+    row_us: float = 45  # and for each row in it
     database_commit_us: float = 1200
     database_row_us: float = 100
-    flush_ms: float = 1.5
-    """Median; `flush_sigma` of its logarithm."""
-    flush_sigma: float = 0.9
-    trip_ms: float = 0.5
-    """To the database and back; so many before a commit has the first of its sums, and while it holds them."""
-    trips_before: int = 5
-    trips_holding: int = 4
-    cores: int = 16
-    """Of a database."""
-    gather_ms: float = 2.0
-    """How long the ledger lets rows gather (the setting group_commit_ms)."""
-    late_sums: bool = False
-    """What would be if sums were added up later, by a job: nobody holds them."""
+    flush_ms: float = 1.5  # median
+    flush_sigma: float = 0.9  # of its logarithm
+    trip_ms: float = 0.5  # to the database and back
+    trips_before: int = 6  # before a commit has the first of its sums
+    trips_holding: int = 4  # while it holds them
+    cores: int = 16  # of a database
+    gather_ms: float = 2.0  # how long the ledger lets rows gather (group_commit_ms)
+    late_sums: bool = False  # what would be if a job added sums up later: nobody holds them
     postgresql: bool = True
 
 
-SQLITE = Costs(commit_us=1150, row_us=60, database_commit_us=0, database_row_us=0, trip_ms=0, postgresql=False)
+SQLITE = Costs(commit_us=1100, row_us=60, database_commit_us=0, database_row_us=0, trip_ms=0, postgresql=False)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests a second; which share of them streams, with how many chunks so far apart; how long the provider takes to begin (median)."""
+    """Requests a second; which share of them streams, with how many chunks so far apart; how long the provider takes to begin (median).
+    Both times are shorter than real ones, so that fewer requests are open; a chunk costs what one costs that comes alone."""
 
     rate: float
     streams: float = 0.5
     chunks: int = 100
-    pace_ms: float = 20
+    pace_ms: float = 5
     upstream_ms: float = 300
-    sums: int = 200
-    """Rows of the hourly sums (key, account, model, program) that are in use; the n-th as often as 1/n."""
+    sums: int = 200  # rows of the hourly sums (key, account, model, program) in use; the n-th as often as 1/n
 
 
 @dataclass(frozen=True)
 class Fleet:
     nodes: int = 1
-    workers: int = 1
-    """Of each node."""
+    workers: int = 1  # of each node
 
 
 @dataclass
@@ -86,8 +77,7 @@ class Found:
     settled: int = 0
     commits: int = 0
     added_ms: list[float] = field(default_factory=list)
-    busy: dict[str, float] = field(default_factory=dict)
-    """Resource → share of the time it was in use."""
+    busy: dict[str, float] = field(default_factory=dict)  # resource → share of the time it was in use
 
     def added(self, share: float) -> float:
         times = sorted(self.added_ms)
@@ -97,9 +87,6 @@ class Found:
     def first(self) -> str:
         """What gives out first when more is asked. Never the flushes: the busier the disk, the more share one."""
         return max(self.busy.keys() - {"flushes"}, key=lambda name: (self.busy[name], name))
-
-
-# ---------------------------------------------------------------- What can be waited for
 
 
 class Clock:
@@ -191,9 +178,6 @@ class Disk:
             then()
 
 
-# ---------------------------------------------------------------- A database, and a worker's ledger
-
-
 class Database:
     def __init__(self, clock: Clock, costs: Costs, rng: random.Random, sums: int) -> None:
         self._clock, self._costs = clock, costs
@@ -257,12 +241,9 @@ class Worker:
             then()
 
 
-# ---------------------------------------------------------------- A fleet
-
-
 def simulate(load: Load, fleet: Fleet, costs: Costs, requests: int = 6000, seed: int = 1) -> Found:
-    """`requests` requests over one database; the first fifth is not counted in `added_ms`. All of them are answered."""
-    rng, clock, found = random.Random(seed), Clock(), Found()
+    """`requests` requests over one database; the first quarter is not counted in `added_ms`. All of them are answered."""
+    rng, clock, found, looks = random.Random(seed), Clock(), Found(), list[tuple[float, ...]]()
     database = Database(clock, costs, rng, load.sums)
     workers = [[Worker(clock, costs, database, found) for _ in range(fleet.workers)] for _ in range(fleet.nodes)]
     weights = list(itertools.accumulate(1 / (1 + number) for number in range(load.sums)))
@@ -275,7 +256,7 @@ def simulate(load: Load, fleet: Fleet, costs: Costs, requests: int = 6000, seed:
         found.arrived += 1
         if found.arrived < requests:
             clock.after(rng.expovariate(load.rate), arrive)
-        if found.arrived in {requests // 5, requests}:
+        if found.arrived in {requests // 4, requests}:
             looks.append((clock.now, *in_use()))
         worker = rng.choice(workers[number % fleet.nodes])
         sum_row = rng.choices(range(load.sums), cum_weights=weights)[0]
@@ -295,7 +276,7 @@ def simulate(load: Load, fleet: Fleet, costs: Costs, requests: int = 6000, seed:
 
         def answered() -> None:
             found.answered += 1
-            if number >= requests // 5:
+            if number >= requests // 4:
                 found.added_ms.append((clock.now - begun - away - chunks * load.pace_ms / 1e3) * 1e3)
 
         worker.processor.use(some(costs.request_us / 2), lambda: worker.write(None, opened))
@@ -304,7 +285,6 @@ def simulate(load: Load, fleet: Fleet, costs: Costs, requests: int = 6000, seed:
         processors = sum(worker.processor.busy_s for node in workers for worker in node) / fleet.nodes / fleet.workers
         return processors, database.cores.busy_s / costs.cores, database.disk.busy_s, max(lock.busy_s for lock in database.sums)
 
-    looks: list[tuple[float, ...]] = []
     clock.after(0.0, arrive)
     clock.run()
     before, after = looks
@@ -312,22 +292,6 @@ def simulate(load: Load, fleet: Fleet, costs: Costs, requests: int = 6000, seed:
     shares = [(now - then) / span for then, now in zip(before[1:], after[1:], strict=True)]
     found.busy = dict(zip(RESOURCES, shares, strict=True))
     return found
-
-
-def queue(rate: float, seconds: float, servers: int, count: int, seed: int = 1) -> float:
-    """Mean wait (s) before one of `servers` when both arrivals and service are exponential: what Erlang's formula knows as well."""
-    rng, clock = random.Random(seed), Clock()
-    station, waits = Station(clock, servers), []
-
-    def arrive() -> None:
-        begun, service = clock.now, rng.expovariate(1 / seconds)
-        station.use(service, lambda: waits.append(clock.now - begun - service))
-        if len(waits) < count:
-            clock.after(rng.expovariate(rate), arrive)
-
-    clock.after(0.0, arrive)
-    clock.run()
-    return sum(waits) / len(waits)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The constants of docs/scaling.md, measured on the machine at hand: `python -m bench.scaling --measure`.
 
-Everything happens in a temporary folder, on loopback and on a PostgreSQL of its own (tests/postgres.py), and is gone afterwards. What counts is
-time on the processor (user + system, the kernel's accounting), so other work on the machine disturbs the figures little; waiting does not
-count. What does depend on this very machine, the flush of its disk, is measured too, and said.
+Everything happens in a temporary folder, on loopback and on a PostgreSQL of its own (tests/postgres.py), and is gone afterwards. What
+counts is time on the processor (user + system, the kernel's accounting), so other work on the machine disturbs the figures little; waiting
+does not count. What does depend on this very machine, the flush of its disk, is measured too, and said.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import random
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import million, overhead
+from bench import million
+from bench.loads import Crowd, Mock, at_once
+from bench.peer_programs import Ground, Program, ours
+from bench.processes import cpu_s, end, family, memory_mb
+from bench.wires import CHUNKS, DONE, HEAD, HOST, LAST, Upstream, chunked, streamed
 from omni_connector.booking import Booking
 from omni_connector.budgets import Budgets
 from omni_connector.secrets import new_id
@@ -32,11 +35,26 @@ from tests import postgres
 Row = dict[str, Any]
 BATCHES = (1, 10, 50)
 PLAN_BYTES = 700
-OPENED = ("id", "started_at", "process_id", "wire", "path", "stream", "client", "key_id", "key_name", "model_requested", "est_input", "plan")
+OPENED = (
+    "id",
+    "started_at",
+    "process_id",
+    "wire",
+    "path",
+    "stream",
+    "client",
+    "key_id",
+    "key_name",
+    "model_requested",
+    "est_input",
+    "plan",
+)
 PACE_S = 0.02
-CHUNKS = len(overhead.CHUNKS)
+SIZE = 2_000
+CONNECTIONS = 20
 AT_ONCE = 100
 HELD_OPEN = 200
+SIZES = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'requests'::regclass"
 DURABLE = "\nfsync=on\nfull_page_writes=on\n"
 
 
@@ -59,14 +77,14 @@ def server_cpu(process: int | None) -> float:
     if process is None:
         return 0.0
     total = 0.0
-    for pid in overhead.tree(process):
+    for pid in family(process):
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         total += sum(int(fields[place]) for place in ((11, 12, 13, 14) if pid == process else (11, 12))) / os.sysconf("SC_CLK_TCK")
     return total
 
 
 async def write(db: Database, batch: int, count: int, process: int | None) -> Row:
-    """`count` requests through the ledger's hand, two entries each; in a steady state every commit opens `batch` rows and settles `batch`."""
+    """`count` requests through the ledger's hand, two entries each; every commit opens `batch` rows and settles `batch`."""
     booking = Booking(db, Budgets(db, lambda: million.NOW), lambda _: None, lambda: million.NOW)
     rows = list(requests(count))
     waiting: list[Row] = []
@@ -122,7 +140,7 @@ async def _postgres_books(server: postgres.Server, count: int) -> Row:
     await make_months(db, million.NOW)
 
     def size(conn: Any) -> int:
-        return int(conn.exec_driver_sql("SELECT pg_database_size(current_database())").scalar())
+        return int(conn.exec_driver_sql(SIZES).scalar())
 
     blank = await db.run(size)
     speeds = [await write(db, batch, count, process) for batch in BATCHES]
@@ -141,14 +159,15 @@ async def _postgres_books(server: postgres.Server, count: int) -> Row:
 
 async def _trips(server: postgres.LocalServer, url: str, name: str) -> Row:
     """Statements of a commit that opens one row and settles one, and how many of them come after the hourly sum is locked."""
-    await server.execute(f'ALTER DATABASE "{name}" SET log_statement = \'all\'')
+    await server.execute(f"ALTER DATABASE \"{name}\" SET log_statement = 'all'")
     db = await Database.open(url)
     path = server._folder / "log"
-    [(first, ended), (second, _)] = requests(2)
     booking = Booking(db, Budgets(db, lambda: million.NOW), lambda _: None, lambda: million.NOW)
-    await booking.write([first], [], [], [])
-    before = path.stat().st_size
-    await booking.write([second], [ended], [], [])
+    before, ended = 0, []
+    for opened, settled in requests(3):  # the first ones also prepare the statements
+        before = path.stat().st_size
+        await booking.write([opened], ended, [], [])
+        ended = [settled]
     said = [line for line in path.read_bytes()[before:].decode().splitlines() if "statement: " in line or "execute " in line]
     await db.close()
     at = next(number for number, line in enumerate(said) if "usage_hours" in line)
@@ -171,23 +190,23 @@ def flush_ms(folder: Path, times: int = 100) -> tuple[float, float]:
 # ---------------------------------------------------------------- Requests
 
 
-class Paced(overhead.UpstreamProtocol):
+class Paced(Upstream):
     """Streams chunk by chunk, PACE_S apart; `hold`: sends only the first one and then waits, as a model that thinks."""
 
     hold = False
 
-    def _answer(self, stream: bool) -> None:
-        if not stream:
-            super()._answer(stream)
+    def answer(self, path: bytes, body: bytes) -> None:
+        if not streamed(body):
+            super().answer(path, body)
             return
-        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")  # type: ignore[attr-defined]
+        self.transport.write(HEAD % (b"200 OK", b"text/event-stream", b"transfer-encoding: chunked"))
         self._task = asyncio.get_running_loop().create_task(self._send())
 
     async def _send(self) -> None:
-        for piece in (*overhead.CHUNKS, b"data: [DONE]\n\n"):
-            self._transport.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")  # type: ignore[attr-defined]
+        for piece in (*CHUNKS, DONE):
+            self.transport.write(chunked(piece))
             await asyncio.sleep(3600 if Paced.hold else PACE_S)
-        self._transport.write(b"0\r\n\r\n")  # type: ignore[attr-defined]
+        self.transport.write(LAST)
 
 
 class Listener(asyncio.Protocol):
@@ -213,39 +232,36 @@ class Listener(asyncio.Protocol):
                 waiting.cancel()
 
 
-async def server_figures(folder: Path, count: int, port: int) -> Row:
+async def server_figures(folder: Path, seconds: float) -> Row:
+    found: Row = {"flush_ms": flush_ms(folder)}
     loop = asyncio.get_running_loop()
-    plain = await loop.create_server(overhead.UpstreamProtocol, "127.0.0.1", 0)
-    paced = await loop.create_server(Paced, "127.0.0.1", 0)
-    found: Row = {}
-    found["flush_ms"] = flush_ms(folder)
-    for name, upstream in (("at once", plain), ("paced", paced)):
-        process, key = overhead.start_omni(folder / name.replace(" ", "-"), upstream.sockets[0].getsockname()[1], port)
+    for name, upstream, ask in (("plain", Mock, plain_figures), ("paced", Paced, paced_figures)):
+        listening = await loop.create_server(upstream, HOST, 0)
+        home = folder / name
+        home.mkdir()
+        program = await ours("omni-connector", Ground(listening.sockets[0].getsockname()[1], home, None, None))
         try:
-            await asyncio.to_thread(overhead.wait_for, f"http://127.0.0.1:{port}/health", process, 90)
-            await asyncio.sleep(3)
-            pids = overhead.tree(process.pid)
-            if upstream is plain:
-                whole = await overhead.load(port, key, stream=False, count=count, connections=20, pids=pids)
-                burst = await overhead.load(port, key, stream=True, count=count, connections=20, pids=pids)
-                found |= {"whole_us": round(whole.cpu_us), "whole_per_s": round(whole.per_s), "burst_us": round(burst.cpu_us)}
-                found |= {"whole_p50_ms": round(whole.p50_ms, 1), "whole_p99_ms": round(whole.p99_ms, 1)}
-                found["half_load"] = await half_load(port, key, pids, count, whole.per_s / 2)
-            else:
-                await listen(port, key, 5)
-                before = overhead.cpu_seconds(pids)
-                await listen(port, key, AT_ONCE)
-                found["paced_us"] = round((overhead.cpu_seconds(pids) - before) / AT_ONCE * 1e6)
-                found["kb_per_open_stream"] = await open_streams(port, key, process.pid)
+            found |= await ask(program, seconds)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.to_thread(process.wait, 5)
-            except Exception:
-                process.kill()
-    plain.close()
-    paced.close()
+            await asyncio.to_thread(end, program.pid)
+            listening.close()
     return found
+
+
+async def plain_figures(program: Program, seconds: float) -> Row:
+    whole = await at_once(program, program.request(SIZE, False), program.mark(False), seconds, CONNECTIONS)
+    burst = await at_once(program, program.request(SIZE, True), program.mark(True), seconds, CONNECTIONS)
+    told = {f"whole_{name}": round(whole[name], 1) for name in ("cpu_us", "per_s", "p50_ms", "p99_ms")}
+    return {**told, "burst_cpu_us": round(burst["cpu_us"]), "half_load": await half_load(program, seconds, whole["per_s"] / 2)}
+
+
+async def paced_figures(program: Program, seconds: float) -> Row:
+    del seconds
+    await listen(program, 5)
+    before = cpu_s(program.pids)
+    await listen(program, AT_ONCE)
+    paced = (cpu_s(program.pids) - before) / AT_ONCE * 1e6
+    return {"paced_cpu_us": round(paced), "kb_per_open_stream": await open_streams(program)}
 
 
 def stretch() -> float:
@@ -256,67 +272,56 @@ def stretch() -> float:
     return (time.perf_counter() - begun) / (time.process_time() - own)
 
 
-async def half_load(port: int, key: str, pids: list[int], count: int, rate: float) -> Row:
-    """Whole requests that arrive on their own, `rate` a second, whether or not the last was answered: what the simulation is held against."""
-    loop = asyncio.get_running_loop()
-    data = overhead.request_bytes(port, key, False)
-    free: list[overhead.ClientProtocol] = []
-    taken: list[float] = []
+async def half_load(program: Program, seconds: float, rate: float) -> Row:
+    """Whole requests that arrive at random, `rate` a second, answered or not: what the simulation is held against."""
+    rng, crowd, taken = random.Random(1), Crowd(program.port), list[float]()
+    data = program.request(SIZE, False)
 
     async def ask() -> None:
-        client = free.pop() if free else (await loop.create_connection(overhead.ClientProtocol, "127.0.0.1", port))[1]
         begun = time.perf_counter()
-        await client.ask(data)
+        await crowd.ask(data)
         taken.append((time.perf_counter() - begun) * 1e3)
-        free.append(client)
 
     crowded = stretch()
-    before, begun = overhead.cpu_seconds(pids), time.perf_counter()
-    tasks = []
-    rng = random.Random(1)
-    due = begun
-    for _ in range(count):
+    before, due, tasks = cpu_s(program.pids), time.perf_counter(), list[asyncio.Task[None]]()
+    begun = due
+    for _ in range(int(seconds * rate)):
         due += rng.expovariate(rate)
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(ask()))
     await asyncio.gather(*tasks)
-    took = time.perf_counter() - begun
-    used = overhead.cpu_seconds(pids) - before
+    took, used = time.perf_counter() - begun, cpu_s(program.pids) - before
+    crowd.close()
     taken.sort()
     return {
         "stretch": round((crowded + stretch()) / 2, 2),
         "asked_per_s": round(rate),
-        "answered_per_s": round(count / took),
-        "cpu_us": round(used / count * 1e6),
+        "answered_per_s": round(len(taken) / took),
+        "cpu_us": round(used / len(taken) * 1e6),
         "p50_ms": round(median(taken), 1),
-        "p99_ms": round(taken[int(count * 0.99) - 1], 1),
+        "p99_ms": round(taken[int(len(taken) * 0.99) - 1], 1),
     }
 
 
-async def listen(port: int, key: str, count: int) -> None:
+async def connected(program: Program, count: int) -> list[Listener]:
+    loop, data = asyncio.get_running_loop(), program.request(SIZE, True)
+    return [(await loop.create_connection(lambda: Listener(data), HOST, program.port))[1] for _ in range(count)]
+
+
+async def listen(program: Program, count: int) -> None:
     """So many streams at once, each to its end."""
-    loop = asyncio.get_running_loop()
-    data = overhead.request_bytes(port, key, True)
-    made = [(await loop.create_connection(lambda: Listener(data), "127.0.0.1", port))[1] for _ in range(count)]
     async with asyncio.timeout(120):
-        await asyncio.gather(*(each.ended for each in made))
+        await asyncio.gather(*(each.ended for each in await connected(program, count)))
 
 
-async def open_streams(port: int, key: str, pid: int) -> int:
+async def open_streams(program: Program) -> int:
     """KB of the server's memory for each stream that is open and waits."""
     Paced.hold = True
-    loop = asyncio.get_running_loop()
-    data = overhead.request_bytes(port, key, True)
-
-    async def open_some(count: int) -> None:
-        made = [(await loop.create_connection(lambda: Listener(data), "127.0.0.1", port))[1] for _ in range(count)]
-        async with asyncio.timeout(60):
-            await asyncio.gather(*(each.heard for each in made))
-
-    await open_some(20)
-    before = overhead.memory_mb(pid)
-    await open_some(HELD_OPEN)
-    grown = overhead.memory_mb(pid) - before
+    async with asyncio.timeout(120):
+        await asyncio.gather(*(each.heard for each in await connected(program, 20)))
+        before = memory_mb(program.pids)
+        await asyncio.gather(*(each.heard for each in await connected(program, HELD_OPEN)))
+        grown = memory_mb(program.pids) - before
     Paced.hold = False
     return round(grown * 1024 / HELD_OPEN)
 
@@ -329,7 +334,7 @@ async def measure(given: argparse.Namespace) -> Row:
         found["sqlite"] = await sqlite_books(folder, given.rows)
         why = postgres.missing()
         found["postgresql"] = why or await postgres_books(given.rows)
-        found["server"] = {"whole_us": given.cpu} if given.cpu else await server_figures(folder, given.count, given.port)
+        found["server"] = {"whole_us": given.cpu} if given.cpu else await server_figures(folder, given.seconds)
     return found
 
 

@@ -27,7 +27,8 @@ from typing import Any
 
 import aiohttp
 
-from bench.overhead import CHUNKS, MODEL, USAGE, WHOLE
+from bench import wires
+from bench.wires import CHUNKS, DONE, HEAD, MODEL, USAGE, WHOLE, chunked
 from tests.killing import check_sums
 from tests.live.processes import CHAT, Server, running
 from tests.live.test_crash import look
@@ -43,53 +44,28 @@ TALKS = 2000
 """Conversations that go on and on. Each has a home that is remembered (20 000 of them at most), which would look like a leak."""
 FAIL, LEAVE = b"please fail", b"please wait"
 ERROR = b'{"error":{"message":"prompt is too long","type":"invalid_request_error","code":"context_length_exceeded"}}'
-HEAD = b"HTTP/1.1 %s\r\ncontent-type: %s\r\n%s\r\n\r\n"
 
 
 HEARD: dict[int, asyncio.Event] = {}
 """Conversation of a request that its client is to leave → the upstream has it."""
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(wires.Upstream):
     """Answers every POST at once, but for two kinds: one is refused, and one hears the beginning of an answer and no more."""
 
-    def __init__(self) -> None:
-        self._buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while b"\r\n\r\n" in self._buffer:
-            head, _, rest = self._buffer.partition(b"\r\n\r\n")
-            length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
-            if len(rest) < length:
-                return
-            body, self._buffer = rest[:length], rest[length:]
-            self._answer(body)
-
-    def _answer(self, body: bytes) -> None:
-        streamed = b'"stream":true' in body.replace(b" ", b"")
+    def answer(self, path: bytes, body: bytes) -> None:
+        streamed = wires.streamed(body)
         if FAIL in body:
-            self._say(b"400 Bad Request", b"application/json", ERROR)
+            self.say(b"400 Bad Request", b"application/json", ERROR)
         elif LEAVE in body and streamed:
-            self._transport.write(HEAD % (b"200 OK", b"text/event-stream", b"transfer-encoding: chunked") + _chunked(b"".join(CHUNKS[:5])))
+            self.transport.write(HEAD % (b"200 OK", b"text/event-stream", b"transfer-encoding: chunked") + chunked(b"".join(CHUNKS[:5])))
         elif LEAVE in body:
             HEARD[int(body.partition(LEAVE)[2].split(maxsplit=1)[0])].set()
-            self._transport.write(HEAD % (b"200 OK", b"application/json", b"content-length: %d" % len(WHOLE)) + WHOLE[:50])
+            self.transport.write(HEAD % (b"200 OK", b"application/json", b"content-length: %d" % len(WHOLE)) + WHOLE[:50])
         elif streamed:
-            self._say(b"200 OK", b"text/event-stream", b"".join(CHUNKS[-20:]) + b"data: [DONE]\n\n")
+            self.say(b"200 OK", b"text/event-stream", b"".join(CHUNKS[-20:]) + DONE)
         else:
-            self._say(b"200 OK", b"application/json", WHOLE)
-
-    def _say(self, status: bytes, kind: bytes, body: bytes) -> None:
-        self._transport.write(HEAD % (status, kind, b"content-length: %d" % len(body)) + body)
-
-
-def _chunked(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
+            super().answer(path, body)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """The two ends of a measurement: an upstream and a client, bare asyncio protocols that cost far less than what stands between them.
 
-    server = await loop.create_server(Upstream, "127.0.0.1", 0)
-    client = await Client.open(port)
-    answer = await client.ask(request_bytes)
+server = await loop.create_server(Upstream, "127.0.0.1", 0)
+client = await Client.open(port)
+answer = await client.ask(request_bytes)
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ MODEL = "bench-model"
 HOST = "127.0.0.1"
 HEAD = b"HTTP/1.1 %s\r\ncontent-type: %s\r\n%s\r\n\r\n"
 """Of an answer: status, kind, and the header that tells its length."""
+CHUNKED, UNTIL_CLOSED = -1, -2
+"""In place of the length of a body that does not tell it."""
 LAST = b"0\r\n\r\n"
 """The end of a chunked body."""
 
@@ -92,7 +94,7 @@ class Upstream(asyncio.Protocol):
 
 
 def streamed(body: bytes) -> bool:
-    """Whether a request asks for a stream, where the format says so in the body. Only its two ends are looked at: no client puts it elsewhere."""
+    """Whether a request asks for a stream, where its format says so in the body; looked for near the two ends."""
     return any(b'"stream":true' in part.replace(b" ", b"") for part in (body[:4096], body[-4096:]))
 
 
@@ -105,7 +107,7 @@ class Client(asyncio.Protocol):
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._body_at = 0
-        self._length = -1
+        self._length = CHUNKED
         self._done: asyncio.Future[bytes] | None = None
         self.first_at = 0.0
         """When the first byte of the body of the last answer came."""
@@ -126,7 +128,7 @@ class Client(asyncio.Protocol):
 
     def ask(self, data: bytes) -> asyncio.Future[bytes]:
         """Head and body of the answer as they came. Raises ConnectionError when the server hangs up before its end."""
-        self._body_at, self._length, self.first_at = 0, -1, 0.0
+        self._body_at, self._length, self.first_at = 0, CHUNKED, 0.0
         self._done = asyncio.get_running_loop().create_future()
         self.transport.write(data)
         return self._done
@@ -140,10 +142,13 @@ class Client(asyncio.Protocol):
         if self.heard is not None:
             self.heard.append(data)
             self.heard_at.append(time.perf_counter())
-        if self._length >= 0 and len(self._buffer) - self._body_at >= self._length:
+        if self._whole():
             self._end()
-        elif self._length == -1 and self._buffer.endswith(LAST):
-            self._end()
+
+    def _whole(self) -> bool:
+        if self._length >= 0:
+            return len(self._buffer) - self._body_at >= self._length
+        return self._length == CHUNKED and self._buffer.endswith(LAST)
 
     def _read_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
@@ -152,10 +157,10 @@ class Client(asyncio.Protocol):
         head = bytes(self._buffer[:end]).lower()
         self._body_at = end + 4
         if b"transfer-encoding: chunked" in head:
-            self._length = -1
+            self._length = CHUNKED
         else:
             told = (line.split(b":")[1] for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-            self._length = int(next(told, b"-2"))
+            self._length = int(next(told, UNTIL_CLOSED))
         return True
 
     def _end(self) -> None:
@@ -167,7 +172,7 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._done is None or self._done.done():
             return
-        if self._body_at and self._length == -2:
+        if self._body_at and self._length == UNTIL_CLOSED:
             self._end()
         else:
             self._done.set_exception(ConnectionError("the server hung up"))

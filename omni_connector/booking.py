@@ -52,7 +52,7 @@ class Booking:
             kept.put(conn, keeps)
             return verdicts, spent
 
-        verdicts, spent = await self._db.tx(write)
+        verdicts, spent = await self._db.tx(write, soon=True)
         for row in settles:
             self._held.pop(row["id"], None)
         self._budgets.note(spent)
@@ -68,11 +68,11 @@ class Booking:
 
     # ------------------------------------------------------------ what was written down while the database was away (spill.py)
 
-    async def carry(self, file: str, frames: Sequence[Frame], process_id: str, last: bool) -> None:
+    async def carry(self, file: str, frames: Sequence[Frame], process_id: str, last: bool, soon: bool) -> None:
         """Each frame once, whoever comes with it how often. A row that the database does not even take alone is settled without its
         figures, else left out, and logged. `last`: the process is gone, so what it left open is closed. Raises DatabaseError (Away)."""
         try:
-            await self._carry(file, frames, process_id if last else "")
+            await self._carry(file, frames, process_id if last else "", soon)
             return
         except Away:
             raise
@@ -87,14 +87,14 @@ class Booking:
                 replace(frame, opens=(), settles=(), keeps=()),
             ):
                 try:
-                    await self._carry(file, [attempt], process_id if last and frame is frames[-1] else "")
+                    await self._carry(file, [attempt], process_id if last and frame is frames[-1] else "", soon)
                     break
                 except Away:
                     raise
                 except Exception as error:  # noqa: BLE001 - as above
                     log.error("requests %s could not be carried over: %s", [row["id"] for row in (*frame.opens, *frame.settles)], error)
 
-    async def _carry(self, file: str, frames: Sequence[Frame], gone: str) -> None:
+    async def _carry(self, file: str, frames: Sequence[Frame], gone: str, soon: bool) -> None:
         def write(conn: Any) -> list[Spent]:
             done = int(settings.get_meta(conn, CARRIED + file) or 0)
             spent: list[Spent] = []
@@ -107,7 +107,7 @@ class Booking:
                 books.recover(conn, [gone], self._now(), self.estimate)
             return spent
 
-        self._budgets.note(await self._db.tx(write))
+        self._budgets.note(await self._db.tx(write, soon=soon))
 
     async def forget(self, file: str) -> None:
         await self._db.tx(lambda conn: settings.take_meta(conn, CARRIED + file))

@@ -99,7 +99,7 @@ class Budgets:
     async def read(self, claims: Iterable[Claim]) -> None:
         """Sums up what was spent in periods that nobody asked for yet, so that the database can decide about them."""
         periods = [(claim.scope, claim.subject, claim.start_at, claim.end_at) for claim in claims if claim.amount is not None]
-        await self._db.tx(lambda conn: allowances.read(conn, periods))
+        await self._db.tx(lambda conn: allowances.read(conn, periods), soon=True)
 
     async def _read(self, budgets: Sequence[Bound]) -> None:
         if not budgets:

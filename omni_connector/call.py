@@ -94,9 +94,13 @@ def _ours(record: Record) -> Headers:
     return headers
 
 
-@lru_cache(maxsize=1024)
 def header_text(value: str) -> bytes:
     """Text as a header value: printable ASCII as it is, everything else percent-encoded (RFC 3986), bounded."""
+    return _encoded(value[:1000])
+
+
+@lru_cache(maxsize=1024)
+def _encoded(value: str) -> bytes:
     return quote(value, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")[:1000].encode("ascii")
 
 

@@ -102,7 +102,7 @@ class Gateway:
         self.pool = Pool(catalog.family)
         self.upstream = Upstream(commands=Commands(home, env))
         self.fetcher = PublicFetcher()
-        self.kept = Kept(db, vault)
+        self.kept = Kept(db, vault, lambda: self.spill.away)
         self.prompts = Prompts(home, lambda: self.settings, now_ms)
         self.counter = Counter(self.upstream, lambda: self.endpoints)
         self.sight = Sight(env, lambda: self.pool.accounts)
@@ -377,6 +377,7 @@ class Gateway:
         accounts = sign_ins.only_one(fresh.accounts, providers.PROVIDERS)
         fresh = replace(fresh, accounts=tuple(environment.proxied(account, stored, self.env) for account in accounts))
         self.snapshot, self.settings, self.endpoints = fresh, stored, endpoints
+        providers.forget()
         self.ledger.gather = stored.group_commit_ms / 1000
         self.upstream.connect_timeout = stored.connect_timeout_s
         self.admin.settings = stored
@@ -393,6 +394,8 @@ class Gateway:
             retry_floor=stored.retry_budget_min,
         )
         self.sight.follow(stored)
+        # Where nothing can be written down beside the database, waiting for it is better than failing.
+        self.db.patience_s = stored.database_wait_s if stored.spill_mb else 0.0
 
     async def catch_up(self) -> bool:
         """Takes over what another worker has just changed; True when there was something."""
@@ -404,7 +407,7 @@ class Gateway:
 
     async def _fresh(self) -> None:
         """As the database has it now: what another process has just changed may not have come over yet."""
-        if await self.db.run(setting_rows.config_version) > self.snapshot.version:
+        if await self.db.run(setting_rows.config_version, soon=True) > self.snapshot.version:
             await self.reload()
 
     async def _moved(self, version: int) -> None:

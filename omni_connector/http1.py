@@ -1,7 +1,7 @@
 """HTTP/1.1 as it is read: httptools (llhttp) finds heads and bodies, and what it lets pass but could be read in two ways is refused here.
 
 Stricter than h11, which was here before: a bare LF, a folded header, a second equal Content-Length and control characters in a value are
-refused (RFC 9112 §2.2, §5.2, §6.3 let a server do so). Pure: bytes in, events out; `connections` does the rest.
+refused (RFC 9112 §2.2, §5.2, §6.3 let a server do so). Pure: bytes in, events out; `speaking` and `connections` do the rest.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omni_connector.secrets import SecretsError, Vault
 from omni_connector.store import kept as rows
 from omni_connector.store.engine import Database
+from omni_connector.store.files import Away
 from omni_connector.wire import call_marks
 from omni_connector.wire import openai_responses_state as state
 
@@ -25,9 +26,10 @@ Json = dict[str, Any]
 class Kept:
     """Reads of one process. Nothing is cached: another process may have written it."""
 
-    def __init__(self, db: Database, vault: Vault) -> None:
+    def __init__(self, db: Database, vault: Vault, away: Callable[[], bool] = lambda: False) -> None:
         self._db = db
         self._vault = vault
+        self._away = away
 
     async def earlier(self, key_id: str, response_id: str) -> Sequence[state.Kept]:
         """A response and those before it, oldest first; empty when it is not there. Raises GatewayError (BAD_REQUEST) for another
@@ -39,11 +41,18 @@ class Kept:
                 raise state.missing(response_id)
             return chain
 
-        found = await self._db.run(read)
+        found = await self._db.run(read, soon=True)
         return await asyncio.to_thread(lambda: [state.Kept(self._value(row), row["account_id"], row["previous_id"]) for row in found])
 
     async def marks(self, key_id: str, call_ids: Sequence[str]) -> Mapping[str, call_marks.Mark]:
-        found = await self._db.run(lambda conn: rows.get(conn, rows.CALL, key_id, call_ids))
+        """None of them while the database is away: most providers do without."""
+        if self._away():
+            return {}
+        try:
+            found = await self._db.run(lambda conn: rows.get(conn, rows.CALL, key_id, call_ids), soon=True)
+        except Away as error:
+            log.warning("a request goes without what was kept of its tool calls: %s", error)
+            return {}
         return await asyncio.to_thread(self._read_marks, found) if found else {}
 
     def _read_marks(self, found: Sequence[Row]) -> dict[str, call_marks.Mark]:
@@ -58,7 +67,7 @@ class Kept:
 
     async def response(self, key_id: str, response_id: str) -> Json:
         """Raises GatewayError (NOT_FOUND)."""
-        found = await self._db.run(lambda conn: rows.get(conn, rows.RESPONSE, key_id, [response_id]))
+        found = await self._db.run(lambda conn: rows.get(conn, rows.RESPONSE, key_id, [response_id]), soon=True)
         if not found:
             raise state.not_found(response_id)
         return await asyncio.to_thread(self._value, found[0])

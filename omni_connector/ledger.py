@@ -18,7 +18,7 @@ from typing import Any
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.spill import Spill
 from omni_connector.store.allowances import Ask, Granted, Refused
-from omni_connector.store.files import Away
+from omni_connector.store.files import Away, Silent
 
 Row = dict[str, Any]
 Verdict = Granted | Refused
@@ -237,7 +237,9 @@ class Ledger:
             except Exception as error:  # noqa: BLE001 — whatever the database raises, the writer must live on
                 reason = error
                 log.error("the ledger could not be written: %s", error)
-            if self._spill is not None and self._spill.wanted and isinstance(reason, Away) and pause != RETRIES[0]:
+            # An absence is often over at once. One that took its time to show is not tried twice: all requests wait here.
+            away = isinstance(reason, Silent) or (isinstance(reason, Away) and pause != RETRIES[0])
+            if away and self._spill is not None and self._spill.wanted:
                 break
             if pause is not None:
                 await asyncio.sleep(pause)

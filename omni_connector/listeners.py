@@ -25,6 +25,8 @@ Address = tuple[str, int]
 BACKLOG = 2048
 _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:\[\]/]+):)?(?P<port>[0-9]{1,5})")
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+USUAL = ("127.0.0.1", "::1", "localhost")
+"""What people call localhost."""
 IN_USE = "{address} cannot be used ({why}). Stop what uses it, or choose another: omni-connector {side} bind ADDR."
 REMOTE = "{host} is reachable from other machines: {fix}"
 NEEDS_LEAVE = "set a password (omni-connector admin password) and OMNI_ALLOW_REMOTE=1, or use 127.0.0.1."
@@ -119,8 +121,8 @@ def reaches_others(place: Place) -> bool:
 
 
 def shown(host: str, port: int, tls: bool = False) -> str:
-    """The address as people write it."""
-    return _url("localhost" if is_loopback_name(host) else host, port, tls)
+    """The address as people write it. Another loopback address than the usual one (127.0.0.2) is not what `localhost` means."""
+    return _url("localhost" if host in USUAL else host, port, tls)
 
 
 def opened(url: str) -> str:

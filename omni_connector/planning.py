@@ -38,6 +38,8 @@ ANSWER_TOKENS = 500
 
 MOST_NAMES = 4096
 """Names whose meaning is remembered: clients may send any."""
+LONGEST = 300
+"""Characters of such a name."""
 
 TOOLS = b'"tools"'
 CACHES_WHEN_ASKED = frozenset({"anthropic"})
@@ -71,7 +73,7 @@ class Planner:
         self._budgets = budgets
         self._at_most = at_most
         self._rng = random.Random()
-        self._resolved: dict[tuple[str, str, str, str], Resolution] = {}
+        self._resolved: dict[tuple[str, str, str, str], tuple[ClientKey, Resolution]] = {}
         self._resolved_of: tuple[Snapshot, Settings] | None = None
         """The configuration that they are of."""
         self.homes = Homes()
@@ -138,13 +140,14 @@ class Planner:
             self._resolved_of, self._resolved = (snapshot, stored), {}
         asked = (name, call.wire, call.key.id, call.provider)
         known = self._resolved.get(asked)
-        if known is not None:
-            return known
+        # By the key itself: that of a request whose body came slowly is older than the configuration, and may have allowed more.
+        if known is not None and known[0] is call.key:
+            return known[1]
         found, priced = self._looked_up(name, call, tokens, snapshot, stored)
-        if not priced:  # else it depends on the request
+        if not priced and len(name) <= LONGEST:  # with prices it depends on the request
             if len(self._resolved) >= MOST_NAMES:
                 self._resolved.clear()
-            self._resolved[asked] = found
+            self._resolved[asked] = call.key, found
         return found
 
     def _looked_up(self, name: str, call: Call, tokens: int, snapshot: Snapshot, stored: Settings) -> tuple[Resolution, bool]:

@@ -431,8 +431,8 @@ class Preparer:
     def _outgoing(self, call: Call, account: Account, path: str, body: bytes, content_type: str = "application/json") -> UpstreamRequest:
         provider = providers.get(account.provider)
         endpoints = self._sources.endpoints()
-        if endpoints is not self._endpoints:
-            self._endpoints, self._urls = endpoints, Remembered()
+        if endpoints is not self._endpoints:  # new with each configuration, in which accounts may be gone
+            self._endpoints, self._urls, self._headers = endpoints, Remembered(), Remembered()
         url = self._urls.of(account, path, lambda: providers.endpoint(provider, account, path, endpoints))
         same = account.wire == CHAT_WIRE.get(call.wire, call.wire)
         if same and not PASSED_ON.isdisjoint(call.headers):

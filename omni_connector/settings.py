@@ -133,6 +133,9 @@ class Settings:
         choices=("auto", "yes", "no"),
     )
     spill_minutes: int = _row(60, "Minutes that the database may be away until no new requests begin; 0 is no limit.", low=0)
+    database_wait_s: float = _row(
+        3.0, "Seconds that a request waits for PostgreSQL; after them the database counts as away. 0 waits as long as it takes.", low=0
+    )
     # Who may enter
     client_auth: bool = _row(True, "Ask clients for an omni-key. Off is only meant for a machine nobody else can reach.")
     required_api_key: str = _row("", "A further key that clients may use, beside the omni-keys.", seed=("REQUIRED_API_KEY",), secret=True)

@@ -18,6 +18,7 @@ import sys
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,9 @@ class Frame:
     keeps: Sequence[Row]
 
 
-Carry = Callable[[str, Sequence[Frame], str, bool], Awaitable[None]]
-"""(file, frames of it, process it is of, whether these are the last that this process will ever say): writes those that were not carried
-over yet, in one transaction. Raises when the database refuses."""
+Carry = Callable[[str, Sequence[Frame], str, bool, bool], Awaitable[None]]
+"""(file, frames of it, process it is of, whether these are the last that this process will ever say, whether somebody waits): writes those
+that were not carried over yet, in one transaction. Raises when the database refuses, and soon where somebody waits."""
 Forget = Callable[[str], Awaitable[None]]
 """A file is gone: what was noted about it may be, too."""
 
@@ -185,14 +186,15 @@ class Spill:
     async def _emptied(self, file: _File, carry: Carry, forget: Forget) -> bool:
         """Whether all is in the database by now."""
         try:
-            begin = 0
+            # Is it back? A connection that died without a word would keep us for long.
+            begin = await self._carry(file, 0, self._process_id, carry, most=1, soon=True)
             for _ in range(PASSES):
-                begin = await self._carry(file, begin, self._process_id, carry, last=False)
+                begin = await self._carry(file, begin, self._process_id, carry)
                 if file.size - begin <= LITTLE:
                     break
             # Under load there is always a little more: for that, who has something to add waits.
             async with self._lock:
-                await self._carry(file, begin, self._process_id, carry, last=False)
+                await self._carry(file, begin, self._process_id, carry, soon=file.size - begin <= LITTLE)
                 file.remove()
                 self._file = None
                 away = self._now() - (self.since or 0)
@@ -204,12 +206,14 @@ class Spill:
             log.info("the database takes nothing yet: %s", error)
             return False
 
-    async def _carry(self, file: _File, begin: int, process_id: str, carry: Carry, *, last: bool) -> int:
-        """Carries over what is in the file from `begin` on; returns how far that went."""
-        frames = await asyncio.to_thread(lambda: list(file.frames(begin)))
+    async def _carry(
+        self, file: _File, begin: int, process_id: str, carry: Carry, *, last: bool = False, soon: bool = False, most: int | None = None
+    ) -> int:
+        """Carries over what is in the file from `begin` on, `most` frames of it; returns how far that went."""
+        frames = await asyncio.to_thread(lambda: list(islice(file.frames(begin), most)))
         for at in range(0, len(frames), BATCH):
             some = frames[at : at + BATCH]
-            await carry(file.path.name, some, process_id, last and at + BATCH >= len(frames))
+            await carry(file.path.name, some, process_id, last and at + BATCH >= len(frames), soon)
         return frames[-1].end if frames else begin
 
     async def _inherit(self, carry: Carry, forget: Forget) -> None:

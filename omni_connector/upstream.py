@@ -313,25 +313,24 @@ class Upstream:
             return await self.commands.send(request.url, request.body, request.local)
         host = _host(request.url)
         try:
-            if request.proxy_url:
-                return await self._send_httpx(request, host)
-            return await self._send_direct(request, host)
+            started = time.monotonic()
+            try:
+                return await self._begin(request, host)
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                # A pooled connection that the provider closed in the same moment: nothing was answered, and so quickly that
+                # nothing can have been worked on. One new connection is worth it; later breaks are real failures.
+                if request.once or time.monotonic() - started > 0.5:
+                    raise
+                return await self._begin(request, host)
         except _CAUGHT as error:
             raise fault(error, host) from error
 
-    async def _send_direct(self, request: UpstreamRequest, host: str) -> Exchange:
+    async def _begin(self, request: UpstreamRequest, host: str) -> Exchange:
+        if request.proxy_url:
+            return _HttpxExchange(await self._post_by_proxy(request), host)
         if self._session is None:
             await self.open()
-        started = time.monotonic()
-        try:
-            response = await self._post(request)
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-            # A pooled connection that the provider closed in the same moment: nothing was answered, and so quickly that
-            # nothing can have been worked on. One new connection is worth it; later breaks are real failures.
-            if request.once or time.monotonic() - started > 0.5:
-                raise
-            response = await self._post(request)
-        return _AiohttpExchange(response, host)
+        return _AiohttpExchange(await self._post(request), host)
 
     async def _post(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
         assert self._session is not None
@@ -342,7 +341,7 @@ class Upstream:
         sized = {**headers, "content-length": str(len(body))}
         return await self._session.request(request.method, request.url, data=_slices(body), headers=sized, allow_redirects=False)
 
-    async def _send_httpx(self, request: UpstreamRequest, host: str) -> Exchange:
+    async def _post_by_proxy(self, request: UpstreamRequest) -> httpx2.Response:
         client = self._clients.get(request.proxy_url)
         if client is None:
             timeout = httpx2.Timeout(connect=self.connect_timeout, read=None, write=60, pool=self.connect_timeout)
@@ -352,7 +351,12 @@ class Upstream:
             )
             self._clients[request.proxy_url] = client
         outgoing = client.build_request(request.method, request.url, headers=dict(request.headers), content=request.body)
-        return _HttpxExchange(await client.send(outgoing, stream=True), host)
+        try:
+            return await client.send(outgoing, stream=True)
+        except (httpx2.RemoteProtocolError, httpx2.ReadError) as error:
+            if isinstance(error, httpx2.RemoteProtocolError) and "disconnected" not in str(error):
+                raise
+            raise ConnectionResetError(str(error)) from error  # no bad HTTP, but none: it has no class of its own
 
     async def fetch(self, request: UpstreamRequest, within: float) -> tuple[int, Mapping[str, str], bytes]:
         """A small whole exchange (model lists, balances): status, headers, body. `within` seconds for all of it."""

@@ -7,6 +7,7 @@ that dribbles) would make it another server than the default one, so reading is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import Any, cast
@@ -20,9 +21,10 @@ from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from omni_connector.certificates import Certificate
-from omni_connector.connections import CLOCK, LAST_WORDS_S
+from omni_connector.connections import LAST_WORDS_S
 from omni_connector.http1 import BAD, Asked, Parser, is_websocket
 from omni_connector.listeners import BACKLOG
+from omni_connector.speaking import CLOCK
 
 log = logging.getLogger("omni.http")
 Message = dict[str, Any]
@@ -215,7 +217,8 @@ class Spoken(HttpToolsProtocol):
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        self.transport.write_eof()
+        with contextlib.suppress(OSError):  # the client has left altogether, and the words reset the connection
+            self.transport.write_eof()
         self.loop.call_later(LAST_WORDS_S, self.transport.close)
 
     def on_response_complete(self) -> None:

@@ -15,6 +15,13 @@ export const keys = signal([]);
 export const requests = signal([]);
 export const providers = signal([]);
 export const system = signal(null);
+/** The only node there is; "" where there are several. */
+const alone = computed(() => {
+  const { node, nodes = [] } = system.value || {};
+  return nodes.some((one) => one.node !== node) ? "" : node;
+});
+/** The node that served a row, where there is more than one to tell apart. */
+export const nodeOf = (row) => (alone.value === undefined || row.node === alone.value ? null : row.node || null);
 /** Parts of the snapshot that could not be read: the database is away. */
 export const unread = signal([]);
 /** "connecting" | "live" | "reconnecting" | "paused" */
@@ -176,7 +183,14 @@ function upsert(list, item) {
 /** The list as it is now; what did not change stays the same object, so that its row is not drawn again. */
 function kept(before, list) {
   const known = new Map(before.map((item) => [item.id, item]));
-  return list.map((item) => (JSON.stringify(known.get(item.id)) === JSON.stringify(item) ? known.get(item.id) : item));
+  return list.map((item) => (same(known.get(item.id), item) ? known.get(item.id) : item));
+}
+
+/** Two values of JSON, whatever the order of their names. */
+function same(a, b) {
+  if (a === b || typeof a !== "object" || typeof b !== "object" || !a || !b) return a === b;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => same(a[name], b[name]));
 }
 
 /** Rows already listed are replaced in place; new ones go on top, newest first (ids sort by time). */

@@ -1,5 +1,5 @@
 // The pieces every view is made of. All text goes through Preact's text nodes: names and messages from outside can never become HTML.
-import { h, render, Fragment } from "./vendor/preact.mjs";
+import { h, options, render, Fragment } from "./vendor/preact.mjs";
 import { useEffect, useId, useRef, useState } from "./vendor/hooks.mjs";
 import { signal } from "./vendor/signals.mjs";
 import htm from "./vendor/htm.mjs";
@@ -8,6 +8,16 @@ import { minute, now } from "./live.js";
 import { t, within } from "./texts.js";
 
 export const html = htm.bind(h);
+
+// Characters that turn the direction of what follows: a name from outside could make our words beside it read as other ones. Fields keep them.
+const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
+const level = (text) => (typeof text === "string" ? text.replace(TURNS, "\ufffd") : text);
+const before = options.vnode;
+options.vnode = (node) => {
+  if (node.type === null) node.props = level(node.props);
+  else if (typeof node.type === "string") for (const name of ["title", "aria-label"]) if (node.props[name]) node.props[name] = level(node.props[name]);
+  if (before) before(node);
+};
 export { h, render, Fragment };
 
 // ------------------------------------------------------------------ words: one table for what a state is called and how it looks

@@ -25,7 +25,8 @@ FOREIGN_VARIABLES = (
     "OMNI_", "ONEAPI_", "OPENAI_", "ANTHROPIC_", "CLAUDE_", "GEMINI_", "GOOGLE_CLOUD_", "USE_SYSTEM_PROXY_", "PROMPT_LOG_",
 )  # fmt: skip
 FOREIGN_NAMES = {"HOST", "PORT", "REQUIRED_API_KEY", "MODEL_PROVIDER", "DATA_ENCRYPTION_KEY", "ALLOW_REMOTE_DASHBOARD", "GITHUB_TOKEN"}
-KEPT = {"OMNI_PYTHON", "OMNI_TEST_VENV", "OMNI_RECORDINGS", "OMNI_CHROMIUM", "OMNI_TEST_POSTGRES_URL", "OMNI_TEST_SERVER"}
+KEPT = {"OMNI_PYTHON", "OMNI_TEST_VENV", "OMNI_RECORDINGS", "OMNI_CHROMIUM", "OMNI_TEST_POSTGRES_URL"}
+KEPT |= {"OMNI_TEST_SERVER", "OMNI_TEST_TRANSPORT"}
 
 # What stays unfound by so many examples is for MANY_EXAMPLES=5000. No deadline: a busy machine is no fault of what is tested.
 settings.register_profile("suite", max_examples=int(os.environ.get("MANY_EXAMPLES") or 40), deadline=None)

@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from tests.live.processes import ROOT, Line, Server
 
@@ -203,7 +204,7 @@ def be_server(order: Order) -> None:
         os.dup2(output, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.closerange(3, 1024)
-        os.environ.update({"OMNI_HOME": order.home, **order.env})
+        os.environ.update({"OMNI_HOME": order.home, "OMNI_SERVER": os.environ.get("OMNI_TEST_SERVER", "hypercorn"), **order.env})
         prepare_hooks(order)
         code = app.main("127.0.0.1", 0, jobs=False)
     except BaseException:
@@ -253,7 +254,14 @@ class Reaper:
         late = self._order.late
         return await Stepping(work, waiting=nothing if late else self._here, resumed=self._here if late else nothing)
 
-    def _here(self, _place: int, _future: object) -> None:
+    def watch(self, conn: Any) -> None:
+        """A transaction on SQLite waits in its own thread, once for each statement and once for the end."""
+        import sqlalchemy as sa
+
+        sa.event.listen(conn, "after_cursor_execute" if self._order.late else "before_cursor_execute", lambda *_: self._here())
+        sa.event.listen(conn, "commit", lambda *_: self._here())
+
+    def _here(self, _place: int = 0, _future: object = None) -> None:
         with self._path.open("ab") as file:
             file.write(b".")
         if self._places == self._order.step:
@@ -273,14 +281,21 @@ def walk_requests(gateway: Any, reaper: Reaper) -> None:
 
 def walk_storage(gateway: Any, reaper: Reaper) -> None:
     run, work = gateway.relay.run, gateway.db._work
-    fatal = [False]
+    fatal, watched = [False], WeakSet[Any]()
 
     async def running(call: Any, sink: Any) -> None:
         fatal[0] = fatal[0] or FATAL.encode() in call.body
         await run(call, sink)
 
     async def worked(engine: Any, fn: Callable[[Any], T], *, commit: bool) -> T:
-        doing: Coroutine[Any, Any, T] = work(engine, fn, commit=commit)
+        def stepwise(conn: Any) -> T:
+            if conn not in watched:
+                watched.add(conn)
+                reaper.watch(conn)
+            return fn(conn)
+
+        in_thread = fatal[0] and commit and gateway.db.path is not None
+        doing: Coroutine[Any, Any, T] = work(engine, stepwise if in_thread else fn, commit=commit)
         return await (reaper.walk(doing) if fatal[0] and commit else doing)
 
     gateway.relay.run, gateway.db._work = running, worked

@@ -24,6 +24,7 @@ from omni_connector.gateway import Gateway
 from omni_connector.listeners import Place, listen
 from omni_connector.servers import maker
 from omni_connector.serving import Door, Face
+from tests.forwarding import THROUGH_PROXY, Forwarder
 
 Json = dict[str, Any]
 
@@ -139,12 +140,15 @@ class Rig:
         self.server = server
         self.env = env
         self.upstream = FakeUpstream()
+        self.proxy = Forwarder()
         self.url = ""
         self.key = ""
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> Rig:
         await self.upstream.start()
+        if THROUGH_PROXY:
+            await self.proxy.start()
         listener = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.gateway = await Gateway.open(self.home, {"OMNI_HOME": str(self.home), **self.env}, server=self.server, base_url=self.url)
@@ -170,6 +174,7 @@ class Rig:
         self._stop.set()
         await self._serving
         await self.gateway.close()
+        await self.proxy.stop()
         await self.upstream.stop()
 
     async def account(self, provider: str = "openai", label: str = "main", **more: Any) -> Json:
@@ -181,6 +186,7 @@ class Rig:
             "base_url": f"{self.upstream.url}/v1",
             "models": ["test-model"],
             "discover": False,
+            "proxy_url": self.proxy.url,
             **more,
         }
         return dict(await self.gateway.admin.add_account(body))
@@ -188,6 +194,14 @@ class Rig:
     @property
     def bearer(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
+
+    @property
+    def occupied(self) -> int:
+        """Connections to providers that an answer is still expected on."""
+        upstream = self.gateway.upstream
+        direct = len(upstream._session.connector._acquired) if upstream._session is not None else 0  # type: ignore[union-attr]
+        pools = [mount._pool for client in upstream._clients.values() for mount in client._mounts.values()]  # type: ignore[union-attr]
+        return direct + sum(not connection.is_idle() for pool in pools for connection in pool.connections)
 
     async def rows(self) -> list[Json]:
         """The ledger, newest first, once everything that ran has been settled."""

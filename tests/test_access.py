@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-import app as module
-from omni_connector import secrets
+from omni_connector import secrets, tries
 from omni_connector.admin import now_ms
 from omni_connector.paths import POSTS
 from tests.access import LINES, STREAMS
@@ -181,7 +180,7 @@ class Tables:
 async def tables(migrated_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tables]:
     monkeypatch.setattr(secrets, "hash_password", lambda text: f"hash:{text}")
     monkeypatch.setattr(secrets, "verify_password", lambda text, stored: stored == f"hash:{text}")
-    monkeypatch.setattr(module, "LOGIN_TRIES", 1000)  # the limit has tests of its own
+    monkeypatch.setattr(tries, "MOST", 1000)  # the limit has tests of its own
     env = {"OMNI_MONITOR_KEY": MONITOR_KEY}
     narrow = await opened(migrated_home, tmp_path / "narrow", **env)
     wide = await opened(migrated_home, tmp_path / "wide", OMNI_ALLOW_REMOTE="1", **env)

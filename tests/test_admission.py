@@ -166,6 +166,41 @@ async def test_the_limits_of_a_key_are_told_in_full(house: House) -> None:
     assert (await ask(house)).status == 200
 
 
+async def test_limits_cost_no_commit_of_their_own(house: House) -> None:
+    """They are asked in the commit that opens the row, so a request with limits waits for the disk as often as one without."""
+    await house.account("a", ANSWER, **PRICED)
+    key = await key_with(house, rpm=100, budget={"amount": "1"})
+    ledger, commits = house.gateway.ledger, []
+    for each in (None, key):
+        await ask(house, each)  # what limits count is read once
+        await ledger.rest()
+        before = ledger.commits
+        assert (await ask(house, each)).status == 200
+        commits.append(ledger.commits - before)
+    assert commits == [2, 2]
+
+
+async def test_with_budgets_nobody_is_served_before_there_are_prices(house: House) -> None:
+    await house.account("a", ANSWER, **PRICED)
+    loading = asyncio.Event()
+    house.gateway._prices = asyncio.create_task(loading.wait())  # type: ignore[assignment]
+    assert not house.gateway.budgets.watching
+    free = asyncio.create_task(ask(house))
+    while not house.network.asked:
+        await asyncio.sleep(0)
+    key = await key_with(house, budget={"amount": "1"})
+    paid = asyncio.create_task(ask(house, key))
+    plans: list[object] = []
+    real = house.gateway.relay._doors
+    house.gateway.relay._doors = replace(real, plan=lambda *asked: plans.append(asked) or real.plan(*asked))  # type: ignore[func-returns-value]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert plans == [] and house.network.asked == ["a"]
+    loading.set()
+    assert [(await each).status for each in (free, paid)] == [200, 200]
+    assert len(plans) == 1
+
+
 async def test_an_account_that_may_not_gives_way_and_is_not_cooled(house: House) -> None:
     await house.account("a", ANSWER, **PRICED, rpm=1)
     await house.account("b", ANSWER, **PRICED)

@@ -17,7 +17,7 @@ import pytest
 from jose import jwt
 
 import app as module
-from omni_connector import docs, secrets
+from omni_connector import docs, secrets, tries
 from omni_connector.paths import POSTS
 from tests.desk import ADMIN_READS, ELSEWHERE, HOST, Desk, closed, error_of, opened
 from tests.serving import Rig, whole
@@ -275,9 +275,9 @@ async def test_a_session_of_the_old_password_does_not_slip_through_while_the_new
 @pytest.mark.usefixtures("cheap_passwords")
 async def test_guessing_is_slowed_down(remote: Desk) -> None:
     await remote.ask("POST", "/api/admin-password", {"password": PASSWORD}, **remote.admin)
-    tries = await asyncio.gather(*(remote.log_in(f"guess {n}", peer=ELSEWHERE) for n in range(module.LOGIN_TRIES + 4)))
-    statuses = [answer.status_code for answer in tries]
-    assert (statuses.count(401), statuses.count(429)) == (module.LOGIN_TRIES, 4), "tries in parallel count as well"
+    answers = await asyncio.gather(*(remote.log_in(f"guess {n}", peer=ELSEWHERE) for n in range(tries.MOST + 4)))
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(401), statuses.count(429)) == (tries.MOST, 4), "tries in parallel count as well"
     locked = await remote.log_in(PASSWORD, peer=ELSEWHERE)
     assert locked.status_code == 429
     assert 0 < int(locked.headers["retry-after"]) <= 60

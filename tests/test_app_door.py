@@ -35,13 +35,14 @@ def piece(data: bytes, *, more: bool = True) -> Json:
 
 @dataclass
 class Line:
-    """One request as a server hands it over. `coming`: what the client still sends; then it waits for its answer."""
+    """One request as a server hands it over. `coming`: what the client still sends; then it waits for its answer. `pause`: seconds before
+    each message, the last of which comes again and again then."""
 
     desk: Desk
     coming: list[Json] = field(default_factory=list)
     pause: float = 0.0
-    hears: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when everything was taken and the server listens for more."""
+    leaves: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the client hangs up after all that it sent."""
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -51,8 +52,8 @@ class Line:
     async def receive(self) -> Json:
         await asyncio.sleep(self.pause)
         if not self.coming:
-            self.hears.set()
-            await asyncio.get_running_loop().create_future()
+            await self.leaves.wait()
+            return GONE
         return self.coming.pop(0) if len(self.coming) > 1 or not self.pause else self.coming[0]
 
     async def send(self, message: Json) -> None:
@@ -110,7 +111,7 @@ async def test_only_a_post_is_taken(desk: Desk, key: str) -> None:
 
 async def test_a_compressed_body_is_refused_in_words(desk: Desk, key: str) -> None:
     line = await asked(desk, piece(gzip.compress(BODY), more=False), key=key, content_encoding="gzip")
-    assert line.status == 400 and "Compressed request bodies are not taken" in line.words
+    assert line.status == 415 and "Compressed request bodies are not taken" in line.words
     assert (await asked(desk, key=key, content_encoding="identity")).status == 503, "nobody is connected"
 
 
@@ -153,10 +154,10 @@ async def test_a_body_is_as_large_as_the_limit_and_no_larger(desk: Desk, key: st
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(desk: Desk, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BODY_S", 0.05)
-    silent = await asked(desk, piece(b"{"), key=key)
-    dribbling = await Line(desk, [piece(b" ")], pause=0.01).run(key)
-    for line in (silent, dribbling):
+    monkeypatch.setattr(module, "BODY_S", 0.3)
+    silent, stopped, dribbling = Line(desk, []), Line(desk, [piece(b"{")]), Line(desk, [piece(b" ")], pause=0.02)
+    for line in (silent, stopped, dribbling):
+        await line.run(key)
         assert line.status == 408 and "did not come" in line.words
     assert not await rows(desk.gateway), "nothing was asked, so nothing is booked"
 
@@ -169,22 +170,22 @@ async def test_who_leaves_before_the_body_is_complete_is_not_served(desk: Desk, 
 # ---------------------------------------------------------------- The answer
 
 
-async def test_who_hangs_up_ends_the_request_wherever_it_is(desk: Desk, key: str) -> None:  # R-13
+@pytest.mark.parametrize("begun", [False, True], ids=["waiting", "streaming"])
+async def test_who_hangs_up_ends_the_request_wherever_it_is(desk: Desk, key: str, begun: bool) -> None:  # R-13
     house = House(desk.gateway)
-    await house.account("a", Answer(200, {"content-type": "application/json"}, [], hang=True))
-    line = Line(desk, [ALL])
+    said = [block for block in Said("all is well").answer(CHAT, True).pieces if isinstance(block, bytes)][:3]
+    await house.account("a", Answer(200, {"content-type": "text/event-stream"}, [*said] if begun else [], hang=True))
+    line = Line(desk, [piece(BODY[:-1] + b',"stream":true}', more=False)])
     run = asyncio.create_task(line.run(key))
     async with asyncio.timeout(2):
-        while not house.network.exchanges:
+        while not (line.body if begun else house.network.exchanges):
             await asyncio.sleep(0)
-        assert not run.done() and line.hears.is_set()
-    gone = Line(desk, [ALL, GONE])
-    await gone.run(key)
-    run.cancel()
-    await asyncio.gather(run, return_exceptions=True)
-    assert gone.status == 0 and all(exchange.closed for exchange in house.network.exchanges)
+    line.leaves.set()
+    await run
+    assert bool(line.status) == begun and all(exchange.closed for exchange in house.network.exchanges)
     await desk.gateway.ledger.rest()
-    assert sorted((row["outcome"], row["http_status"]) for row in await rows(desk.gateway)) == [("client_left", 499), ("cut", 503)]
+    (row,) = await rows(desk.gateway)
+    assert (row["outcome"], row["flag"], row["http_status"]) == ("client_left", "CLIENT_LEFT", 499)
 
 
 async def test_every_answer_names_the_request_and_may_not_be_guessed_at(desk: Desk, key: str) -> None:

@@ -212,10 +212,12 @@ async def test_what_a_client_sends_with_its_request_stays_here(tmp_path: Path) -
         body = {"model": "test-model", "messages": [{"role": "user", "content": "hi"}], "base_url": elsewhere, "api_base": elsewhere}
         for sent in ({"authorization": f"Bearer {rig.key}"}, {"x-api-key": rig.key}, {"x-goog-api-key": rig.key}, {}):
             headers = {**sent, "cookie": "omni_session=planted-cookie", "x-forwarded-host": "evil.example", "x-base-url": elsewhere}
+            headers["session-id"] = "one that may go"
             query = "" if sent else f"?key={rig.key}"
             async with web.post(f"{rig.url}/v1/chat/completions{query}", json={**body, "proxy": elsewhere}, headers=headers) as answer:
                 assert answer.status == 200, await answer.text()
             told = str(rig.upstream.seen[-1].headers) + rig.upstream.seen[-1].path
+            assert rig.upstream.seen[-1].headers["session-id"] == "one that may go"
             assert "sk-main-key" in told and not [word for word in (rig.key, "planted", "evil.example") if word in told]
 
 

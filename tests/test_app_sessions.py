@@ -13,7 +13,7 @@ import time_machine
 from jose import jwt
 
 import app as module
-from omni_connector import secrets
+from omni_connector import secrets, tries
 from tests.desk import HERE, HOST, Desk, closed, error_of, opened
 from tests.serving import Rig
 
@@ -146,7 +146,7 @@ async def test_one_network_is_one_guesser(desk: Desk) -> None:
     async def guess(address: str) -> int:
         return int((await desk.log_in("wrong horse", peer={"client": (address, 1)})).status_code)
 
-    assert [await guess(f"2001:db8::{number:x}") for number in range(module.LOGIN_TRIES)] == [401] * module.LOGIN_TRIES
+    assert [await guess(f"2001:db8::{number:x}") for number in range(tries.MOST)] == [401] * tries.MOST
     assert await guess("2001:db8::ffff:1") == 429
     assert await guess("2001:db8:0:1::1") == 401, "the neighbours are not locked out with it"
     assert await guess("192.0.2.7") == 401
@@ -165,7 +165,7 @@ async def test_no_other_door_takes_guesses_of_the_password(desk: Desk, path: str
     """With a stolen session the password is guessed as slowly as without one."""
     await with_password(desk)
     await desk.log_in(PASSWORD)
-    statuses = [(await desk.ask("POST", path, body)).status_code for _ in range(module.LOGIN_TRIES + 1)]
-    assert statuses == [401] * module.LOGIN_TRIES + [429]
+    statuses = [(await desk.ask("POST", path, body)).status_code for _ in range(tries.MOST + 1)]
+    assert statuses == [401] * tries.MOST + [429]
     answer = await desk.log_in(PASSWORD)
     assert (answer.status_code, "minute" in (await error_of(answer))["message"]) == (429, True)

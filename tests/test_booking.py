@@ -93,7 +93,7 @@ async def test_what_waited_while_the_database_was_away_goes_over_in_one_go(
     frames += [Frame(200 + at, [], [settled(name, 7)], []) for at, name in enumerate(names)]
     frames += [Frame(300, [], [settled(names[0], 9)], [])]
     for _ in range(2):  # the answer to the first commit may not have come
-        await booking.carry("prc_1-1.spill", frames, "prc_1", False)
+        await booking.carry("prc_1-1.spill", frames, "prc_1", False, False)
     assert calls == [50, 1], "who is settled twice is so one after the other, and the first counts"
     found = await db.run(lambda conn: conn.exec_driver_sql("SELECT id, cost_nano FROM requests").fetchall())
     assert sorted(map(tuple, found)) == [(name, 7) for name in names]

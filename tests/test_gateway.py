@@ -507,3 +507,11 @@ async def test_what_was_learned_of_estimates_survives_a_restart(migrated_home: P
         assert second.planner.likely("gpt-5", 1_000) == second.counter.likely("gpt-5", 1_000) == likely > 1_000
     finally:
         await second.close()
+
+
+async def test_the_database_is_waited_for_where_nothing_can_be_written_down_beside_it(gateway: Gateway) -> None:
+    assert gateway.db.patience_s == 3
+    await gateway.admin.set_config({"database_wait_s": 1.5})
+    assert gateway.db.patience_s == 1.5
+    await gateway.admin.set_config({"spill_mb": 0})
+    assert gateway.db.patience_s == 0

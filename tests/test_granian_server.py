@@ -13,7 +13,7 @@ from omni_connector.listeners import Place, listen
 from omni_connector.servers import maker
 from omni_connector.serving import Door, Face, settings_of_http
 from tests.live.processes import Line
-from tests.test_connections import SAME, app, get
+from tests.test_speaking import SAME, app, get
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is read from a line, piece by piece. How it compares with h11: tests/test_connections.py."""
+"""What is read from a line, piece by piece. How it compares with h11: tests/test_speaking.py."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def get(*headers: bytes, line: bytes = b"GET /a HTTP/1.1") -> bytes:
 )
 def test_what_llhttp_lets_pass_is_looked_at(version: str, target: bytes, headers: list[tuple[bytes, bytes]], status: int) -> None:
     assert fault(version, target, headers) == status
+
+
+def test_what_is_looked_at_and_refused_is_no_request() -> None:
+    """It is the last that is read from this client."""
+    assert heard(get(b"Host: b") + get()) == [400]
+    assert heard(get(b"Transfer-Encoding: gzip, chunked", line=b"POST /a HTTP/1.1") + b"0\r\n\r\n" + get()) == [501]
 
 
 def test_a_head_may_be_so_long_and_no_longer() -> None:

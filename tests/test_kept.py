@@ -13,6 +13,7 @@ from omni_connector.kept import Kept
 from omni_connector.secrets import load_or_create_master
 from omni_connector.store import kept as rows
 from omni_connector.store.engine import Database
+from omni_connector.store.files import Silent
 from omni_connector.wire import call_marks
 
 Json = dict[str, Any]
@@ -80,3 +81,17 @@ async def test_an_answer_is_there_until_it_is_forgotten(room: Kept) -> None:
         assert gone.value.kind is Kind.NOT_FOUND
     with pytest.raises(GatewayError):
         await room.response("key_1", "resp_1")
+
+
+async def test_calls_go_without_their_marks_while_the_database_is_away(room: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    async def silent(*_: Any, **__: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        raise Silent("silent")
+
+    monkeypatch.setattr(room._db, "run", silent)
+    assert await room.marks("key_1", ["call_1"]) == {} and asked == 1
+    room._away = lambda: True
+    assert await room.marks("key_1", ["call_1"]) == {} and asked == 1, "nobody waits for what is known"

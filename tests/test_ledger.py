@@ -15,7 +15,7 @@ from omni_connector.ledger import Ledger
 from omni_connector.settings import Settings
 from omni_connector.spill import Frame, Spill
 from omni_connector.store.allowances import Ask, Claim, Granted
-from omni_connector.store.files import Away
+from omni_connector.store.files import Away, Silent
 
 
 class Disk:
@@ -284,7 +284,7 @@ async def test_while_the_database_is_away_the_books_are_on_the_disk(tmp_path: Pa
         assert all(isinstance(one, GatewayError) for one in (*free, *paid))
     carried: list[Frame] = []
 
-    async def carry(file: str, frames: Any, process_id: str, last: bool) -> None:
+    async def carry(file: str, frames: Any, process_id: str, last: bool, soon: bool) -> None:
         carried.extend(frames)
 
     async def forget(file: str) -> None: ...
@@ -329,3 +329,22 @@ async def test_rest_waits_for_what_nobody_waits_for() -> None:
     assert sum(len(opens) + len(settles) for opens, settles in disk.commits) == 2
     await ledger.close()
     await ledger.rest()
+
+
+async def test_a_database_that_does_not_answer_is_not_waited_for_twice(tmp_path: Path) -> None:  # R-13
+    """Whoever waits has waited long; and those that come next do not wait at all."""
+    tries = 0
+
+    async def write(opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
+        nonlocal tries
+        tries += 1
+        raise Silent("silent")
+
+    side = Spill(tmp_path / "spill", "prc_1", Settings, lambda: 0, server=True)
+    book = Ledger(write, gather=0, spill=side)
+    book.start()
+    assert await asked(book, "a", Claim("key", "k", rpm=5)) == [None, Granted(None)]
+    assert await asked(book, "b") == [None, Granted(None)]
+    _, verdict = await asked(book, "c", Claim("key", "k", amount=9))
+    assert tries == 1 and isinstance(verdict, GatewayError)
+    await book.close()

@@ -66,6 +66,9 @@ def test_what_others_are_told_of_it() -> None:
     assert (shown("127.0.0.1", 1), shown("::1", 1, tls=True), called("0.0.0.0", 2)) == (
         "http://localhost:1", "https://localhost:1", "http://127.0.0.1:2",
     )  # fmt: skip
+    assert (shown("127.0.0.2", 1), shown("localhost", 1), shown("0.0.0.0", 1)) == (
+        "http://127.0.0.2:1", "http://localhost:1", "http://0.0.0.0:1",
+    ), "another loopback address is another place"  # fmt: skip
     said = told([(Place("client", "0.0.0.0", 0, "c", "k"), 3000), (Place("admin", "::1", 3001), 3001)])
     assert (said["url"], said["client_url"]) == ("http://[::1]:3001", "https://127.0.0.1:3000")
     assert (said["base_url"], said["dashboard"]) == ("https://0.0.0.0:3000", "http://localhost:3001")

@@ -11,10 +11,12 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
 
+from bench.nodes_town import Wire
 from omni_connector import jobs, scraping, secrets, spill
 from omni_connector.admin import now_ms
 from omni_connector.doctor.database import database as examined
@@ -25,8 +27,9 @@ from omni_connector.secrets import new_id
 from omni_connector.settings import load
 from omni_connector.snapshot import ClientKey, Cooldown
 from omni_connector.store import accounts as account_rows
+from omni_connector.store import allowances
 from omni_connector.store import jobs as queue
-from omni_connector.store.files import Away
+from omni_connector.store.files import Away, Silent
 from omni_connector.store.tables import processes, requests
 from tests import postgres as machine
 from tests.live.answers import CHAT, Said, Tokens
@@ -307,3 +310,83 @@ async def test_what_a_killed_process_spilled_is_in_the_books_after_the_next_star
     await gateway.spill._inherit(gateway.booking.carry, gateway.booking.forget)
     assert await rows(house) == [("req_a", "settled", 11), ("req_b", "settled", None), ("req_open", "settled", None)]
     assert spill.left(gateway.home / "spill") == []
+
+
+async def _settled(house: House) -> list[tuple[str, str, int | None]]:
+    for _ in range(200):  # who is refused does not wait until that is on record
+        found = await rows(house)
+        if {state for _, state, _ in found} == {"settled"}:
+            break
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def test_a_frozen_database_holds_nobody_up(postgres: Server, migrated_home: Path, tmp_path: Path) -> None:  # R-13
+    """Nothing says that it is gone: packets are dropped."""
+    url, port = await postgres.fresh(), int(urlsplit(postgres.url("x")).port or 5432)
+    wire = Wire(port)
+    await wire.open()
+    home = Path(shutil.copytree(migrated_home, tmp_path / "home"))
+    through = {"OMNI_DATABASE_URL": url.replace(f":{port}/", f":{wire.port}/"), "OMNI_DATABASE_WAIT_S": "0.4"}
+    gateway = await Gateway.open(home, through)
+    await gateway.serve(jobs=False)
+    house = House(gateway)
+    try:
+        await gateway.admin.set_price("m", {"input": "2", "output": "8"})
+        await house.account("a", ANSWER, **PRICED)
+        poor, rich = await key_with(house, budget={"amount": "0.01", "period": "total"}), await key_with(house)
+        assert {(await ask(house, key)).status for key in (poor, rich)} == {200}
+        wire.freeze()
+        began = time.monotonic()
+        statuses = [client.status for client in await asyncio.gather(*(ask(house, rich) for _ in range(5)), ask(house, poor))]
+        took = time.monotonic() - began
+        assert statuses[:5] == [200] * 5 and statuses[5] >= 500, statuses
+        assert took < 3 and gateway.spill.away
+        assert [(await ask(house, rich)).status for _ in range(3)] == [200] * 3
+        wire.mend()
+        await until(lambda: not gateway.spill.away, 20)
+        assert (await ask(house, poor)).status == 200
+        found = await _settled(house)
+        assert [cost for _, _, cost in found if cost] == [int(COST * 10**9)] * 11 and {state for _, state, _ in found} == {"settled"}
+        assert await gateway.jobs._bodies["usage-check"]() == "the sums of usage equal the rows"
+        assert gateway.db._writer.in_use <= 1, "their connections are free again"
+    finally:
+        await gateway.close()
+        await wire.close()
+        postgres.done(url)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_was_done_unheard_counts_once(node: Opening, monkeypatch: pytest.MonkeyPatch, late: bool) -> None:  # R-13, R-19
+    """Nobody heard that the commit went through, or it does so only when all is said again."""
+    house = await node()
+    gateway = house.gateway
+    await gateway.admin.set_price("m", {"input": "2", "output": "8"})
+    await house.account("a", ANSWER, **PRICED)
+    poor, rich = await key_with(house, budget={"amount": "0.01", "period": "total"}), await key_with(house)
+    assert (await ask(house, poor)).status == 200
+    real, unheard = gateway.db.tx, []
+
+    async def silent(fn: Any, *, soon: bool = False) -> Any:
+        if not soon:
+            return await real(fn)
+        unheard.append(fn)
+        if not late:
+            await real(fn)
+        raise Silent("silent")
+
+    monkeypatch.setattr(gateway.db, "tx", silent)
+    assert [client.status >= 500 for client in await asyncio.gather(ask(house, rich), ask(house, poor))] == [False, True]
+    assert unheard and gateway.spill.away
+    monkeypatch.setattr(gateway.db, "tx", real)
+    await until(lambda: not gateway.spill.away)
+    for fn in unheard if late else ():
+        await real(fn)
+    found = await _settled(house)
+    assert [cost for _, _, cost in found if cost] == [int(COST * 10**9)] * 2 and {state for _, state, _ in found} == {"settled"}
+    assert await gateway.jobs._bodies["usage-check"]() == "the sums of usage equal the rows"
+    await real(lambda conn: allowances.tidy(conn, now_ms() + allowances.WINDOW + 1000))
+    assert await gateway.db.run(allowances.held) == [], "what was granted unheard is held for a minute at most"
+    await gateway.budgets.refresh()
+    shown = {key["id"]: key for key in (await gateway.admin.keys())["keys"]}
+    assert Decimal(shown[poor.id]["budget"]["spent_usd"]) == COST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 
 from omni_connector import gateway as gateway_module
+from omni_connector import providers
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.gateway import Gateway
 from omni_connector.planning import provider_named
+from omni_connector.providers.remembered import Remembered
+from omni_connector.secrets import hash_key
 from omni_connector.store import homes
 from omni_connector.usage import usd
 from tests.live.answers import CHAT, Said, Tokens
@@ -97,6 +101,36 @@ async def test_a_name_nobody_knows_is_served_where_the_user_lets_it(house: House
     pinned = Client()
     await house.gateway.relay.run(call, pinned)
     assert (pinned.status, pinned.headers["x-omni-account"], pinned.json["model"]) == (200, "b", "made-up-9")
+
+
+async def test_a_key_reaches_its_models_and_providers_only(house: House) -> None:
+    await house.account("a", OK, models=["test-model", "other-model"])
+    await house.account("b", OK, provider="groq")
+    admin = house.gateway.admin
+    made = [await admin.create_key({"name": f"k{n}", **more}) for n, more in enumerate(({"providers": ["groq"]}, {"models": ["test-*"]}))]
+    by_provider, by_model = (house.gateway.snapshot.keys[hash_key(each["key"])] for each in made)
+    assert (await ask(house)).headers["x-omni-account"] == "a"
+    assert (await ask(house, key=by_provider)).headers["x-omni-account"] == "b", "who comes first is closed to it"
+    assert (await ask(house, key=by_model)).headers["x-omni-account"] == "a"
+    before = list(house.network.asked)
+    for key, model in ((by_provider, "other-model"), (by_model, "other-model"), (by_provider, "a/test-model")):
+        refused = await ask(house, key=key, model=model)
+        assert refused.status == 403 and "may not use" in refused.error["message"], refused.body
+    assert house.network.asked == before
+
+
+async def test_who_cannot_do_what_is_asked_for_is_left_out(house: House) -> None:
+    await house.account("plain", OK, options={"features_add": ["no_tools", "no_vision"]})
+    tools: Any = {"tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    pictures: Any = {"messages": [{"role": "user", "content": [{"type": "text", "text": "what is it"}, image]}]}
+    for asked, need in ((tools, "tools"), (pictures, "vision")):
+        refused = await ask(house, **asked)
+        assert refused.status == 400 and f"can do {need}" in refused.error["message"]
+    assert house.network.asked == []
+    await house.account("able", OK)
+    served = [(await ask(house, **asked)).headers["x-omni-account"] for asked in (tools, pictures, {})]
+    assert served == ["able", "able", "plain"]
 
 
 async def test_a_client_says_what_it_may_cost(house: House) -> None:  # O-19
@@ -190,3 +224,50 @@ async def test_a_preview_sends_nothing_and_shows_every_point(house: House) -> No
     assert kind == "model" and [one.account.label for one in plan.attempts] == ["a"]
     assert set(plan.scores[0].parts) >= {"priority", "quota", "latency", "price", "load", "affinity", "errors"}
     assert house.network.asked == []
+
+
+async def test_what_a_name_meant_for_a_key_is_not_what_it_means_for_the_key_as_it_is_now(house: House) -> None:
+    """A request whose body came slowly has the key as it was when it began."""
+    await house.account("a", OK)
+    resolve = house.gateway.planner.resolve
+    before = house.call()
+    after = replace(before, key=replace(before.key, models=("other-model",)))
+    assert [one.account.label for one in resolve("test-model", before).candidates] == ["a"]
+    with pytest.raises(GatewayError) as refused:
+        resolve("test-model", after)
+    assert refused.value.kind is Kind.FORBIDDEN
+    assert resolve("test-model", before).candidates
+
+
+async def test_names_that_are_remembered_are_few_and_short_and_none_has_a_price(house: House) -> None:
+    await house.account("a", OK)
+    await house.gateway.admin.set_config({"spoof_unknown_models": True})
+    planner, call = house.gateway.planner, house.call()
+    for number in range(20):
+        assert planner.resolve(f"{number}" * 5000, call).candidates
+    assert not planner._resolved
+    await house.gateway.admin.set_alias("least", {"targets": ["cost-priority"]})
+    for name in ("cost-priority", "least", "openai/cost-priority"):
+        planner.resolve(name, call)
+    assert not planner._resolved
+    planner.resolve("auto", call)
+    assert len(planner._resolved) == 1
+
+
+async def test_secrets_of_an_account_that_is_gone_are_forgotten(house: House) -> None:
+    """They stood in headers that were made once, and in the account as it looks from another wire format."""
+    for label in ("gone", "stays"):
+        await house.account(label, OK, OK)
+    for label in ("gone", "stays"):
+        assert (await ask(house, {"x-omni-only": label})).status == 200
+        account = house.gateway.pool.accounts[house.ids[label]]
+        assert providers.facing(account, "openai-responses").wire == "openai-responses"
+    assert {"gone", "stays"} <= _remembered()
+    assert (await house.gateway.admin.remove_account(house.ids["gone"]))["removed"]
+    assert (await ask(house)).status == 200
+    assert "gone" not in _remembered()
+
+
+def _remembered() -> set[str]:
+    gc.collect()
+    return {account.label for one in gc.get_objects() if isinstance(one, Remembered) for account, _ in one._known.values()}

@@ -261,10 +261,10 @@ async def test_accounts_that_were_not_tried_any_more_are_named_too(house: House)
 
 async def test_an_attempt_begun_after_the_window_has_no_successor(house: House) -> None:
     """One that was begun in time has one, however long it took: who is silent would never be replaced otherwise."""
-    house.set(window=0.01)
+    house.set(window=0.15)
 
     async def slow() -> Answer:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.16)
         return chat_error(500, "broken")
 
     await house.account("a", slow)

@@ -118,6 +118,23 @@ async def test_a_trusted_proxy_names_the_client() -> None:
     assert seen == ["192.0.2.1"]
 
 
+async def test_a_body_with_two_lengths_is_refused() -> None:
+    """By whatever server reads it: not all of them look."""
+    told: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told.append("the app was asked")
+
+    async def send(message: Any) -> None:
+        told.append((message.get("status"), dict(message.get("headers", ())).get(b"connection")))
+
+    face = Face(app, "both", side_of, lambda: ())
+    for names in ((b"content-length", b"transfer-encoding"), (b"Transfer-Encoding", b"Content-Length")):
+        scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": [(name, b"5") for name in names]}
+        await face(scope, app, send)  # type: ignore[arg-type]
+    assert told == [(400, b"close"), (None, None)] * 2
+
+
 async def test_who_speaks_no_tls_is_none_of_our_errors() -> None:
     import ssl
 

@@ -32,7 +32,7 @@ class Database:
         self.dies_after = False
         self.seen = asyncio.Event()
 
-    async def carry(self, file: str, frames: Sequence[Frame], process_id: str, last: bool) -> None:
+    async def carry(self, file: str, frames: Sequence[Frame], process_id: str, last: bool, soon: bool) -> None:
         if self.away:
             raise OSError("away")
         for frame in frames:
@@ -94,10 +94,10 @@ async def test_nobody_waits_while_what_waited_is_carried_over(tmp_path: Path, da
     """An hour of entries may take minutes."""
     database.away, slow, begun = False, asyncio.Event(), asyncio.Event()
 
-    async def carry(file: str, frames: Sequence[Frame], process_id: str, last: bool) -> None:
+    async def carry(file: str, frames: Sequence[Frame], process_id: str, last: bool, soon: bool) -> None:
         begun.set()
         await slow.wait()
-        await database.carry(file, frames, process_id, last)
+        await database.carry(file, frames, process_id, last, soon)
 
     mine = spill(tmp_path)
     await mine.put([{"id": "a"}], [], [])

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from omni_connector import upstream as module
 from omni_connector.command import Commands
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.upstream import AdminClient, Begun, Upstream, UpstreamRequest, fault, read_all
+from tests.forwarding import Forwarder
 
 # Raised only where this code never goes: web sockets, server side, multipart parsing, reading a body twice, SSE helpers.
 OUTSIDE = {
@@ -47,6 +49,8 @@ def test_the_most_specific_class_decides() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[str]:
+    met: list[str] = []
+
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.path == "/cut":
             response = web.StreamResponse()
@@ -59,6 +63,11 @@ async def server() -> AsyncIterator[str]:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        if request.path == "/closed-meanwhile":
+            met.append(request.path)
+            if len(met) % 2:
+                assert request.transport is not None
+                request.transport.close()
         if request.path == "/pieces":
             response = web.StreamResponse()
             await response.prepare(request)
@@ -67,6 +76,10 @@ async def server() -> AsyncIterator[str]:
                 await asyncio.sleep(0.005)
             await response.write_eof()
             return response
+        if request.path == "/cookie":
+            answer = web.Response(text=request.headers.get("cookie", "no cookie"))
+            answer.set_cookie("session", "of-another-request")
+            return answer
         if request.path == "/away":
             return web.Response(status=302, headers={"location": "http://example.invalid/"})
         return web.json_response(
@@ -82,24 +95,38 @@ async def server() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_direct_exchange(server: str) -> None:
+@pytest.fixture(params=["direct", "through a proxy"])
+async def by(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The proxy to take: none for aiohttp, one for the general client."""
+    if request.param == "direct":
+        yield ""
+        return
+    forwarder = Forwarder()
+    await forwarder.start()
+    yield forwarder.url
+    assert forwarder.taken, "nothing went through it"
+    await forwarder.stop()
+
+
+async def test_an_exchange(server: str, by: str) -> None:
     upstream = Upstream()
-    status, headers, body = await upstream.fetch(UpstreamRequest("POST", f"{server}/x", {"user-agent": "me"}, b"hi"), 5)
+    asked = UpstreamRequest("POST", f"{server}/x", {"user-agent": "me"}, b"hi", proxy_url=by)
+    status, headers, body = await upstream.fetch(asked, 5)
     assert status == 200
     assert headers["x-thing"] == "1"
     assert b'"hi"' in body and b'"me"' in body
-    exchange = await upstream.send(UpstreamRequest("GET", f"{server}/pieces", {}))
+    exchange = await upstream.send(UpstreamRequest("GET", f"{server}/pieces", {}, proxy_url=by))
     assert await read_all(exchange) == b"onetwo"
     exchange.close()
-    redirect = await upstream.send(UpstreamRequest("GET", f"{server}/away", {}))
+    redirect = await upstream.send(UpstreamRequest("GET", f"{server}/away", {}, proxy_url=by))
     assert redirect.status == 302  # never followed: the credential belongs to the address it was given for
     redirect.close()
     await upstream.close()
 
 
-async def test_an_answer_that_says_it_is_too_large_is_not_read(server: str) -> None:
+async def test_an_answer_that_says_it_is_too_large_is_not_read(server: str, by: str) -> None:
     upstream = Upstream()
-    exchange = await upstream.send(UpstreamRequest("POST", f"{server}/echo", {}, b"x" * 2000))
+    exchange = await upstream.send(UpstreamRequest("POST", f"{server}/echo", {}, b"x" * 2000, proxy_url=by))
     with pytest.raises(GatewayError, match="larger than 0 MB") as refused:
         await read_all(exchange, 1000)
     assert refused.value.kind is Kind.UPSTREAM_FAILED
@@ -109,11 +136,21 @@ async def test_an_answer_that_says_it_is_too_large_is_not_read(server: str) -> N
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/cut", Kind.UPSTREAM_FAILED), ("/drop", Kind.UPSTREAM_UNREACHABLE)])
-async def test_a_broken_exchange_says_whose_fault_it_is(server: str, path: str, kind: Kind) -> None:
+async def test_a_broken_exchange_says_whose_fault_it_is(server: str, by: str, path: str, kind: Kind) -> None:
     upstream = Upstream()
     with pytest.raises(GatewayError) as broken:
-        await upstream.fetch(UpstreamRequest("GET", server + path, {}), 5)
+        await upstream.fetch(UpstreamRequest("GET", server + path, {}, proxy_url=by), 5)
     assert broken.value.kind is kind
+    await upstream.close()
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_worth_a_new_one(server: str, by: str) -> None:
+    """Unless what is sent may be sent only once."""
+    upstream = Upstream()
+    asked = UpstreamRequest("POST", f"{server}/closed-meanwhile", {}, b"x", proxy_url=by)
+    assert (await upstream.fetch(asked, 5))[0] == 200
+    with pytest.raises(GatewayError, match=r"closed the connection|connection broke"):
+        await upstream.fetch(replace(asked, once=True), 5)
     await upstream.close()
 
 
@@ -199,3 +236,49 @@ async def test_first_calls_at_once_share_one_session(server: str, tmp_path: Path
     await asyncio.gather(*(upstream.fetch(UpstreamRequest("GET", f"{server}/pieces", {}), 5) for _ in range(4)))
     await upstream.close()
     assert len(opened) == 1
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    found = Upstream()
+    await found.open()
+    yield found
+    await found.close()
+
+
+async def test_an_answer_that_never_ends_is_not_kept(server: str, upstream: Upstream) -> None:
+    """It has not said how long it is."""
+    exchange = await upstream.send(UpstreamRequest("GET", f"{server}/pieces", {}))
+    with pytest.raises(GatewayError, match="larger than") as refused:
+        await read_all(exchange, 4)
+    assert refused.value.kind is Kind.UPSTREAM_FAILED
+    exchange.close()
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_what_stands_around_us_says_nothing_to_providers(
+    server: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """No proxy of the environment, no cookie of an earlier answer; and a large body follows no redirect either."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for _ in range(2):
+        status, _, body = await upstream.fetch(UpstreamRequest("POST", f"{server}/cookie", {}), 5)
+        assert (status, body) == (200, b"no cookie")
+    exchange = await upstream.send(UpstreamRequest("POST", f"{server}/away", {}, b"x" * (module.SLICE + 1)))
+    assert exchange.status == 302
+    exchange.close()
+
+
+@pytest.mark.parametrize(("once", "times"), [(True, 1), (False, 2)])
+async def test_what_spends_something_is_never_sent_twice(upstream: Upstream, once: bool, times: int) -> None:
+    """A connection that broke before any answer is worth a second one, but for a refresh token or a code."""
+    sent: list[UpstreamRequest] = []
+
+    async def post(request: UpstreamRequest) -> aiohttp.ClientResponse:
+        sent.append(request)
+        raise aiohttp.ServerDisconnectedError
+
+    upstream._post = post  # type: ignore[method-assign]
+    with pytest.raises(GatewayError, match=r"closed the connection"):
+        await upstream.send(UpstreamRequest("POST", "http://127.0.0.1:9/token", {}, b"code", once=once))
+    assert len(sent) == times

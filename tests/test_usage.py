@@ -288,3 +288,16 @@ def test_estimate_of_a_request_sees_every_part() -> None:
     all_of_it = usage.estimate_request(ChatRequest("openai-chat", "m", (message, answer, result), tools))
     assert usage.IMAGE_TOKENS + 100 < one < usage.IMAGE_TOKENS + 200
     assert one + 10 < all_of_it < one + 80
+
+
+PIECES = st.sampled_from(
+    (b"plain words ", b"QUJD" * 300, "\u4e2d\u6587".encode() * 200, b'{"a": [1, 2]}', b"A" * usage.WINDOW, b"\xff\x00" * 99, b"\n\t")
+)
+
+
+@given(st.lists(st.tuples(PIECES, st.integers(1, 9)), max_size=12))
+def test_a_text_without_encoded_windows_is_estimated_at_once_as_it_would_be_in_windows(pieces: list[tuple[bytes, int]]) -> None:
+    raw = b"".join(piece * times for piece, times in pieces)[: usage.WINDOW * usage.MAX_WINDOWS]
+    windows = [raw[start : start + usage.WINDOW] for start in range(0, len(raw), usage.WINDOW)]
+    exact = sum(usage._window_tokens(window) for window in windows)
+    assert abs(usage.estimate_tokens(raw) - (max(1, exact) if raw else 0)) <= 0.51

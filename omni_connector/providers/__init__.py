@@ -67,6 +67,7 @@ __all__ = [
     "demo",
     "endpoint",
     "facing",
+    "forget",
     "get",
     "list_models",
     "load_endpoints",
@@ -170,6 +171,11 @@ def facing(account: Account, wire: str) -> Account:
 
 
 _FACING: Remembered[Account] = Remembered()
+
+
+def forget() -> None:
+    """What is remembered of accounts goes: there is a new configuration."""
+    _FACING.clear()
 
 
 def _wire(row: Provider, asked: object) -> tuple[str, frozenset[str]]:

@@ -27,3 +27,7 @@ class Remembered(Generic[T]):
             self._known.clear()
         self._known[account.id, about] = account, made
         return made
+
+    def clear(self) -> None:
+        """Forgets all, for accounts with their secrets may be gone."""
+        self._known.clear()

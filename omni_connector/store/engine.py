@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 
 from omni_connector.store import files, schema, server
 from omni_connector.store.connections import Connections, FileConnections, ServerConnections
-from omni_connector.store.files import DatabaseError
+from omni_connector.store.files import DatabaseError, Silent
 from omni_connector.store.watch import Watch
 
 log = logging.getLogger("omni_connector.store")
@@ -59,6 +59,8 @@ class Database:
         self._closed = False
         self.offset_ms = 0
         """How much the database's clock is ahead of this machine's; 0 for SQLite, where they are the same."""
+        self.patience_s = 0.0
+        """How long work may take that a request waits for (`soon`), on PostgreSQL; 0: as long as the server lets it."""
 
     def __repr__(self) -> str:
         return f"<Database {self.url.render_as_string(hide_password=True)}: {len(self._running)} running>"
@@ -87,14 +89,18 @@ class Database:
             raise
         return database
 
-    async def run(self, fn: Callable[[sa.Connection], T]) -> T:
-        """Runs `fn` in a read transaction: one consistent picture, nothing is written. Not for changes."""
-        return await self._apart(self._work(self._reader, fn, commit=False))
+    async def run(self, fn: Callable[[sa.Connection], T], *, soon: bool = False) -> T:
+        """Runs `fn` in a read transaction: one consistent picture, nothing is written. Not for changes. `soon`: as for `tx`."""
+        return await self._apart(self._work(self._reader, fn, commit=False), soon=soon)
 
-    async def tx(self, fn: Callable[[sa.Connection], T]) -> T:
+    async def tx(self, fn: Callable[[sa.Connection], T], *, soon: bool = False) -> T:
         """Runs `fn` in a write transaction; durable when this returns, undone when `fn` raises. PostgreSQL may refuse to let two go on
-        beside each other (a deadlock): then `fn` is run again from its beginning."""
-        return await self._apart(self._write(self._writer, fn))
+        beside each other (a deadlock): then `fn` is run again from its beginning.
+
+        `soon`: a request waits for it. After `patience_s` it is given up and `Silent` raised; whether it was done, or will be, is
+        unknown then, so `fn` must be one that may be run again beside itself.
+        """
+        return await self._apart(self._write(self._writer, fn), soon=soon)
 
     async def sweep(self, fn: Callable[[sa.Connection], T]) -> T:
         """`tx` for what may be done again after a power cut, such as deleting old rows: it holds up writers only for its own work, and
@@ -167,9 +173,17 @@ class Database:
         await self._writer.dispose()
         await self._sweeper.dispose()
 
+    def abandon(self) -> None:
+        """Lets go of threads and files where the loop is closed, so that nothing can be waited for."""
+        self._closed = True
+        for watch in self._watches:
+            watch.abandon()
+        for connections in (self._reader, self._writer, self._sweeper):
+            connections.abandon()
+
     # ------------------------------------------------------------ inside the door
 
-    async def _apart(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _apart(self, work: Coroutine[Any, Any, T], *, soon: bool = False) -> T:
         """Runs `work` in its own task, which a cancelled caller leaves behind unharmed."""
         if self._closed:
             work.close()
@@ -177,11 +191,18 @@ class Database:
         task = asyncio.create_task(work)
         self._running.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._running.discard)
+        patience = self.patience_s if soon and self._lane is None else 0
         try:
-            return await asyncio.shield(task)
+            await asyncio.wait((task,), timeout=patience or None)
         except asyncio.CancelledError:
             task.add_done_callback(_report)
             raise
+        if task.done():
+            return task.result()
+        # The driver asks the server to stop, and closes the connection without an answer too: its place in the pool is free soon.
+        task.cancel()
+        task.add_done_callback(_report)
+        raise Silent(f"The PostgreSQL database has not answered for {patience:g} s. The work goes on by itself when it does.")
 
     async def _write(self, through: Connections, fn: Callable[[sa.Connection], T]) -> T:
         if self._lane is None:

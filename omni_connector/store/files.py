@@ -32,6 +32,10 @@ class Away(DatabaseError):
     """It takes nothing for now (the server is down or cut off, the disk is full), and will again by itself."""
 
 
+class Silent(Away):
+    """It did not answer in time. What it was asked for may have been done all the same, or may still be."""
+
+
 NEXT = " Stop the server, then ask omni-connector doctor: it names the copy in backups/ to go back to."
 """What to do about damage, for who cannot look for the copy at once."""
 

@@ -33,14 +33,23 @@ WAIT_S = 10.0
 """How long a request waits for a connection, and a statement for a lock."""
 MISSING = "PostgreSQL needs the extra `postgres` of omni-connector (the package asyncpg), which is not installed."
 
-SESSION = {"application_name": "omni-connector", "lock_timeout": f"{WAIT_S:g}s", "idle_in_transaction_session_timeout": "60s"}
+IDLE_S = 15.0
+"""How long the server waits for the next word within a transaction: a node that is frozen, or cut off without a word, holds what others
+need."""
+
+SESSION = {
+    "application_name": "omni-connector",
+    "lock_timeout": f"{WAIT_S:g}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_S:g}s",
+}
 """Of each connection; a pooler takes no such settings at connecting."""
 OURS = ("pooler", "pool")
 _TRUE = {"1", "true", "yes", "on"}
 
-AGAIN = {"40001", "40P01", "55P03", "23514"}
-"""SQLSTATEs of a transaction that may simply be run again: serialization, deadlock, a lock that was held too long; and a row on its way to
-the default partition for which a partition was made in that moment (there are no other checks)."""
+AGAIN = {"40001", "40P01", "55P03", "25P03", "23514"}
+"""SQLSTATEs of a transaction that may simply be run again: serialization, deadlock, a lock that was held too long, a process that stood
+still in the middle of it; and a row on its way to the default partition for which a partition was made in that moment (there are no
+other checks)."""
 AWAY = ("08", "57P0", "53", "58", "25006")
 """Beginnings of SQLSTATEs: connection, shutdown, out of resources (disk, connections), system, read-only (a standby)."""
 REFUSED = ("28", "3D", "3F", "42501")

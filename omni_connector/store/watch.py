@@ -38,6 +38,8 @@ class _Eye(Protocol):
         """config_version, or None when certainly nothing was committed since the last look."""
 
     async def close(self) -> None: ...
+    def abandon(self) -> None:
+        """`close` where the loop is closed that it belongs to."""
 
 
 class _SqliteEye:
@@ -47,7 +49,9 @@ class _SqliteEye:
 
     @classmethod
     async def open(cls, path: Path) -> _SqliteEye:
-        return cls(await aiosqlite.connect(path, isolation_level=None, timeout=1))
+        conn = aiosqlite.connect(path, isolation_level=None, timeout=1)
+        conn._thread.daemon = True  # as in connections.py: nobody waits for it who is told to end
+        return cls(await conn)
 
     async def version(self) -> int | None:
         commits = await self._one("PRAGMA data_version")
@@ -64,6 +68,9 @@ class _SqliteEye:
 
     async def close(self) -> None:
         await self._conn.close()
+
+    def abandon(self) -> None:
+        self._conn.stop()
 
 
 class _ServerEye:
@@ -94,6 +101,9 @@ class _ServerEye:
 
     async def close(self) -> None:
         await server.close_quietly(self._conn)
+
+    def abandon(self) -> None:
+        self._conn = None
 
 
 class Watch:
@@ -134,6 +144,10 @@ class Watch:
 
     def look(self) -> None:
         self._wake.set()
+
+    def abandon(self) -> None:
+        """Where its loop is closed."""
+        self._eye.abandon()
 
     async def stop(self) -> None:
         """Never by cancelling: that would catch the connection in the middle of a query."""

@@ -5,7 +5,7 @@ import { Left, told } from "../quota.js";
 import { said, t } from "../texts.js";
 import { accountWords, Ago, Cooldown, Cost, Heartbeat, html, Num, Status } from "../ui.js";
 
-const AT_ONCE = 20; // Rows that are drawn in one go: hundreds of them would hold the page up.
+const AT_ONCE = 30; // Rows that are drawn in one go: hundreds of them would hold the page up.
 
 const scoped = (account) => (account.cooldowns || []).filter((cooldown) => cooldown.scope && account.status === "ready");
 

@@ -1,5 +1,5 @@
 // The request log: rows that answer why. Filters live in the address, older rows come by keyset, new ones never move what is under the pointer.
-import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.mjs";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.mjs";
 import { get, query } from "../api.js";
 import { accounts, arrivals, keys, mergeRows, providers, requests, resync, tidyRows, unread } from "../live.js";
 import { computed } from "../vendor/signals.mjs";
@@ -102,7 +102,9 @@ export function Activity({ route }) {
   useEffect(() => {
     const stop = new AbortController();
     get("/api/requests" + query({ ...filters, limit: PAGE }), { signal: stop.signal }).then((page) => {
-      setRows(tidyRows(page.requests));
+      const newest = page.requests.length ? page.requests[0].id : "";
+      const since = requests.value.filter((row) => row.id > newest && passes(row, filters)); // Told of while the page was under way.
+      setRows(mergeRows(tidyRows(page.requests), new Map(since.map((row) => [row.id, row]))));
       setHeld([]);
       setNext(page.next);
       setFailed(false);
@@ -115,7 +117,7 @@ export function Activity({ route }) {
     return () => stop.abort();
   }, [asked, resync.value, again]);
 
-  useEffect(() => {
+  useLayoutEffect(() => { // Before the next frame brings other ones.
     if (!rows) return;
     const known = new Set([...rows, ...held].map((row) => row.id));
     const matching = new Map(arrivals.value.rows.filter((row) => known.has(row.id) || passes(row, filters)).map((row) => [row.id, row]));

@@ -26,7 +26,7 @@ function Snapshots() {
   if (!told.snapshots.length) return html`<p class="t3 sm pad">${told.every_h ? t("The server copies its database every {n} hours; there is no copy yet.", { n: told.every_h }) : t("The server makes no copies of its database (snapshot_hours is 0).")}</p>`;
   return html`<table class="grid" aria-label=${t("Copies of the database")}><thead><tr><th>${t("Copy")}</th><th class="num">${t("Size")}</th><th class="num">${t("Made")}</th><th><span class="sr">${t("Command")}</span></th></tr></thead><tbody>${told.snapshots.map((one) => {
     const command = `omni-connector restore --snapshot ${one.name}`;
-    return html`<tr key=${one.name}><td class="c-name mono sm">${one.name}</td><td class="num t2">${size(one.bytes)}</td><td class="num t2" title=${absolute(one.made_at)}><${Ago} at=${one.made_at} suffix=" ago" /></td>
+    return html`<tr key=${one.name}><td class="c-name mono sm wrap">${one.name}</td><td class="num t2">${size(one.bytes)}</td><td class="num t2" title=${absolute(one.made_at)}><${Ago} at=${one.made_at} suffix=" ago" /></td>
       <td class="c-actions"><div class="row-actions"><${Copy} text=${command} what=${t("the command that restores it")} /></div></td></tr>`;
   })}</tbody></table>`;
 }

@@ -95,7 +95,7 @@ export function Models({ route }) {
     : !list.length ? html`<${Empty} icon="search" title=${t("No model matches “{text}”", { text })} action=${html`<${Button} onClick=${() => replaceParams({})}>${t("Clear search")}<//>`} />`
     : html`<div class="sheet"><table class="grid models"><thead><tr><th>${t("Model")}</th><th class="p2">${t("Provider")}</th><th class="p3">${t("Accounts")}</th><th class="p4">${t("Can")}</th><th class="num p2">${t("Window")}</th><th class="num p3" title=${t("US dollars per million tokens read")}>${t("In / M")}</th><th class="num p3" title=${t("US dollars per million tokens written")}>${t("Out / M")}</th></tr></thead>
       <tbody>${shown.map((model) => html`<tr key=${model.id}><td class="c-name"><button type="button" class="row-link copyable mono cut" data-row title=${t("Copy the name")} onClick=${() => copy(model.id, model.id)}><span class="cut">${model.id}</span><${Icon} name="copy" size=${13} /></button><${Levels} model=${model} /></td>
-        <td class="p2 t2">${model.providers.map(named).join(", ")}</td><td class="p3 t2 wrap">${model.accounts.join(", ")}</td>
+        <td class="p2 t2 wrap">${model.providers.map(named).join(", ")}</td><td class="p3 t2 wrap">${model.accounts.join(", ")}</td>
         <td class="p4"><${Can} model=${model} /></td>
         <td class="num p2" title=${model.context_window ? t("{n} tokens", { n: exact(model.context_window) }) : null}>${model.context_window ? num(model.context_window) : html`<span class="t4">${t("unknown")}</span>`}</td>
         <td class="num p3"><${Price} model=${model} value=${model.input_usd_per_mtok} what="read" /></td><td class="num p3"><${Price} model=${model} value=${model.output_usd_per_mtok} what="written" /></td></tr>`)}</tbody></table></div>

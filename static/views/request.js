@@ -1,9 +1,9 @@
 // One request: what was asked, who was tried, who was skipped and why, what it cost, and where each number comes from.
-import { useEffect, useState } from "../vendor/hooks.mjs";
+import { useEffect, useLayoutEffect, useState } from "../vendor/hooks.mjs";
 import { providerName as labelOf } from "../actions.js";
 import { baseUrl, get } from "../api.js";
 import { absolute, exact, ms, usd } from "../format.js";
-import { arrivals, resync, tidyRows } from "../live.js";
+import { arrivals, nodeOf, resync, tidyRows } from "../live.js";
 import { Button, Copy, Cost, Dot, Empty, html, Icon, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { asCurl, protocolName } from "../protocols.js";
 import { go } from "../route.js";
@@ -104,7 +104,7 @@ export function Request({ route }) {
     get("/api/requests/" + encodeURIComponent(route.id), { signal: stop.signal }).then((data) => setRow(tidyRows([data])[0])).catch((error) => error.name !== "AbortError" && setMissing(error.message));
     return () => stop.abort();
   }, [route.id, resync.value]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const news = arrivals.value.rows.find((other) => other.id === route.id);
     if (!news) return;
     setRow((old) => ({ ...news, plan: old && old.id === news.id ? old.plan : null }));
@@ -127,7 +127,7 @@ export function Request({ route }) {
       <section class="section"><div class="section-head"><h2>${t("Request")}</h2></div><div class="sheet pad"><${Facts} items=${[
         [t("Time"), absolute(row.at)], [t("Model asked for"), html`<span class="mono">${row.model_requested || `(${t("default")})`}</span>`], [t("Model served"), row.model ? html`<span class="mono">${row.model}</span>` : null],
         [t("Provider"), row.provider ? providerName(row.provider) : null], [t("Account"), row.account ? html`<a class="link" href=${"#/activity?account=" + encodeURIComponent(row.account.id)}>${row.account.label}</a>` : null],
-        [t("Key"), row.key ? html`<a class="link" href=${"#/activity?key=" + encodeURIComponent(row.key.id)}>${row.key.name}</a>` : null], [t("Client"), row.client],
+        [t("Key"), row.key ? html`<a class="link" href=${"#/activity?key=" + encodeURIComponent(row.key.id)}>${row.key.name}</a>` : null], [t("Client"), row.client], [t("Node"), nodeOf(row)],
         [t("Format"), row.stream ? t("{format}, streamed", { format: protocolName(row.protocol) }) : protocolName(row.protocol)], [t("Path"), html`<span class="mono">${row.path}</span>`], [t("HTTP status"), row.http_status],
         [t("First token"), row.first_token_ms === null || row.first_token_ms === undefined ? null : ms(row.first_token_ms)], [t("Took"), ms(row.duration_ms)],
         [t("Dropped"), row.dropped && row.dropped.length ? row.dropped.map((item) => (typeof item === "string" ? item : JSON.stringify(item))).join(", ") : null],

@@ -2,7 +2,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.mjs";
 import { providerName } from "../actions.js";
 import { absolute, clock, exact, num } from "../format.js";
-import { providersById } from "../live.js";
+import { nodeOf, providersById } from "../live.js";
 import { protocolKind } from "../protocols.js";
 import { said, t } from "../texts.js";
 import { Ago, Cost, html, Ms, requestWords, Status } from "../ui.js";
@@ -57,18 +57,19 @@ export function Asked({ row }) {
 /** Drawn again when its row changes, and not when another one does. */
 function Line({ row, isNew }) {
   const names = providersById.value;
+  const node = nodeOf(row);
   return useMemo(() => html`<tr class=${(row.state === "open" ? "is-open" : "") + (isNew ? " is-new" : "")}>
       <td class="c-status"><span class="flex"><${Status} words=${requestWords(row)} title=${row.error ? row.error.message : row.route} />${row.flag ? html`<span class="flag p3" title=${row.error ? row.error.message : null}>${row.flag}</span>` : null}</span></td>
       <td class="p2 t2 nowrap" title=${absolute(row.at)}>${Date.now() - row.at < 86400000 ? clock(row.at) : html`<${Ago} at=${row.at} suffix=" ago" />`}</td>
       <td class="c-model"><a class="row-link strong" data-row href=${"#/activity/" + encodeURIComponent(row.id)}><${Asked} row=${row} /></a><span class="under sm t3 cut">${[row.outcome === "ok" ? "" : requestWords(row)[0], protocolKind(row.protocol), row.account && row.account.label, clock(row.at)].filter(Boolean).join(" · ")}</span></td>
       <td class="c-account p2">${row.account ? row.account.label : html`<span class="t4">${t("none")}</span>`}${row.provider ? html`<span class="t4 p5"> ${said(providerName(row.provider))}</span>` : null}</td>
-      <td class="c-client p4a t2"><span>${[row.key && row.key.name, row.client].filter(Boolean).join(" · ") || "–"}</span></td>
+      <td class="c-client p4a t2"><span>${[row.key && row.key.name, row.client].filter(Boolean).join(" · ") || "–"}</span>${node ? html`<span class="t4 p5" title=${t("Node")}> ${node}</span>` : null}</td>
       <td class="num p4 t2"><${Attempts} row=${row} /></td>
       <td class="num p3 t2"><${Ms} value=${row.first_token_ms} /></td>
       <td class="num"><${Ms} value=${row.duration_ms} /></td>
       <td class="num p3 t2"><${Tokens} row=${row} /></td>
       <td class="num p2">${row.state === "open" || unspent(row) ? html`<span class="t4">–</span>` : html`<${Cost} cost=${row.cost} />`}</td>
-    </tr>`, [row, isNew, names]);
+    </tr>`, [row, isNew, names, node]);
 }
 
 function Piece({ rows, from, fresh, long }) {

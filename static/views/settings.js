@@ -23,7 +23,7 @@ const GROUPS = [
   [t("Proxies"), /^use_system_proxy_/],
   [t("Alerts"), /^alert_/, ["#/alerts", t("Channels")]],
   [t("Retention"), /^(retention_|keep_requests|disk_reserve|snapshot)/],
-  [t("Database"), /^(database_url|group_commit_ms|spill_)/],
+  [t("Database"), /^(database_|group_commit_ms|spill_)/],
   [t("Log"), /^log_/],
   [t("Log of prompts and answers"), /^prompt_log_/],
   [t("Monitoring"), /^(monitor_key|tracing|trace_)/],
@@ -130,11 +130,13 @@ function Config() {
 function System() {
   const s = system.value;
   if (!s) return null;
+  const crew = (s.nodes || []).reduce((all, { node }) => ({ ...all, [node || "–"]: (all[node || "–"] || 0) + 1 }), {});
+  const names = Object.keys(crew).sort().map((node) => node + (crew[node] > 1 ? ` × ${crew[node]}` : ""));
   const fact = (name, value, copyable) => (value === null || value === undefined || value === "" ? null : html`<div><dt>${name}</dt><dd class=${copyable ? "flex" : ""}><span class="wrap ${copyable ? "mono sm" : ""}">${value}</span>${copyable ? html`<${Copy} text=${String(value)} what=${name} />` : null}</dd></div>`);
   return html`<section class="section"><div class="section-head"><h2>${t("This server")}</h2><a class="more" href="#/jobs">${t("Jobs in the background")}</a></div><div class="sheet pad"><dl class="facts">
     ${fact(t("Version"), s.version)}${fact(t("Address"), s.base_url, true)}${fact(t("Home"), s.home, true)}${fact(t("Database"), s.database, true)}
     ${fact(t("Running for"), s.uptime_s === undefined ? null : html`<span title=${absolute(s.started_at)}>${uptime(s.uptime_s)}</span>`)}${fact(t("Memory"), s.memory_mb === undefined ? null : `${Math.round(s.memory_mb)} MB`)}
-    ${fact(t("Processor time"), s.cpu_s === undefined ? null : `${Number(s.cpu_s).toFixed(1)} s`)}${fact(t("Process"), s.pid)}${fact("Python", s.python)}${fact(t("Server"), s.server)}</dl></div></section>`;
+    ${fact(t("Processor time"), s.cpu_s === undefined ? null : `${Number(s.cpu_s).toFixed(1)} s`)}${fact(t("Process"), s.pid)}${names.length > 1 ? [fact(t("Node"), s.node), fact(t("Nodes"), names.join(", "))] : null}${fact("Python", s.python)}${fact(t("Server"), s.server)}</dl></div></section>`;
 }
 
 /** The dashboard's password: on this machine it is a choice, for other machines a must. */

@@ -492,6 +492,11 @@ async def control(what: str) -> Any:
     elif what == "away":
         state.away = body["told"]
         state.publish("system", state.system())
+    elif what == "nodes":
+        state.nodes = body["names"]
+        state.publish("system", state.system())
+    elif what == "version":
+        state.publish("version", body)
     elif what == "signout":
         state.signed_in = False
     if what in ("drop", "refuse", "signout"):

@@ -21,7 +21,9 @@ def fill(state: State) -> None:
 
 def member(n: int) -> Json:
     t = now()
-    quota = [{"name": name, "used": n % 90, "limit": 100, "unit": "%", "resets_at": t + n * MINUTE + HOUR, "state": "live"} for name in "ab"]
+    quota = [
+        {"name": name, "used": n % 90, "limit": 100, "unit": "%", "resets_at": t + n * MINUTE + HOUR, "state": "live"} for name in "ab"
+    ]
     return account(
         f"acc_{n:03}",
         PROVIDERS[n % 4],
@@ -50,7 +52,10 @@ def page(state: State, query: Mapping[str, str]) -> Json:
     limit = int(query.get("limit", 50))
     newest = int(query["before"].removeprefix("req_")) - 1 if query.get("before") else REQUESTS + state.serial
     numbers = range(newest, max(0, newest - limit), -1)
-    return {"requests": [row_of(state, number) for number in numbers], "next": f"req_{numbers[-1]:07d}" if numbers and numbers[-1] > 1 else None}
+    return {
+        "requests": [row_of(state, number) for number in numbers],
+        "next": f"req_{numbers[-1]:07d}" if numbers and numbers[-1] > 1 else None,
+    }
 
 
 async def stream(state: State, count: int, per_second: int) -> None:

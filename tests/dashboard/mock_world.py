@@ -258,6 +258,8 @@ class State:
         self.calls: list[Json] = []
         self.signed_in, self.serial, self.refuse = name != "login", 0, False
         self.away: Json | None = None
+        self.nodes = ["desk"]
+        """Names of those that live, this one first; one name for each process."""
         self.settings = {row[0]: list(row) for row in SETTINGS}
         self.catalogue = PROVIDERS
         self.found: list[Json] = []
@@ -505,6 +507,11 @@ class State:
             "in_flight": sum(row["in_flight"] for row in self.accounts.values()),
             "database": "sqlite:////home/me/.omni-connector/omni.db",
             "database_away": self.away,
+            "node": self.nodes[0],
+            "nodes": [
+                {"id": f"prc_{i}.{name}", "node": name, "started_at": now() - 3 * HOUR, "seen_at": now()}
+                for i, name in enumerate(self.nodes)
+            ],
             "base_url": self.base_url,
             "python": "3.11.7",
             "pid": 4242,

@@ -1,6 +1,6 @@
-"""What the dashboard may cost: bytes and requests of the first load, work of the browser with 200 accounts and a million requests. C-98, P-06
+"""What the dashboard may cost: bytes and requests of the first load, work with 200 accounts and a million requests. C-98, P-06
 
-Work is measured as time of the processor (Chromium's trace tells it of each task), not by the clock: a busy machine is no fault of the page.
+Work is time of the processor, as Chromium's trace tells it of each task, not time of the clock: a busy machine is no fault of the page.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ LENIENT = 3
 """Another machine, a shared cache, a first run: so many times the budget is no news yet."""
 NODES = 12_000
 PAGES = 12
+COUNTED = """(rows) => {
+  const table = document.querySelector("table.requests");
+  return Number(table.getAttribute("aria-rowcount") || table.rows.length) === rows + 1;
+}"""
 CATEGORIES = ["disabled-by-default-devtools.timeline", "toplevel"]
 WATCH_ROWS = """() => {
   window.__touched = new Set();
   new MutationObserver((records) => {
-    for (const { target, type, attributeName } of records) {
+    for (const { target, attributeName } of records) {
       const node = target.nodeType === 1 ? target : target.parentElement;
-      if (node && !node.closest("time") && attributeName !== "aria-rowindex") __touched.add(node.closest("tr")?.querySelector("[data-row]")?.title);
+      if (!node || node.closest("time") || attributeName === "aria-rowindex") continue;
+      __touched.add(node.closest("tr")?.querySelector("[data-row]")?.title);
     }
   }).observe(document.querySelector("main tbody"), { subtree: true, childList: true, attributes: true, characterData: true });
 }"""
@@ -87,7 +92,7 @@ def test_two_hundred_accounts(mock: Any, open_page: Any) -> None:
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     with Trace(page) as trace:
         page.evaluate("location.hash = '#/accounts'")
-        expect(page.locator("main tbody tr")).to_have_count(200)
+        expect(page.locator("main tbody tr")).to_have_count(200, timeout=30_000)
         page.evaluate(PAINTED)
     assert trace.tasks[0] < LONGEST_MS, "drawing them held the page up"
     with Trace(page) as trace:
@@ -98,10 +103,9 @@ def test_two_hundred_accounts(mock: Any, open_page: Any) -> None:
 
 def test_only_what_changed_is_drawn_again(mock: Any, open_page: Any) -> None:
     page = open_page("crowd", "accounts")
-    expect(page.locator("main tbody tr")).to_have_count(200)
+    expect(page.locator("main tbody tr")).to_have_count(200, timeout=30_000)
     page.clock.install()
     page.clock.pause_at(page.evaluate("Date.now() + 1000"))
-    page.evaluate(PAINTED)
     page.evaluate(WATCH_ROWS)
     mock.tell("account", id="acc_007", requests_today=4711)
     page.clock.run_for(100)
@@ -121,8 +125,8 @@ def test_a_long_log_is_drawn_where_one_looks(mock: Any, open_page: Any) -> None:
     rows, older = page.locator("table.requests tr:has([data-row])"), page.get_by_role("button", name="Load older")
     for n in range(2, PAGES + 1):
         older.click()
-        page.wait_for_function(f"document.querySelector('table.requests').rows.length > {50 * n} || document.querySelector('.requests[aria-rowcount=\"{50 * n + 1}\"]')")
-    page.wait_for_function("document.querySelectorAll('table.requests .folded').length >= 8")
+        page.wait_for_function(COUNTED, arg=50 * n)
+    page.wait_for_function("() => document.querySelectorAll('table.requests .folded').length >= 8")
     assert rows.count() <= 200 and whole(page) < NODES
     last = rows.last
     assert last.get_attribute("aria-rowindex") == str(50 * PAGES + 1)
@@ -150,7 +154,7 @@ def test_a_page_that_only_follows_does_not_grow(mock: Any, open_page: Any) -> No
     assert trace.tasks[0] < LONGEST_MS
     mock.tell("stream", count=1300, per_second=2000)
     expect(page.locator("table.requests")).to_have_attribute("aria-rowcount", "1001")
-    page.wait_for_function("document.querySelectorAll('table.requests .folded').length >= 12")
+    page.wait_for_function("() => document.querySelectorAll('table.requests .folded').length >= 12")
     assert whole(page) < NODES
     page.locator("table.requests tbody tr").first.hover()
     mock.tell("stream", count=700, per_second=2000)

@@ -9,6 +9,7 @@ import pytest
 
 from bench.chaos import ALL, QUESTIONS, Figures, Limits, chaos
 from bench.chaos_faults import FAULTS, answer
+from tests.forwarding import proxy
 from tests.live.processes import CHAT, MESSAGES
 
 LIMITS = Limits(first_byte=0.3, idle=0.3, whole=0.3, total=4, pause=0.05, spread=0.2)
@@ -16,7 +17,7 @@ LIMITS = Limits(first_byte=0.3, idle=0.3, whole=0.3, total=4, pause=0.05, spread
 
 @pytest.mark.slow
 async def test_no_fault_costs_a_request_while_one_account_is_healthy(omni_home: Path) -> None:  # O-01, C-101
-    async with chaos(omni_home, LIMITS) as gateway:
+    async with proxy() as proxy_url, chaos(omni_home, LIMITS, proxy_url) as gateway:
         found = await asyncio.gather(*(gateway.measure(fault.name, (fault,), 20) for fault in FAULTS))
         together = await gateway.measure(ALL, FAULTS, 60)
     for figures in (*found, together):

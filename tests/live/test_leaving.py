@@ -63,16 +63,16 @@ async def soon(what: Callable[[], bool], within: float = 1.0) -> None:
 # ---------------------------------------------------------------- Connections that break
 
 
-async def leave(rig: Rig, path: str, body: Json, seen: bytes) -> None:
-    """Sends a request, waits until `seen` came back (b"": until the upstream has the request), hangs up."""
+async def leave(rig: Rig, path: str, body: Json, seen: bytes, together: int = 1) -> None:
+    """Sends a request, waits until `seen` came back (b"": until the upstream has it, and those of all who leave `together`), hangs up."""
+    asked = len(rig.upstream.seen) + together
     async with Line.open(rig.url) as line:
-        before = len(rig.upstream.seen)
         line.writer.write(line.request("POST", path, body, rig.bearer))
         if seen:
             assert (await line.start()).status == 200
             await line.until(seen)
         else:
-            await soon(lambda: len(rig.upstream.seen) > before and rig.upstream.open > 0, 5)
+            await soon(lambda: len(rig.upstream.seen) >= asked and rig.upstream.open > 0, 5)
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
@@ -118,15 +118,14 @@ async def test_two_hundred_that_leave_leave_nothing_behind(rig: Rig, answer: Ans
     body = chat("word " * 2000, stream=True)
 
     async def leave_together(number: int) -> None:
-        await asyncio.gather(*(leave(rig, CHAT, body, seen) for _ in range(number)))
+        await asyncio.gather(*(leave(rig, CHAT, body, seen, number) for _ in range(number)))
         await soon(lambda: rig.upstream.open == 0 and rig.gateway.relay.active == 0)
         rig.upstream.seen.clear()
 
     async def standing() -> tuple[int, int, float]:
         await asyncio.sleep(0.2)
         gc.collect()
-        connections = len(rig.gateway.upstream._session.connector._acquired)  # type: ignore[union-attr]
-        return connections, len(asyncio.all_tasks()), resident_mb() if Path("/proc/self/status").exists() else 0.0
+        return rig.occupied, len(asyncio.all_tasks()), resident_mb() if Path("/proc/self/status").exists() else 0.0
 
     for _ in range(10):  # warm-up: code paths, buffers, threads of the database
         await leave_together(5)
@@ -236,7 +235,7 @@ async def test_cancelled_anywhere_the_row_is_closed_once(rig: Rig, scene: str, l
         raise AssertionError("the request never ends")
     assert step > 2
     await soon(lambda: rig.upstream.open == 0)
-    assert not rig.gateway.upstream._session.connector._acquired  # type: ignore[union-attr]
+    assert not rig.occupied
     assert "client_left" in outcomes
     everything = (await rig.gateway.admin.requests({"limit": "500"}))["requests"]
     assert len(everything) == len(outcomes) == step + 1

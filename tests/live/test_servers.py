@@ -6,7 +6,9 @@ All the others: OMNI_TEST_SERVER=NAME pytest tests/live
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -69,6 +71,23 @@ async def test_a_client_that_leaves_is_heard_of_upstream(rig: Rig) -> None:
         while not rig.upstream.disconnects:
             await asyncio.sleep(0.01)
     assert len(await rig.rows()) == 1
+
+
+async def test_a_client_that_leaves_before_the_first_byte_is_no_fault_of_ours(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.upstream.answer(Answer(200, {"content-type": "text/event-stream"}, [], hang=True))
+    for _ in range(3):
+        asked = len(rig.upstream.seen)
+        async with Line.open(rig.url) as line:
+            line.writer.write(line.request("POST", CHAT, chat(stream=True), rig.bearer))
+            async with asyncio.timeout(5):
+                while len(rig.upstream.seen) == asked or not rig.upstream.open:
+                    await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            while rig.upstream.open:
+                await asyncio.sleep(0.01)
+    assert {row["outcome"] for row in await rig.rows()} == {"client_left"}
+    gc.collect()  # a task that failed unheard is told of when it goes
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 async def test_a_big_body_and_a_big_answer(rig: Rig) -> None:

@@ -183,6 +183,7 @@ def machine(tmp_path: Path, archives: Archives) -> Iterator[Machine]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(home),
         "OMNI_PYTHON": getattr(sys, "_base_executable", sys.executable),
+        "OMNI_SERVER": os.environ.get("OMNI_TEST_SERVER", "hypercorn"),
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(archives.folder),
     }

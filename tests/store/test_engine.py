@@ -7,6 +7,7 @@ import random
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,6 +208,24 @@ async def test_a_full_disk_is_said_and_passes(lite: Database) -> None:
 async def test_wrong_addresses_are_refused(url: str) -> None:
     with pytest.raises(DatabaseError, match="OMNI_DATABASE_URL"):
         await Database.open(url)
+
+
+def test_what_belonged_to_a_closed_loop_is_let_go(tmp_path: Path) -> None:
+    async def use() -> Database:
+        opened = await Database.open(f"sqlite:///{tmp_path / 'a.db'}")
+        await opened.migrate()
+        await asyncio.gather(*(opened.run(rows.config_version) for _ in range(5)), opened.tx(rows.bump_config))
+        await opened.watch(lambda version: asyncio.sleep(0))
+        return opened
+
+    before = set(threading.enumerate())
+    db = asyncio.run(use())
+    mine = set(threading.enumerate()) - before
+    assert mine and all(thread.daemon for thread in mine), "no process waits for them"
+    db.abandon()
+    for thread in mine:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 async def test_repr_hides_the_password() -> None:

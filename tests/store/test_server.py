@@ -14,8 +14,9 @@ from sqlalchemy.engine import make_url
 
 from omni_connector.store import allowances, books, requests, server
 from omni_connector.store import settings as facts
+from omni_connector.store.connections import ServerConnections
 from omni_connector.store.engine import Database, unsafe, without_password
-from omni_connector.store.files import Away, DatabaseError
+from omni_connector.store.files import Away, DatabaseError, Silent
 from tests.postgres import LocalServer, Server
 
 
@@ -226,7 +227,8 @@ async def test_a_cost_that_settles_while_its_period_is_summed_up_counts(postgres
         query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'spend'::regclass"
         return bool(await postgres.execute(query, str(make_url(url).database)))
 
-    async with database._writer.connect() as conn:
+    assert isinstance(database._writer, ServerConnections)
+    async with database._writer._engine.connect() as conn:
         await conn.run_sync(lambda c: books.settle(c, [{"id": "req_a", "settled_at": 6_000, "outcome": "ok", "cost_nano": 7}]))
         reading = asyncio.create_task(database.tx(lambda conn: allowances.read(conn, [period])))
         while not reading.done() and not await waits():
@@ -236,4 +238,22 @@ async def test_a_cost_that_settles_while_its_period_is_summed_up_counts(postgres
     both = await asyncio.gather(*(database.tx(lambda conn: allowances.read(conn, [("key", "key_1", 0, 20_000)])) for _ in range(4)))
     assert both == [[("key", "key_1", 0, 20_000, 7)]] * 4, "four that ask for a new one at once"
     await database.close()
+    postgres.done(url)
+
+
+async def test_who_waits_is_told_soon_and_the_connection_is_free_again(postgres: Server) -> None:
+    url = await postgres.fresh()
+    db = await Database.open(f"{url}?pool=1")
+    db.patience_s = 0.2
+    sleep = sa.text("SELECT pg_sleep(:s) /* long */")
+    running = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%/* long */%' AND state = 'active' AND pid <> pg_backend_pid()"
+    )
+    for work in (db.tx, db.run):
+        with pytest.raises(Silent, match=r"not answered for 0\.2 s"):
+            await work(lambda conn: conn.execute(sleep, {"s": 60}), soon=True)
+        async with asyncio.timeout(5):
+            assert await db.run(lambda conn: conn.execute(running).scalar()) == 0, "the server was told to stop"
+    await db.tx(lambda conn: conn.execute(sleep, {"s": 0.4}))
+    await db.close()
     postgres.done(url)

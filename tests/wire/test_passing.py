@@ -268,3 +268,23 @@ def test_an_array_that_fails_is_still_one(told: bytes) -> None:
 )
 def test_a_stream_is_told_by_its_first_bytes(first: bytes, is_stream: bool) -> None:
     assert looks_like_events(first) is is_stream
+
+
+ENDS = ("data: [DONE]", "data:[DONE]", 'data: {"x": "[DONE]"}', 'data: {"type": "message_stop"}', 'data: {"type":"response.completed"}')
+LINES = (*ENDS, "data: [DONE] [DONE]", "[DONE]", "xdata: [DONE]", "event: message_stop", ": [DONE]", "data: a", "")
+
+
+@given(lines=st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(("\n", "\r", "\r\n"))), max_size=9), last=st.sampled_from(LINES))
+def test_the_end_is_where_a_plain_reader_of_lines_finds_it(lines: list[tuple[str, str]], last: str) -> None:
+    """Whatever stands around it: the search for the word is only quicker."""
+    blocks = "".join([line + ending for line, ending in lines] + [last])
+    for wire, ends in ((CHAT, ENDS[:2]), (MESSAGES, ENDS[3:]), ("openai-responses", ENDS[3:]), ("gemini-generate", ENDS[3:])):
+        wanted, begin = (blocks, False), 0
+        for line in blocks.splitlines(keepends=True):
+            begin += len(line)
+            if line.rstrip("\r\n") in ends:
+                ending = line[len(line.rstrip("\r\n")) :] or "\n"
+                blank = next((blank for blank in ("\r\n", "\n", "\r") if blocks.startswith(blank, begin)), ending)
+                wanted = (blocks[:begin].rstrip("\r\n") + ending + blank, True)
+                break
+        assert until_end(wire, blocks.encode()) == (wanted[0].encode(), wanted[1])
