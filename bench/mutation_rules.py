@@ -65,39 +65,32 @@ AT_THE_DOOR = (
     ),
     off(
         "keyless from afar", "Without client auth, only this machine is served", APP,
-        "and is_loopback(peer_address) and not", "and not",
-        KEYLESS,
+        "and is_loopback(peer_address) and not", "and not", KEYLESS,
     ),
     off(
         "keyless pages", "Without client auth, no foreign page is served", APP,
-        "and is_loopback(peer_address) and not from_foreign_page(headers, stored.cors_origins):", "and is_loopback(peer_address):",
-        KEYLESS,
+        "and is_loopback(peer_address) and not from_foreign_page(headers, stored.cors_origins):", "and is_loopback(peer_address):", KEYLESS,
     ),
     off(
         "new keys", "A key that another process has just made opens", APP,
-        "if not await self._gateway.catch_up():  #", "if True:  #",
-        DOOR + "test_a_key_that_another_process_has_just_made_opens",
+        "if not await self._gateway.catch_up():  #", "if True:  #", DOOR + "test_a_key_that_another_process_has_just_made_opens",
     ),
     off(
         "last use of a key", "The last use of a key is noted", APP,
-        "        self._gateway.note_used(key.id, started_at)\n", "",
-        DOOR + "test_the_last_use_of_a_key_is_known",
+        "        self._gateway.note_used(key.id, started_at)\n", "", DOOR + "test_the_last_use_of_a_key_is_known",
     ),
     off(
         "draining", "A server that stops refuses what is new", APP,
-        "        if self.draining:\n", "        if False:\n",
-        IN_APP + "test_a_server_that_stops_says_so",
+        "        if self.draining:\n", "        if False:\n", IN_APP + "test_a_server_that_stops_says_so",
     ),
     off(
         "pinned provider", "A pin by path or header is kept", APP,
-        "provider=provider_named(pinned),", 'provider="",',
-        PINNED,
+        "provider=provider_named(pinned),", 'provider="",', PINNED,
     ),
     off(
         "unknown provider", "A pin to nobody is an error", APP,
         "        pinned = provider or headers.get(\"model-provider\", \"\")\n        if pinned and not provider_named(pinned):\n",
-        "        pinned = provider or headers.get(\"model-provider\", \"\")\n        if False:\n",
-        PINNED,
+        "        pinned = provider or headers.get(\"model-provider\", \"\")\n        if False:\n", PINNED,
     ),
     off(
         "method", "Only a POST is taken", APP,
@@ -116,18 +109,15 @@ AT_THE_DOOR = (
     ),
     off(
         "silent bodies", "A body that does not come is not waited for", APP,
-        "async with asyncio.timeout_at(began + BODY_S) as deadline:", "async with asyncio.timeout_at(None) as deadline:",
-        LATE_BODY,
+        "async with asyncio.timeout_at(began + BODY_S) as deadline:", "async with asyncio.timeout_at(None) as deadline:", LATE_BODY,
     ),
     off(
         "dribbled bodies", "A body that dribbles is not waited for", APP,
-        "deadline.reschedule(min(loop.time(), began + size / SLOWEST) + BODY_S)", "deadline.reschedule(loop.time() + BODY_S)",
-        LATE_BODY,
+        "deadline.reschedule(min(loop.time(), began + size / SLOWEST) + BODY_S)", "deadline.reschedule(loop.time() + BODY_S)", LATE_BODY,
     ),
     off(
         "heard out", "Who is refused is heard out, so that he sees it", APP,
-        "            await read_body(receive, 0)\n", "            pass\n",
-        DOOR + "test_who_is_refused_is_heard_out_first",
+        "            await read_body(receive, 0)\n", "            pass\n", DOOR + "test_who_is_refused_is_heard_out_first",
     ),
     off(
         "half a body", "Who leaves within his body is not served", APP,
@@ -141,13 +131,11 @@ AT_THE_DOOR = (
     ),
     off(
         "nosniff", "No answer's type is guessed at", APP,
-        "cors = [*cors, NO_SNIFFING]", "cors = [*cors]",
-        DOOR + "test_every_answer_names_the_request_and_may_not_be_guessed_at",
+        "cors = [*cors, NO_SNIFFING]", "cors = [*cors]", DOOR + "test_every_answer_names_the_request_and_may_not_be_guessed_at",
     ),
     off(
         "disconnect", "Who hangs up ends his request", APP,
-        "            task.cancel(LEFT)\n", "            pass\n",
-        DOOR + "test_who_hangs_up_ends_the_request_wherever_it_is",
+        "            task.cancel(LEFT)\n", "            pass\n", DOOR + "test_who_hangs_up_ends_the_request_wherever_it_is",
     ),
     off(
         "prompt log", "Prompts are logged where the user wants it", APP,
@@ -171,8 +159,7 @@ AT_THE_DOOR = (
     ),
     off(
         "trusted proxies", "A client is whom a trusted proxy names", SERVING,
-        "        scope = seen_through(scope, self._proxies())\n", "",
-        SERVED + "test_a_trusted_proxy_names_the_client",
+        "        scope = seen_through(scope, self._proxies())\n", "", SERVED + "test_a_trusted_proxy_names_the_client",
     ),
     off(
         "ambiguous heads", "A head that can be read in two ways is refused", "omni_connector/http1.py",
@@ -199,23 +186,19 @@ WHOM_TO_ASK = (
     ),
     off(
         "pin in the plan", "A pinned provider is the only one", PLANNING,
-        "                provider=call.provider,\n", "",
-        PLANNED + "test_a_pin_keeps_to_its_provider_whatever_the_name_is",
+        "                provider=call.provider,\n", "", PLANNED + "test_a_pin_keeps_to_its_provider_whatever_the_name_is",
     ),
     off(
         "needs", "Who cannot see, or use tools, is not asked to", PLAN,
-        "if _cannot(candidate, need):", "if False:",
-        PLANNED + "test_who_cannot_do_what_is_asked_for_is_left_out",
+        "if _cannot(candidate, need):", "if False:", PLANNED + "test_who_cannot_do_what_is_asked_for_is_left_out",
     ),
     off(
         "needs of the request", "The plan knows what the request needs", PLANNING,
-        "            view.needs,\n", "            {},\n",
-        PLANNED + "test_who_cannot_do_what_is_asked_for_is_left_out",
+        "            view.needs,\n", "            {},\n", PLANNED + "test_who_cannot_do_what_is_asked_for_is_left_out",
     ),
     off(
         "wishes", "A client's own wishes are kept", PLANNING,
-        "            wishes=wishes,\n", "",
-        PLANNED + "test_a_client_says_who_may_serve",
+        "            wishes=wishes,\n", "", PLANNED + "test_a_client_says_who_may_serve",
     ),
     off(
         "budgets in the plan", "Who has no budget left is left out", PLANNING,
@@ -224,8 +207,7 @@ WHOM_TO_ASK = (
     ),
     off(
         "prices before plans", "With budgets nothing is planned before there are prices", RELAY,
-        "            await self._doors.may_plan()\n", "",
-        ADMITTED + "test_with_budgets_nobody_is_served_before_there_are_prices",
+        "            await self._doors.may_plan()\n", "", ADMITTED + "test_with_budgets_nobody_is_served_before_there_are_prices",
     ),
     off(
         "limits", "Budgets and limits are asked before anything is sent", RELAY,
@@ -239,13 +221,11 @@ WHOM_TO_ASK = (
     ),
     off(
         "cap", "An answer is no longer than the budget pays for", RELAY,
-        "        if cap is not None:\n", "        if False:\n",
-        ADMITTED + "test_an_answer_is_shortened_to_what_the_budget_pays_for",
+        "        if cap is not None:\n", "        if False:\n", ADMITTED + "test_an_answer_is_shortened_to_what_the_budget_pays_for",
     ),
     off(
         "letting go", "What was held for one account is let go with it", ADMISSION,
-        "            self._ledger.ask(replace(before.ask, claims=(), again=True))\n", "            pass\n",
-        OTHER_PROVIDER,
+        "            self._ledger.ask(replace(before.ask, claims=(), again=True))\n", "            pass\n", OTHER_PROVIDER,
     ),
     off(
         "cooldowns", "An account that cools is not asked", POOL,
@@ -274,13 +254,11 @@ WHOM_TO_ASK = (
     ),
     off(
         "slot taken", "A request in flight is counted", POOL,
-        "        live.in_flight += 1\n", "",
-        POOLED + "test_in_flight_is_counted_once_in_and_once_out",
+        "        live.in_flight += 1\n", "", POOLED + "test_in_flight_is_counted_once_in_and_once_out",
     ),
     off(
         "slot released", "A request that ended is counted out", RELAY,
-        "            self._pool.release(slot)\n", "            pass\n",
-        SERVED_ONCE,
+        "            self._pool.release(slot)\n", "            pass\n", SERVED_ONCE,
     ),
     off(
         "half open", "After a cooldown one request is the test", POOL,
@@ -324,23 +302,19 @@ ON_THE_WAY = (
     ),
     off(
         "redirects of large bodies", "A credential follows no redirect with a large body either", UPSTREAM,
-        "data=_slices(body), headers=sized, allow_redirects=False)", "data=_slices(body), headers=sized)",
-        ENVIRONMENT,
+        "data=_slices(body), headers=sized, allow_redirects=False)", "data=_slices(body), headers=sized)", ENVIRONMENT,
     ),
     off(
         "cookies", "One request's cookies are not sent with another's", UPSTREAM,
-        "cookie_jar=aiohttp.DummyCookieJar()", "cookie_jar=aiohttp.CookieJar(unsafe=True)",
-        ENVIRONMENT,
+        "cookie_jar=aiohttp.DummyCookieJar()", "cookie_jar=aiohttp.CookieJar(unsafe=True)", ENVIRONMENT,
     ),
     off(
         "proxy of the environment", "No proxy that the user did not choose is used", UPSTREAM,
-        "trust_env=False, auto_decompress=True", "trust_env=True, auto_decompress=True",
-        ENVIRONMENT,
+        "trust_env=False, auto_decompress=True", "trust_env=True, auto_decompress=True", ENVIRONMENT,
     ),
     off(
         "sent once", "What spends something is sent once", UPSTREAM,
-        "if request.once or time.monotonic()", "if time.monotonic()",
-        SENT + "test_what_spends_something_is_never_sent_twice",
+        "if request.once or time.monotonic()", "if time.monotonic()", SENT + "test_what_spends_something_is_never_sent_twice",
     ),
     off(
         "refusals classified", "An account that fails is left out for a while", RELAY,
@@ -365,8 +339,7 @@ ON_THE_WAY = (
     off(
         "commit", "After the first byte nobody else takes over", RELAY,
         "                if job.sink.started:\n                    await self._broke(job, error)\n                elif",
-        "                if False:\n                    await self._broke(job, error)\n                elif",
-        SILENT,
+        "                if False:\n                    await self._broke(job, error)\n                elif", SILENT,
     ),
     off(
         "attempts", "Attempts are bounded", RELAY,
@@ -410,8 +383,7 @@ ON_THE_WAY = (
     ),
     off(
         "trace", "A provider is told the trace where the user wants it", RELAY,
-        "self._doors.mark(prepared.request, job.record)", "prepared.request",
-        OF_EVERY_ONE + "test_what_marks_a_request_goes_with_it",
+        "self._doors.mark(prepared.request, job.record)", "prepared.request", OF_EVERY_ONE + "test_what_marks_a_request_goes_with_it",
     ),
     off(
         "first byte", "A stream that does not begin is given up", RELAY,
@@ -425,8 +397,7 @@ ON_THE_WAY = (
     ),
     off(
         "silence in a stream", "A stream that falls silent is given up", WAITING,
-        "            if silent >= limits.idle:\n", "            if False:\n",
-        SILENT,
+        "            if silent >= limits.idle:\n", "            if False:\n", SILENT,
     ),
     off(
         "silence in an answer", "A whole answer that falls silent is given up", WAITING,
@@ -435,13 +406,11 @@ ON_THE_WAY = (
     ),
     off(
         "whole answers", "A whole answer is waited for so long while others could give it", WAITING,
-        "    if not job.others:\n", "    if True:\n",
-        ON_TIME + "test_a_whole_answer_that_does_not_come_is_given_by_another",
+        "    if not job.others:\n", "    if True:\n", ON_TIME + "test_a_whole_answer_that_does_not_come_is_given_by_another",
     ),
     off(
         "total", "A request has an end", WAITING,
-        "return max(LEAST_S, job.began + limits.total - time.monotonic())", "return 3600.0",
-        SILENT,
+        "return max(LEAST_S, job.began + limits.total - time.monotonic())", "return 3600.0", SILENT,
     ),
     off(
         "slow readers", "A client that does not read has an end as well", RELAY,
@@ -450,16 +419,14 @@ ON_THE_WAY = (
     ),
     off(
         "largest answer", "An answer has a largest size", UPSTREAM,
-        "                if size > limit:\n", "                if False:\n",
-        SENT + "test_an_answer_that_never_ends_is_not_kept",
+        "                if size > limit:\n", "                if False:\n", SENT + "test_an_answer_that_never_ends_is_not_kept",
     ),
 )  # fmt: skip
 
 THE_ANSWER = (
     off(
         "row first", "The row is durable before anything is sent", RELAY,
-        "        await opened\n", "",
-        IN_RELAY + "test_a_request_that_cannot_be_put_on_record_is_not_carried_out",
+        "        await opened\n", "", IN_RELAY + "test_a_request_that_cannot_be_put_on_record_is_not_carried_out",
     ),
     off(
         "settled first: streams", "A stream ends after its row is settled", RELAY,
@@ -488,25 +455,21 @@ THE_ANSWER = (
     ),
     off(
         "who leaves is on record", "Who leaves is on record with what he got", RELAY,
-        "            self._abandon(job, left=LEFT in cancelled.args)\n", "",
-        IN_RELAY + "test_a_cancelled_request_is_settled_once",
+        "            self._abandon(job, left=LEFT in cancelled.args)\n", "", IN_RELAY + "test_a_cancelled_request_is_settled_once",
     ),
     off(
         "exchange let go", "A provider's connection is let go", RELAY,
         "            finally:\n                exchange.close()\n                if candidate.account.auth",
-        "            finally:\n                if candidate.account.auth",
-        SERVED_ONCE,
+        "            finally:\n                if candidate.account.auth", SERVED_ONCE,
     ),
     off(
         "usage measured", "What an answer used is measured", RELAY,
-        "            record.used(reading, price.cost, price.source, price.worth)\n", "            pass\n",
-        SERVED_ONCE,
+        "            record.used(reading, price.cost, price.source, price.worth)\n", "            pass\n", SERVED_ONCE,
     ),
     off(
         "cost", "An answer waits for its price", RELAY,
         "        await self._doors.prices_loaded()\n        self._measure(job)\n        kept =",
-        "        self._measure(job)\n        kept =",
-        OF_EVERY_ONE + "test_an_answer_is_priced_although_prices_come_late",
+        "        self._measure(job)\n        kept =", OF_EVERY_ONE + "test_an_answer_is_priced_although_prices_come_late",
     ),
     off(
         "plan on record", "The row says why it went where it went", RELAY,
@@ -535,8 +498,7 @@ THE_ANSWER = (
     ),
     off(
         "request id", "Every answer names its request and route", CALL,
-        "    headers = _ours(record)\n    for name, value", "    headers: Headers = []\n    for name, value",
-        SERVED_ONCE,
+        "    headers = _ours(record)\n    for name, value", "    headers: Headers = []\n    for name, value", SERVED_ONCE,
     ),
     off(
         "request id of errors", "Every error names its request and route", CALL,
@@ -550,8 +512,7 @@ THE_ANSWER = (
     ),
     off(
         "retry-after", "A refusal says when to come back", CALL,
-        "    if error.retry_after is not None:\n", "    if False:\n",
-        IN_RELAY + "test_the_breakdown_names_everybody",
+        "    if error.retry_after is not None:\n", "    if False:\n", IN_RELAY + "test_the_breakdown_names_everybody",
     ),
     off(
         "asked name", "An answer has the model name that was asked for", PREPARE,
@@ -577,19 +538,16 @@ THE_ANSWER = (
     off(
         "early errors", "An error before the first word is mended by another account", RELAY,
         "            held += lane.feed(piece)\n            if lane.error is not None:\n                raise lane.error\n",
-        "            held += lane.feed(piece)\n",
-        OF_EVERY_ONE + "test_an_error_instead_of_a_first_word_is_mended_at_once",
+        "            held += lane.feed(piece)\n", OF_EVERY_ONE + "test_an_error_instead_of_a_first_word_is_mended_at_once",
     ),
     off(
         "late errors", "An error in the middle of a stream ends it at once", RELAY,
         "            out = lane.feed(piece)\n            if lane.error is not None:\n                raise lane.error\n",
-        "            out = lane.feed(piece)\n",
-        OF_EVERY_ONE + "test_an_error_in_the_middle_of_a_stream_ends_it_at_once",
+        "            out = lane.feed(piece)\n", OF_EVERY_ONE + "test_an_error_in_the_middle_of_a_stream_ends_it_at_once",
     ),
     off(
         "torn streams", "A torn stream has no clean end", RELAY,
-        "        if not lane.complete:\n            if out and isinstance", "        if False:\n            if out and isinstance",
-        TORN,
+        "        if not lane.complete:\n            if out and isinstance", "        if False:\n            if out and isinstance", TORN,
     ),
     off(
         "behind the end", "Nothing follows the terminal event", LANES,

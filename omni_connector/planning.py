@@ -19,6 +19,7 @@ from omni_connector.prepare import Asked, Preparer
 from omni_connector.record import Record
 from omni_connector.routing import constraints
 from omni_connector.routing.affinity import Homes, fingerprint
+from omni_connector.routing.drawing import Drawing
 from omni_connector.routing.plan import Over, Overspent, Plan, going_on, make_plan
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
@@ -73,6 +74,7 @@ class Planner:
         self._budgets = budgets
         self._at_most = at_most
         self._rng = random.Random()
+        self._drawing = Drawing()
         self._resolved: dict[tuple[str, str, str, str], tuple[ClientKey, Resolution]] = {}
         self._resolved_of: tuple[Snapshot, Settings] | None = None
         """The configuration that they are of."""
@@ -106,6 +108,7 @@ class Planner:
             wishes=wishes,
             over=self._over(call, tokens) if self._budgets.watching else None,
             detail=detail,
+            drawing=None if detail else self._drawing,
         )
         return going_on(plan, asked.earlier[-1].account_id or "") if asked.earlier else plan
 

@@ -180,10 +180,14 @@ async def test_limits_cost_no_commit_of_their_own(house: House) -> None:
     assert commits == [2, 2]
 
 
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 async def test_with_budgets_nobody_is_served_before_there_are_prices(house: House) -> None:
     await house.account("a", ANSWER, **PRICED)
     loading = asyncio.Event()
-    house.gateway._prices = asyncio.create_task(loading.wait())  # type: ignore[assignment]
+    house.gateway._prices = asyncio.create_task(_until(loading))
     assert not house.gateway.budgets.watching
     free = asyncio.create_task(ask(house))
     while not house.network.asked:

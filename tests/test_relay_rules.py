@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from omni_connector.gateway import Gateway, now_ms
+from omni_connector.admin import now_ms
+from omni_connector.gateway import Gateway
 from omni_connector.record import Record
 from omni_connector.snapshot import ClientKey, Cooldown
 from omni_connector.upstream import UpstreamRequest

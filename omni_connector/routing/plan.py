@@ -9,18 +9,21 @@ least bad of them is tried all the same (panic).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
 from omni_connector.routing import quota
 from omni_connector.routing.affinity import Home
 from omni_connector.routing.constraints import NONE, Constraints
+from omni_connector.routing.drawing import ENOUGH, MOST, Drawing
 from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, model_scope
-from omni_connector.routing.policies import order
+from omni_connector.routing.policies import SCORED, order
 from omni_connector.routing.pool import Hold, Pool
 from omni_connector.routing.resolve import Candidate, Resolution, key_refuses
 from omni_connector.routing.score import Price, Saving, Score, stays_home, unscored
@@ -152,14 +155,57 @@ def make_plan(
     wishes: Constraints = NONE,
     over: Over | None = None,
     detail: bool = True,
+    drawing: Drawing | None = None,
 ) -> Plan:
     """The plan for one request. `needs` is `chat.needs(request)`: capability → the field that asks for it.
 
     `price`: what this request would cost at a candidate. `home`: where its conversation was answered last (`affinity.Homes`), and
     `saving`: what that many cached tokens save there. `wishes`: the client's own constraints. `over`: the budgets, None where
-    there are none. `detail`: with points also where there is nothing to choose.
+    there are none. `detail`: with points also where there is nothing to choose. `drawing`: of very many, some are weighed.
     No attempts is an answer too: `refusal` makes the error of it. Raises GatewayError (BAD_REQUEST) when the wishes leave nobody.
     """
+    plan_of = partial(
+        _plan,
+        needs=needs,
+        key=key,
+        pool=pool,
+        policy=policy,
+        now=now,
+        rng=rng,
+        price=price,
+        home=home,
+        saving=saving,
+        wishes=wishes,
+        over=over,
+        detail=detail,
+    )
+    if drawing is not None and policy in SCORED and any(len(tier) > MOST for tier in resolution.tiers):
+        at_home = "" if home is None else home.account_id
+        drawn = replace(resolution, tiers=tuple(tuple(drawing.draw(tier, at_home, rng)) for tier in resolution.tiers))
+        with contextlib.suppress(GatewayError):  # the wishes left nobody of them
+            plan = plan_of(drawn)
+            if len(plan.attempts) >= ENOUGH:
+                return plan
+    return plan_of(resolution)
+
+
+def _plan(
+    resolution: Resolution,
+    *,
+    needs: Mapping[str, str],
+    key: ClientKey | None,
+    pool: Pool,
+    policy: str,
+    now: int,
+    rng: Random,
+    price: Price | None,
+    home: Home | None,
+    saving: Saving | None,
+    wishes: Constraints,
+    over: Over | None,
+    detail: bool,
+) -> Plan:
+    """`make_plan` of all the candidates there are in it."""
     attempts: list[tuple[Candidate, Score]] = []
     tiers: list[int] = []
     skipped: list[Skipped] = []
