@@ -1,6 +1,6 @@
 """Of very many candidates that are much the same, a few drawn by chance are weighed: what a request costs must not grow with the pool.
 
-The best of fifty drawn anew for each request is as good as the best of a thousand for all that matters (load, errors, speed), and the
+The best of sixteen drawn anew for each request is as good as the best of a thousand for all that matters (load, errors, speed), and the
 home of the conversation is always among them. Priority is kept to the letter: whoever stands higher is drawn first.
 """
 
@@ -11,10 +11,10 @@ from random import Random
 
 from omni_connector.routing.candidates import Candidate
 
-MOST = 64
+MOST = 32
 """A tier up to this size is weighed whole."""
-DRAWN = 48
-ENOUGH = 8
+DRAWN = 16
+ENOUGH = 4
 """Where fewer of those drawn can be tried, all are looked at."""
 _KNOWN = 256
 

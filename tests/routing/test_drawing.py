@@ -25,12 +25,12 @@ def test_a_small_tier_is_weighed_whole(count: int) -> None:
 def test_everybody_is_drawn_as_often_and_the_home_always() -> None:
     many, drawing, rng = tier(200), Drawing(), Random(7)
     seen: Counter[str] = Counter()
-    for _ in range(2000):
+    for _ in range(4000):
         drawn = drawing.draw(many, "acc_17", rng)
         assert len(drawn) == len({one.account.id for one in drawn}) <= DRAWN + 1
         assert many[17] in drawn
         seen.update(one.account.id for one in drawn)
-    expected = 2000 * DRAWN / 200
+    expected = 4000 * DRAWN / 200
     assert all(abs(seen[f"acc_{n}"] - expected) < expected / 4 for n in range(200) if n != 17)
 
 
