@@ -274,6 +274,7 @@ class Upstream:
         self._commands = commands
         self._session: aiohttp.ClientSession | None = None
         self._clients: dict[str, httpx2.AsyncClient] = {}
+        self._tls: ssl.SSLContext | None = None
 
     async def open(self) -> None:
         # No limit here: accounts have their own. Idle connections go before common servers drop them (uvicorn: 5 s).
@@ -342,14 +343,7 @@ class Upstream:
         return await self._session.request(request.method, request.url, data=_slices(body), headers=sized, allow_redirects=False)
 
     async def _post_by_proxy(self, request: UpstreamRequest) -> httpx2.Response:
-        client = self._clients.get(request.proxy_url)
-        if client is None:
-            timeout = httpx2.Timeout(connect=self.connect_timeout, read=None, write=60, pool=self.connect_timeout)
-            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50)
-            client = httpx2.AsyncClient(
-                proxy=request.proxy_url, timeout=timeout, limits=limits, trust_env=False, http2=True, follow_redirects=False
-            )
-            self._clients[request.proxy_url] = client
+        client = await self._client(request.proxy_url)
         outgoing = client.build_request(request.method, request.url, headers=dict(request.headers), content=request.body)
         try:
             return await client.send(outgoing, stream=True)
@@ -357,6 +351,17 @@ class Upstream:
             if isinstance(error, httpx2.RemoteProtocolError) and "disconnected" not in str(error):
                 raise
             raise ConnectionResetError(str(error)) from error  # no bad HTTP, but none: it has no class of its own
+
+    async def _client(self, proxy_url: str) -> httpx2.AsyncClient:
+        if self._tls is None:  # each client would read the roots twice, at 20 ms
+            self._tls = await asyncio.to_thread(httpx2.create_ssl_context, trust_env=False)
+        if proxy_url not in self._clients:
+            timeout = httpx2.Timeout(connect=self.connect_timeout, read=None, write=60, pool=self.connect_timeout)
+            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50)
+            self._clients[proxy_url] = httpx2.AsyncClient(
+                proxy=proxy_url, verify=self._tls, timeout=timeout, limits=limits, trust_env=False, http2=True, follow_redirects=False
+            )
+        return self._clients[proxy_url]
 
     async def fetch(self, request: UpstreamRequest, within: float) -> tuple[int, Mapping[str, str], bytes]:
         """A small whole exchange (model lists, balances): status, headers, body. `within` seconds for all of it."""

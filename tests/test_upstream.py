@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,26 @@ async def test_a_broken_exchange_says_whose_fault_it_is(server: str, by: str, pa
         await upstream.fetch(UpstreamRequest("GET", server + path, {}, proxy_url=by), 5)
     assert broken.value.kind is kind
     await upstream.close()
+
+
+async def test_proxies_share_what_is_slow_to_make(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the roots of TLS takes longer than many an answer."""
+    made: list[ssl.SSLContext] = []
+    real = ssl.SSLContext.load_verify_locations
+
+    def counted(self: ssl.SSLContext, *given: Any, **named: Any) -> None:
+        made.append(self)
+        real(self, *given, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    upstream, forwarder = Upstream(), Forwarder()
+    await forwarder.start()
+    for user in ("a", "b"):
+        proxy_url = forwarder.url.replace("//", f"//{user}:password@")
+        assert (await upstream.fetch(UpstreamRequest("GET", f"{server}/x", {}, proxy_url=proxy_url), 5))[0] == 200
+    await upstream.close()
+    await forwarder.stop()
+    assert len(made) <= 1
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_worth_a_new_one(server: str, by: str) -> None:
