@@ -116,7 +116,12 @@ TAGS: Mapping[str, tuple[Operation, ...]] = {
     "Client API of one provider": tuple(map(_below_provider, ROOT)),
     "Health": (
         row("GET /health", "Whether the server runs; no key needed.", {"status": "text", "version": "text"}, access="open"),
-        Operation("GET /ready", "Whether a balancer should send requests here, 503 while it should not; no key needed.",
-                  {200: READY, 503: READY}, query=fields(database=TEXT), access="open"),
+        Operation(
+            "GET /ready",
+            "Whether a balancer should send requests here, 503 while it should not; no key needed.",
+            {200: READY, 503: READY},
+            query=fields(database=TEXT),
+            access="open",
+        ),
     ),
 }
