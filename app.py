@@ -336,9 +336,10 @@ class Guard:
         await self._tries.begin(who)
         stored = self.password_hash
         right = bool(stored) and await asyncio.to_thread(secrets.verify_password, password, stored)
-        if not right or stored != self.password_hash:  # it may have been changed while this one was looked at
+        if right:
+            await self._tries.right(who)
+        if not right or stored != self.password_hash:  # it may have been changed while this one was looked at, and forgotten
             raise GatewayError(Kind.UNAUTHENTICATED, "The password is wrong.", code="wrong_password")
-        await self._tries.right(who)
 
     async def confirm_owner(self, password: str, admin_key: str) -> None:
         """A session alone is not enough to take credentials away: the admin key (in the header, which was checked on the way in, or
