@@ -31,7 +31,7 @@ from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.fetch import PublicFetcher
 from omni_connector.jobs import Jobs
 from omni_connector.kept import Kept
-from omni_connector.ledger import Ledger
+from omni_connector.ledger import Ledger, gathering_s
 from omni_connector.live import Live
 from omni_connector.local_logins import machine
 from omni_connector.neighbours import Neighbours
@@ -378,7 +378,7 @@ class Gateway:
         fresh = replace(fresh, accounts=tuple(environment.proxied(account, stored, self.env) for account in accounts))
         self.snapshot, self.settings, self.endpoints = fresh, stored, endpoints
         providers.forget()
-        self.ledger.gather = stored.group_commit_ms / 1000
+        self.ledger.gather = gathering_s(stored.group_commit_ms, server=self.db.path is None)
         self.upstream.connect_timeout = stored.connect_timeout_s
         self.admin.settings = stored
         self.pool.sync(fresh, now_ms())

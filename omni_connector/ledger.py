@@ -43,6 +43,16 @@ UNRECORDED = "The request could not be put on record, so it was not carried out.
 UNKNOWN_BUDGET = "The database is away, so nobody knows what is left of the budget. Try again in a moment, or use a key without a budget."
 
 
+ON_A_SERVER_MS = 2
+"""There every commit holds the rows of the hour's sums until it is flushed, so fewer are better. A file has one writer: what comes while it
+flushes is gathered by that alone, and waiting longer only costs time."""
+
+
+def gathering_s(wanted_ms: int, *, server: bool) -> float:
+    """Seconds that rows wait for others; below 0: what is best for the database."""
+    return (wanted_ms if wanted_ms >= 0 else ON_A_SERVER_MS if server else 0) / 1000
+
+
 class Ledger:
     """`open(row)` and `settle(row)` return a future that is done when the row is durable.
 

@@ -123,7 +123,12 @@ class Settings:
     kept_days: int = _row(30, "Days that such answers, and what goes with tool calls, are kept; 0 keeps them.", low=0)
     snapshot_hours: int = _row(24, "Hours between copies of the database in backups/; 0 makes none.", low=0)
     snapshots_kept: int = _row(7, "Copies of the database that are kept.", low=1)
-    group_commit_ms: int = _row(2, "How long book entries wait for others, to share one flush to disk; 0 does not wait.", low=0, high=5)
+    group_commit_ms: int = _row(
+        -1,
+        "How long book entries wait for others, to share one flush to disk; 0 does not wait, -1 is 0 with SQLite and 2 with PostgreSQL.",
+        low=-1,
+        high=5,
+    )
     spill_mb: int = _row(
         256, "MiB of OMNI_HOME/spill that book entries may take up while the database is away; 0 is none: then requests fail.", low=0
     )

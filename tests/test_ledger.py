@@ -11,7 +11,7 @@ import pytest
 
 from omni_connector import ledger as ledger_module
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.ledger import Ledger
+from omni_connector.ledger import Ledger, gathering_s
 from omni_connector.settings import Settings
 from omni_connector.spill import Frame, Spill
 from omni_connector.store.allowances import Ask, Claim, Granted
@@ -348,3 +348,8 @@ async def test_a_database_that_does_not_answer_is_not_waited_for_twice(tmp_path:
     _, verdict = await asked(book, "c", Claim("key", "k", amount=9))
     assert tries == 1 and isinstance(verdict, GatewayError)
     await book.close()
+
+
+def test_how_long_rows_wait_for_others() -> None:
+    assert [gathering_s(ms, server=False) for ms in (-1, 0, 5)] == [0, 0, 0.005]
+    assert [gathering_s(ms, server=True) for ms in (-1, 0, 5)] == [0.002, 0, 0.005]
