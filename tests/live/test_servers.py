@@ -146,6 +146,9 @@ async def test_tls_and_a_certificate_that_is_renewed(server: str, tmp_path: Path
                     _, other, serial = await client_of(cert, door.port)
                 except ssl.SSLError:  # the certificate of before, for a moment
                     continue
+                except ConnectionResetError:
+                    assert server == "granian"  # whom the acceptor of before takes in its last moment is cut off
+                    continue
                 other.close()
                 assert serial == 2
                 break
