@@ -67,6 +67,7 @@ def test_priority_is_moved_by_the_arrow_keys(mock: Any, open_page: Any) -> None:
         page.keyboard.press(key)
         expect(grip).to_have_attribute("aria-label", f"Move {last}, priority {priority}")
         expect(grip).to_be_focused()
+        expect(page.get_by_text(f"{last} has priority {priority}", exact=False).last).to_be_visible()  # it is saved
     moved = [call["body"] for call in mock.calls("PATCH")]
     assert [body["priority"] for body in moved] == [1, 10, 1, 0, -1]
     page.get_by_role("button", name="Undo").click()
