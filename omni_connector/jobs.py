@@ -194,7 +194,7 @@ class Jobs:
             log.exception("background work failed; it is tried again at the next tick")
 
     async def tick(self) -> int:
-        """Claim and run what is due. Returns how many jobs ran."""
+        """Claim and run what is due. Returns how many jobs were taken on, those that a stop cut short among them."""
         async with self._ticking:
             return len(await self._turn(None))
 
@@ -238,7 +238,8 @@ class Jobs:
         for found in ended:
             if isinstance(found, Exception):
                 raise found
-        return [*ran, *(found for found in ended if isinstance(found, dict))]
+        by_need = [job for job in due if job.kind in self._by_need]
+        return [*ran, *(found if isinstance(found, dict) else _stopped(job) for job, found in zip(by_need, ended, strict=True))]
 
     @staticmethod
     async def _timed(job: queue.JobRow, run: Callable[[queue.JobRow], Awaitable[str | None]]) -> Json:
@@ -338,3 +339,8 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _stopped(job: queue.JobRow) -> Json:
+    """What is told of a job that waited for somebody outside when the process was stopped."""
+    return {"kind": job.kind, "key": job.key, "ok": False, "error": "stopped with the process; the next one begins it anew", "ms": 0}

@@ -433,7 +433,7 @@ async def test_a_stop_does_not_wait_for_an_answer_and_the_next_process_asks_anew
     ticking = asyncio.create_task(slow.tick())
     await begun.wait()
     await slow.close()
-    assert await ticking == 0, "it was stopped, so it did not run"
+    assert await ticking == 1
     row = await house.row()
     assert row is not None
     assert (row.state, row.lease_owner) == ("ready", None)

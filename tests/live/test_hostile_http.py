@@ -140,7 +140,7 @@ async def test_requests_in_a_row_are_answered_in_order_and_by_their_own_credenti
 async def test_an_error_repeats_no_long_path(house: House) -> None:
     async with Line.open(house.url) as line:
         reply = await line.ask("GET", "/" + "a" * 100_000)
-        assert reply.status in (404, 414) and len(reply.body) < 1000
+        assert reply.status in ((404, 414) if SERVER == "granian" else (404,)) and len(reply.body) < 1000
 
 
 # ---------------------------------------------------------------- Who holds us up

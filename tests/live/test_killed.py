@@ -29,7 +29,7 @@ async def test_killed_at_any_place_the_books_are_right(omni_home: Path) -> None:
             for where in (RELAY, STORAGE):
                 server = await there.start(where=where)
                 assert not await there.one_round(server, scene), "nothing was ordered"
-                assert server.places >= PLACES
+                assert server.places > 2
                 for step in rng.sample(range(server.places), PLACES):
                     late = rng.random() < 0.5
                     server = await there.start(where=where, step=step, late=late)

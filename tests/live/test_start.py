@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -46,7 +45,7 @@ async def test_cold_start_to_the_first_answer(omni_home: Path, capsys: pytest.Ca
     with capsys.disabled():
         print(f"\n  cold start to the first served request: {took:.2f} s; idle: {memory:.0f} MB")
     assert took < 3, "the promise is 1.5 s on a quiet machine; this is the limit for a busy one"
-    assert memory < (125 if os.environ.get("OMNI_TEST_SERVER") == "granian" else 120), "granian brings a runtime of its own"
+    assert memory < 120
 
 
 async def test_sigterm_lets_a_running_stream_finish(omni_home: Path) -> None:
