@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from omni_connector import prices, usage
 from omni_connector.budgets import Budgets
 from omni_connector.chat import Usage
+from omni_connector.frames import Frame
 from omni_connector.ledger import BARE, Verdict
 from omni_connector.snapshot import Account
-from omni_connector.spill import Frame
 from omni_connector.store import allowances, books, kept, requests, settings
 from omni_connector.store.allowances import Ask, Hold, Spent
 from omni_connector.store.engine import Database
-from omni_connector.store.files import Away
+from omni_connector.store.files import DatabaseError
 
 log = logging.getLogger("omni.booking")
 Row = dict[str, Any]
 CARRIED = "spilled:"
 """Facts of that prefix: how far a file of spilled entries is in the database (bytes)."""
+LANDED = "landed:"
+"""The same of what a journal has to say of requests that are over."""
 
 
 class Booking:
@@ -58,6 +61,36 @@ class Booking:
         self._budgets.note(spent)
         return verdicts
 
+    async def land(self, opens: Sequence[Row], settles: Sequence[Row], reached: Sequence[tuple[str, int]]) -> None:
+        """What was in the journal (journal.py)."""
+
+        def write(conn: Any) -> list[Spent]:
+            spent = books.put(conn, opens, settles)
+            for file, size in reached:
+                settings.set_meta(conn, LANDED + file, str(size))
+            return spent
+
+        try:
+            self._budgets.note(await self._db.tx(write))
+            return
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - any of the rows may be the reason
+            log.error("entries of the journal are written one by one: %s", error)
+        settled = {row["id"]: row for row in settles}
+        opened = {row["id"] for row in opens}
+        frames = [Frame(0, [row], [settled[row["id"]]] if row["id"] in settled else [], []) for row in opens]
+        frames += [Frame(0, [], [row], []) for row in settles if row["id"] not in opened]
+        await _each(frames, self._stored)
+
+    async def _stored(self, frame: Frame) -> None:
+        self._budgets.note(await self._db.tx(partial(_put, frame=frame)))
+
+    async def reached(self, files: Sequence[str]) -> dict[str, int]:
+        """How far the journals of other workers are in the database (bytes)."""
+        found = await self._db.run(lambda conn: [settings.get_meta(conn, LANDED + file) for file in files], soon=True)
+        return {file: int(size or 0) for file, size in zip(files, found, strict=True)}
+
     def estimate(self, row: Mapping[str, Any]) -> tuple[int | None, str | None]:
         """What a row that a crash left open costs at least, its prompt: nano-dollars and the source of the price. None: unknown."""
         account = self._account(row["account_id"])
@@ -74,34 +107,18 @@ class Booking:
         try:
             await self._carry(file, frames, process_id if last else "", soon)
             return
-        except Away:
+        except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - any of the frames may be the reason
             log.error("entries of the books are carried over one by one: %s", error)
-        for frame in frames:
-            bare = [{name: row[name] for name in BARE if name in row} for row in frame.settles]
-            for attempt in (
-                frame,
-                replace(frame, keeps=()),
-                replace(frame, settles=bare, keeps=()),
-                replace(frame, opens=(), settles=(), keeps=()),
-            ):
-                try:
-                    await self._carry(file, [attempt], process_id if last and frame is frames[-1] else "", soon)
-                    break
-                except Away:
-                    raise
-                except Exception as error:  # noqa: BLE001 - as above
-                    log.error("requests %s could not be carried over: %s", [row["id"] for row in (*frame.opens, *frame.settles)], error)
+        await _each(frames, lambda frame: self._carry(file, [frame], process_id if last and frame.end == frames[-1].end else "", soon))
 
     async def _carry(self, file: str, frames: Sequence[Frame], gone: str, soon: bool) -> None:
         def write(conn: Any) -> list[Spent]:
             done = int(settings.get_meta(conn, CARRIED + file) or 0)
             spent: list[Spent] = []
             for frame in _together([frame for frame in frames if frame.end > done]):
-                requests.insert_open(conn, frame.opens)
-                spent += books.settle(conn, frame.settles)
-                kept.put(conn, frame.keeps)
+                spent += _put(conn, frame)
             settings.set_meta(conn, CARRIED + file, str(max([done, *(frame.end for frame in frames)])))
             if gone:
                 books.recover(conn, [gone], self._now(), self.estimate)
@@ -110,7 +127,38 @@ class Booking:
         self._budgets.note(await self._db.tx(write, soon=soon))
 
     async def forget(self, file: str) -> None:
-        await self._db.tx(lambda conn: settings.take_meta(conn, CARRIED + file))
+        """It is gone, and so may be what was noted about it."""
+
+        def write(conn: Any) -> None:
+            for prefix in (CARRIED, LANDED):
+                settings.take_meta(conn, prefix + file)
+
+        await self._db.tx(write)
+
+
+def _put(conn: Any, frame: Frame) -> list[Spent]:
+    """Each row once: those that are there, or settled, already stay as they are."""
+    requests.insert_open(conn, frame.opens)
+    spent = books.settle(conn, frame.settles)
+    kept.put(conn, frame.keeps)
+    return spent
+
+
+async def _each(frames: Sequence[Frame], write: Callable[[Frame], Awaitable[None]]) -> None:
+    """One by one, each as much of it as the database takes. Raises what it says when it does not even take nothing."""
+    for frame in frames:
+        bare = [{name: row[name] for name in BARE if name in row} for row in frame.settles]
+        nothing = replace(frame, opens=(), settles=(), keeps=())
+        for attempt in (frame, replace(frame, keeps=()), replace(frame, settles=bare, keeps=()), nothing):
+            try:
+                await write(attempt)
+                break
+            except DatabaseError:
+                raise
+            except Exception as error:
+                log.error("requests %s could not be carried over: %s", [row["id"] for row in (*frame.opens, *frame.settles)], error)
+                if attempt is nothing:
+                    raise
 
 
 def _together(frames: Sequence[Frame]) -> list[Frame]:

@@ -30,6 +30,7 @@ from omni_connector.counting import Count, Counter
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.fetch import PublicFetcher
 from omni_connector.jobs import Jobs
+from omni_connector.journal import Journal
 from omni_connector.kept import Kept
 from omni_connector.ledger import Ledger, gathering_s
 from omni_connector.live import Live
@@ -120,8 +121,9 @@ class Gateway:
         self.budgets = Budgets(db, now_ms)
         self.booking = Booking(db, self.budgets, self._account, now_ms)
         self.spill = Spill(home / "spill", self.process_id, lambda: self.settings, now_ms, server=db.path is None)
+        self.journal = Journal(home / "spill", self.process_id, self.booking, self.spill, lambda: self.has_siblings)
         self.readiness = Readiness(self.spill)
-        self.ledger = Ledger(self.booking.write, spill=self.spill)
+        self.ledger = Ledger(self.journal.write, spill=self.spill)
         self.calibration = Calibration(catalog.family)
         self.planner = Planner(
             lambda: self.snapshot, lambda: self.settings, self.pool, self._priced, now_ms, self.budgets, self.calibration.upper
@@ -304,6 +306,7 @@ class Gateway:
             await db.migrate(keep=home / "backups")
             gateway = cls(home, env, db, vault, server, base_url)
             await gateway.reload()
+            await gateway.journal.inherit()
         except BaseException:
             await db.close()
             raise
@@ -314,7 +317,8 @@ class Gateway:
         False: the process may be frozen between requests, so nothing goes on beside them (awake.py)."""
         self._serving = True
         self.sight.begin(self.settings)
-        await self.spill.begin(self.booking.carry, self.booking.forget)
+        await self.spill.begin(self.journal.carry, self.booking.forget)
+        self.db.settled = self.journal.start() if resident and self.db.path is not None else None
         self.ledger.start()
         await self.upstream.open()
         if resident:
@@ -353,7 +357,7 @@ class Gateway:
     async def _stop_serving(self) -> None:
         if self._prices is not None:
             await asyncio.gather(self._prices, return_exceptions=True)
-        for part in (self.refresher, self.jobs, self.ledger, self.spill, self.upstream):
+        for part in (self.refresher, self.jobs, self.ledger, self.journal, self.spill, self.upstream):
             await part.close()
         await asyncio.to_thread(self.sight.tracing.close)
         with contextlib.suppress(Away):  # "last used" is for people
@@ -450,8 +454,7 @@ class Gateway:
         )
 
     def _window(self, candidate: Candidate) -> int | None:
-        found = catalog.lookup(providers.price_id(candidate.account), candidate.model)
-        return None if found is None else found.context_window
+        return None if (found := catalog.lookup(providers.price_id(candidate.account), candidate.model)) is None else found.context_window
 
     def _account(self, account_id: str) -> Account | None:
         return self.pool.accounts.get(account_id)
@@ -553,8 +556,7 @@ class Gateway:
         if self._homes_due is not None:
             self._homes_due.cancel()
             self._homes_due = None
-        homes = self.planner.homes.take()
-        if not homes:
+        if not (homes := self.planner.homes.take()):
             return
         try:
             await self.db.tx(lambda conn: home_rows.store(conn, homes))

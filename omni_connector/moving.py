@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omni_connector import homelock, settings, spill
+from omni_connector import frames, homelock, settings
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.store import copying
 from omni_connector.store.copying import Progress
@@ -53,7 +53,7 @@ def _check(home: Path, here: str, url: str) -> None:
         raise bad_request(f"There is no database yet: {file} is not there.")
     if without_password(here) == without_password(url) or (file is not None and file == file_of(url)):
         raise bad_request("That is the database in use. Name another one.")
-    if spill.left(home / "spill"):
+    if frames.left(home / "spill", ""):
         words = f"Entries of the books wait in {home / 'spill'}: start the server once while its database answers, stop it, then try again."
         raise GatewayError(Kind.CONFLICT, words)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-VALUES = {"periods", "errors", "chat", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens", "sealing", "nodes"}
+VALUES = {"periods", "errors", "chat", "price_table", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens", "sealing"}
+VALUES |= {"nodes"}
 REQUEST = VALUES | {
     "catalog",
     "prices",
@@ -43,6 +44,8 @@ BACK = REQUEST | {
     "underway",
     "budgets",
     "spill",
+    "frames",
+    "journal",
     "moving",
     "planning",
     "giving_up",
@@ -105,7 +108,8 @@ ARROWS: Mapping[str, set[str]] = {
     "settings": {"errors"},
     "sealing": {"errors"},
     "chat": {"errors"},
-    "usage": {"errors", "chat"},
+    "price_table": set(),
+    "usage": {"errors", "chat", "price_table"},
     "catalog": {"errors", "chat", "usage"},
     "prices": {"errors", "chat", "usage", "catalog", "snapshot", "providers"},
     # Rooms of one trade each.
@@ -119,7 +123,7 @@ ARROWS: Mapping[str, set[str]] = {
     "auth": {"errors", "secrets", "snapshot"},
     "periods": set(),
     "limits": VALUES | {"store", "catalog", "periods", "routing"},
-    "booking": REQUEST | {"store", "budgets", "ledger", "spill"},
+    "booking": REQUEST | {"store", "budgets", "ledger", "frames"},
     "admission": REQUEST | {"store", "budgets", "ledger", "prepare", "limits", "catalog"},
     "meter": {"errors", "chat", "usage"},
     "nodes": {"secrets"},
@@ -144,7 +148,9 @@ ARROWS: Mapping[str, set[str]] = {
     "metrics": {"catalog", "providers", "record", "snapshot"},
     "tracing": {"record", "settings", "upstream"},
     "sight": {"logs", "metrics", "record", "settings", "snapshot", "tracing"},
-    "spill": {"settings"},
+    "frames": set(),
+    "spill": {"settings", "frames"},
+    "journal": {"store", "ledger", "frames", "spill"},
     "ledger": REQUEST | {"store", "spill"},
     "jobs": BACK,
     "pinging": REQUEST,
@@ -180,7 +186,7 @@ ARROWS: Mapping[str, set[str]] = {
     "backup": {"errors", "sealing", "store"},
     "upkeep": {"settings", "prompts", "store"},
     "homelock": {"errors"},
-    "moving": {"errors", "settings", "homelock", "spill", "store"},
+    "moving": {"errors", "settings", "homelock", "frames", "store"},
     "restoring": {"errors", "settings", "secrets", "store", "backup", "homelock"},
     "onboarding": BACK,
     "clients": BACK,
@@ -191,7 +197,7 @@ ARROWS: Mapping[str, set[str]] = {
     "readiness": {"spill", "store"},
     "neighbours": {"admin", "live", "snapshot", "store"},
     # One process put together.
-    "gateway": BACK | {"admission", "booking", "admin", "neighbours", "readiness"},
+    "gateway": BACK | {"admission", "booking", "journal", "admin", "neighbours", "readiness"},
     "scraping": BACK | {"admin", "gateway"},
     "verifying": {"chat", "clients", "errors", "providers", "upstream", "wire"},
     # The front doors.

@@ -12,8 +12,8 @@ import pytest
 
 from omni_connector.booking import Booking
 from omni_connector.budgets import Budgets
+from omni_connector.frames import Frame
 from omni_connector.snapshot import Account, Limit, PriceOverride, Snapshot
-from omni_connector.spill import Frame
 from omni_connector.store import allowances, books, requests, rollups
 from omni_connector.store.allowances import Ask, Claim, Granted
 from omni_connector.store.engine import Database

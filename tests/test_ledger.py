@@ -11,9 +11,10 @@ import pytest
 
 from omni_connector import ledger as ledger_module
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.frames import Frame
 from omni_connector.ledger import Ledger, gathering_s
 from omni_connector.settings import Settings
-from omni_connector.spill import Frame, Spill
+from omni_connector.spill import Spill
 from omni_connector.store.allowances import Ask, Claim, Granted
 from omni_connector.store.files import Away, Silent
 

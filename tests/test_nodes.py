@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from bench.nodes_town import Wire
-from omni_connector import jobs, scraping, secrets, spill
+from omni_connector import frames, jobs, scraping, secrets, spill
 from omni_connector.admin import now_ms
 from omni_connector.doctor.database import database as examined
 from omni_connector.errors import GatewayError
@@ -283,7 +283,7 @@ async def test_the_database_is_stopped_and_started_under_load(
                 break
             await asyncio.sleep(0.02)
         paid = [cost for _, state, cost in settled if state == "settled" and cost]
-        assert {state for _, state, _ in settled} == {"settled"} and spill.left(home / "spill") == []
+        assert {state for _, state, _ in settled} == {"settled"} and frames.left(home / "spill", "") == []
         assert len(paid) >= len(told["rich"]) and set(paid) == {int(COST * 10**9)}
         assert await gateway.jobs._bodies["usage-check"]() == "the sums of usage equal the rows"
         await gateway.budgets.refresh()
@@ -306,10 +306,10 @@ async def test_what_a_killed_process_spilled_is_in_the_books_after_the_next_star
     await dead.put([], [settled], [])
     assert dead._file is not None
     dead._file.close()
-    await gateway.spill._inherit(gateway.booking.carry, gateway.booking.forget)
-    await gateway.spill._inherit(gateway.booking.carry, gateway.booking.forget)
+    await frames.inherit(gateway.home / "spill", spill.ENDING, gateway.booking.carry, gateway.booking.forget, lambda process_id: True)
+    await frames.inherit(gateway.home / "spill", spill.ENDING, gateway.booking.carry, gateway.booking.forget, lambda process_id: True)
     assert await rows(house) == [("req_a", "settled", 11), ("req_b", "settled", None), ("req_open", "settled", None)]
-    assert spill.left(gateway.home / "spill") == []
+    assert frames.left(gateway.home / "spill", "") == []
 
 
 async def _settled(house: House) -> list[tuple[str, str, int | None]]:

@@ -14,9 +14,10 @@ import pytest
 
 from omni_connector import spill as module
 from omni_connector.errors import GatewayError
+from omni_connector.frames import Frame, left
 from omni_connector.gateway import Gateway
 from omni_connector.settings import Settings
-from omni_connector.spill import Frame, Spill, left
+from omni_connector.spill import ENDING, Spill
 
 Row = dict[str, Any]
 
@@ -75,12 +76,12 @@ async def test_rows_wait_on_the_disk_and_go_over_by_themselves(tmp_path: Path, d
     mine = spill(tmp_path)
     await mine.begin(database.carry, database.forget)
     assert await mine.put([{"id": "a"}], [], []) and await mine.put([], [{"id": "b", "cost_nano": 7}], [{"value": b"\0\xff"}])
-    (file,) = left(tmp_path / "spill")
+    (file,) = left(tmp_path / "spill", ENDING)
     assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
     assert mine.away and mine.told() == {"since": 1_000, "bytes": file.stat().st_size, "rows": 2, "new_requests": True}
     database.away = False
     await asyncio.wait_for(database.seen.wait(), 5)
-    assert (database.rows, database.marks, left(tmp_path / "spill"), mine.told()) == (["a", "b"], {}, [], None)
+    assert (database.rows, database.marks, left(tmp_path / "spill", ENDING), mine.told()) == (["a", "b"], {}, [], None)
     database.away = True
     assert await mine.put([{"id": "c"}], [], []), "and again"
     told = mine.told()
@@ -122,7 +123,7 @@ async def test_who_is_killed_leaves_it_to_the_next_start(tmp_path: Path, databas
     assert (database.rows, database.gone) == (["a"], ["prc_1"]), "the file of a process that lives is its own"
     await heir.close()
     await lives.close()
-    (file,) = left(tmp_path / "spill")
+    (file,) = left(tmp_path / "spill", ENDING)
     assert file.name == "prc_2-1.spill"
 
 
@@ -146,11 +147,11 @@ async def test_a_torn_end_is_left_out_and_nothing_else(tmp_path: Path, database:
     await dead.put([{"id": "a"}], [], [])
     await dead.put([{"id": "b"}], [], [])
     await kill(dead)
-    (file,) = left(tmp_path / "spill")
+    (file,) = left(tmp_path / "spill", ENDING)
     os.truncate(file, file.stat().st_size - cut)
     database.away = False
     await spill(tmp_path, "prc_2").begin(database.carry, database.forget)
-    assert database.rows == ["a"] and left(tmp_path / "spill") == []
+    assert database.rows == ["a"] and left(tmp_path / "spill", ENDING) == []
 
 
 async def test_it_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +189,7 @@ async def test_a_full_disk_under_sqlite(migrated_home: Path, tmp_path: Path, mon
 
     await pages("1")  # as many as there are: not one more
     await gateway.ledger.settle({"id": "req_a", "settled_at": 2, "outcome": "ok", "cost_nano": 7, "error_message": "x" * 50_000})
+    await gateway.journal.landed()
     assert gateway.spill.away and not gateway.ledger.unsettled
     with pytest.raises(GatewayError, match="on record"):
         await gateway.ledger.open({**row, "id": "req_b"})

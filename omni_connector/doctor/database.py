@@ -12,10 +12,11 @@ from omni_connector import settings
 from omni_connector.admin.room import now_ms
 from omni_connector.doctor.books import books as added_up
 from omni_connector.doctor.finding import Finding
+from omni_connector.frames import left
 from omni_connector.secrets import SecretsError, Vault
 from omni_connector.settings import Settings, SettingsError
 from omni_connector.snapshot import Snapshot
-from omni_connector.spill import left
+from omni_connector.spill import ENDING
 
 if TYPE_CHECKING:
     from omni_connector.store.refreshes import Refresh
@@ -53,7 +54,7 @@ async def database(home: Path, env: Mapping[str, str], stored: Settings, vault: 
 
 def spilled(home: Path) -> list[Finding]:
     """Entries of the books that wait for the database."""
-    waiting = [path for path in left(home / "spill") if path.stat().st_size]
+    waiting = [path for path in left(home / "spill", ENDING) if path.stat().st_size]
     if not waiting:
         return []
     size = sum(path.stat().st_size for path in waiting) / 1000

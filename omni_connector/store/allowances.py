@@ -7,13 +7,12 @@ transaction that settles a row. So at any moment spent + held is the most that c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from omni_connector import catalog
 from omni_connector.secrets import id_floor
@@ -136,15 +135,15 @@ _USED = Prebuilt(
 """One statement, so that it sees one moment: a request that settles meanwhile counts as held or as spent, never as neither."""
 
 
-def _hold_statement(dialect: Callable[[sa.Table], Any]) -> Any:
+def _hold_statement(dialect: Any) -> Any:
     values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in ("request_id", "scope", "subject", "at", "nano", "tokens")}
-    insert = dialect(h).values(**values, open=sa.true())
+    insert = dialect.insert(h).values(**values, open=sa.true())
     # Who asks again may be there already; so may one whose commit went through unheard.
     changes = {name: insert.excluded[name] for name in ("at", "nano", "tokens", "open")}
     return insert.on_conflict_do_update(index_elements=["request_id", "scope", "subject"], set_=changes)
 
 
-_HOLD = {"sqlite": Prebuilt(_hold_statement(sqlite.insert)), "postgresql": Prebuilt(_hold_statement(postgresql.insert))}
+_HOLD = Prebuilt(_hold_statement)
 _LET_GO = Prebuilt(sa.update(h).where(h.c.request_id == sa.bindparam("new_request_id"), h.c.open).values(open=sa.false(), nano=0, tokens=0))
 
 
@@ -179,7 +178,7 @@ def admit(conn: sa.Connection, asks: Sequence[Ask], now: int) -> list[Granted | 
     rows: list[Row] = []
     verdicts = [again[ask.request_id] if ask.again else _let_in(conn, ask, now, read, rows) for ask in asks]
     if rows:
-        _HOLD[conn.dialect.name].run(conn, rows)
+        _HOLD.run(conn, rows)
     return verdicts
 
 
@@ -190,7 +189,7 @@ def _admit(conn: sa.Connection, ask: Ask, now: int) -> Granted | Refused:
     rows: list[Row] = []
     verdict = _let_in(conn, ask, now, {}, rows)
     if rows:
-        _HOLD[conn.dialect.name].run(conn, rows)
+        _HOLD.run(conn, rows)
     return verdict
 
 

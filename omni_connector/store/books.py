@@ -23,6 +23,23 @@ def settle(conn: sa.Connection, rows: Sequence[Row], held: Mapping[str, Hold] | 
     return spent + _settle_late(conn, late) if late else spent
 
 
+def put(conn: sa.Connection, opens: Sequence[Row], settles: Sequence[Row]) -> list[Spent]:
+    """Rows of this process that the database has not seen, or only as opened. Those that are over already are written once."""
+    begun = {row["id"]: row for row in opens}
+    whole: list[tuple[Row, Row]] = []
+    rest: list[Row] = []
+    for row in settles:
+        opened = begun.pop(row["id"], None)
+        if opened is None:
+            rest.append(row)
+        else:
+            whole.append((opened, row))
+    nothing = dict.fromkeys((opened["id"] for opened, _ in whole), Hold.NONE)
+    spent = _closed(conn, requests.insert_closed(conn, whole), nothing)
+    requests.insert_open(conn, list(begun.values()))
+    return spent + settle(conn, rest) if rest else spent
+
+
 def _settle_late(conn: sa.Connection, rows: Sequence[Row]) -> list[Spent]:
     """Rows that somebody has closed as estimates, because their process was silent for so long (a lid that was closed, a full disk): what
     it says now is true."""

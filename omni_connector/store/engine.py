@@ -59,6 +59,8 @@ class Database:
         self._closed = False
         self.offset_ms = 0
         """How much the database's clock is ahead of this machine's; 0 for SQLite, where they are the same."""
+        self.settled: Callable[[], Awaitable[None]] | None = None
+        """Waited for by who reads what was written: until all of it is here (journal.py)."""
         self.patience_s = 0.0
         """How long work may take that a request waits for (`soon`), on PostgreSQL; 0: as long as the server lets it."""
 
@@ -91,6 +93,8 @@ class Database:
 
     async def run(self, fn: Callable[[sa.Connection], T], *, soon: bool = False) -> T:
         """Runs `fn` in a read transaction: one consistent picture, nothing is written. Not for changes. `soon`: as for `tx`."""
+        if self.settled is not None and not soon:
+            await self.settled()
         return await self._apart(self._work(self._reader, fn, commit=False), soon=soon)
 
     async def tx(self, fn: Callable[[sa.Connection], T], *, soon: bool = False) -> T:
@@ -138,6 +142,8 @@ class Database:
         """Writes a consistent, compact copy of the running database to `target` (mode 0600), whole or not at all."""
         if self.path is None:
             raise DatabaseError(PG_BACKUP)
+        if self.settled is not None:
+            await self.settled()
         await self._apart(asyncio.to_thread(files.snapshot, self.path, target))
 
     async def watch(self, callback: Callable[[int], Awaitable[None]], since: int | None = None, interval: float = 0.3) -> Watch:

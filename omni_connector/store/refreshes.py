@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from omni_connector.store.prebuilt import dialect_of
 from omni_connector.store.tables import accounts
 from omni_connector.store.tables import refreshes as t
 
@@ -60,8 +60,7 @@ def claim(conn: sa.Connection, account_id: str, owner: str, now: int, ttl_ms: in
     the returned row is the one that was found. The account's row is locked, so what is read of it next stays true in this transaction."""
     if conn.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update()).first() is None:
         return None
-    insert = postgresql.insert(t) if conn.dialect.name == "postgresql" else sqlite.insert(t)
-    conn.execute(insert.values(account_id=account_id).on_conflict_do_nothing())
+    conn.execute(dialect_of(conn.dialect.name).insert(t).values(account_id=account_id).on_conflict_do_nothing())
     found = read(conn, account_id)
     if found is None or found.held(owner, now):
         return None

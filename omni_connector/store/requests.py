@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from omni_connector.secrets import id_floor
 from omni_connector.store import filters as filtering
@@ -56,7 +55,8 @@ _OPEN: Row = {
     "usage_source": "none",
 }
 _KNOWN = frozenset((*COLUMNS, "told"))
-_SETTLED = tuple(name for name in COLUMNS if name not in {"id", "state", "started_at", "settled_at", "process_id"})
+_OF_THE_OPENING = frozenset(("id", "state", "started_at", "process_id"))
+_SETTLED = tuple(name for name in COLUMNS if name not in _OF_THE_OPENING and name != "settled_at")
 SERVED = ("account_id", "account_label", "provider", "model")
 """At opening: who is asked first, so that after a crash it is known whom it concerned. At settling: who it was, if anybody."""
 TOLD = "told"
@@ -84,11 +84,10 @@ _SETTLE = (
 
 
 # A connection may break after the commit and before we hear of it, and spilled rows may be offered twice: what is there already stays.
-_INSERTING = {
-    "sqlite": Prebuilt(sqlite.insert(t).values(_NEW).on_conflict_do_nothing(index_elements=["id"])),
-    "postgresql": Prebuilt(postgresql.insert(t).values(_NEW).on_conflict_do_nothing(index_elements=["id"])),
-}
+_INSERTING = Prebuilt(lambda dialect: dialect.insert(t).values(_NEW).on_conflict_do_nothing(index_elements=["id"]))
+_INSERTING_NEW = Prebuilt(sa.insert(t).values(_NEW))
 _SETTLING = Prebuilt(_SETTLE)
+_ANY_SPEND = sa.select(sa.exists(sa.select(spend.c.scope)))
 
 
 def _still_open(ids: sa.ColumnElement[bool]) -> Prebuilt:
@@ -99,7 +98,7 @@ def _still_open(ids: sa.ColumnElement[bool]) -> Prebuilt:
 # Many ids as one parameter, so that the statement is always the same one.
 _OPEN_ONES = {
     "sqlite": _still_open(t.c.id.in_(sa.select(sa.func.json_each(sa.bindparam("new_ids")).table_valued("value").c.value))),
-    "postgresql": _still_open(t.c.id == sa.any_(sa.bindparam("new_ids", type_=postgresql.ARRAY(sa.String)))),
+    "postgresql": _still_open(t.c.id == sa.any_(sa.bindparam("new_ids", type_=sa.ARRAY(sa.String)))),
 }
 _IDS: Mapping[str, Callable[[Sequence[str]], Any]] = {"sqlite": encode, "postgresql": list}
 
@@ -109,7 +108,7 @@ def insert_open(conn: sa.Connection, rows: Sequence[Row]) -> None:
     if rows:
         _known(rows)
         full = [_OPEN | {name: value for name, value in _encoded(row).items() if value is not None} for row in rows]
-        _INSERTING[conn.dialect.name].run(conn, full)
+        _INSERTING.run(conn, full)
 
 
 def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
@@ -130,6 +129,27 @@ def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
         if before is not None:
             closed.append({**{name: _now(row, before, name) for name in BOOKED}, BUDGETS: before[BUDGETS]})
     return closed
+
+
+def insert_closed(conn: sa.Connection, rows: Sequence[tuple[Row, Row]]) -> list[Row]:
+    """What `insert_open` and `settle` make of rows of which neither is there yet, as one statement: (as opened, as settled) → closed rows,
+    with the columns BOOKED and BUDGETS. Raises IntegrityError when one is there."""
+    if not rows:
+        return []
+    _known(row for pair in rows for row in pair)
+    budgets = bool(conn.execute(_ANY_SPEND).scalar())
+    full = [_closed(opened, settled) for opened, settled in rows]
+    _INSERTING_NEW.run(conn, [_encoded(row) for row in full])
+    return [{**{name: row.get(name) for name in BOOKED}, BUDGETS: budgets} for row in full]
+
+
+def _closed(opened: Row, settled: Row) -> Row:
+    row = _OPEN | {name: value for name, value in opened.items() if value is not None}
+    row.update((name, value) for name, value in settled.items() if value is not None and name not in _OF_THE_OPENING)
+    if settled.get(TOLD):
+        row.update((name, settled.get(name)) for name in SERVED)
+    row["state"] = "settled"
+    return row
 
 
 def _now(row: Row, before: Row, name: str) -> Any:

@@ -7,11 +7,10 @@ can be compared, and made anew from the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from omni_connector.store.filters import FAILED
 from omni_connector.store.prebuilt import Prebuilt
@@ -32,14 +31,14 @@ _STEP = 24
 Key = tuple[Any, ...]
 
 
-def _add_statement(dialect: Callable[[sa.Table], Any]) -> Any:
-    insert = dialect(t).values({column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in t.columns})
+def _add_statement(dialect: Any) -> Any:
+    insert = dialect.insert(t).values({column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in t.columns})
     # A name that a batch does not know must not wipe out the known one.
     named = {name: sa.func.coalesce(sa.func.nullif(insert.excluded[name], sa.literal_column("''")), t.c[name]) for name in NAMES}
     return insert.on_conflict_do_update(index_elements=KEY, set_={**named, **{name: t.c[name] + insert.excluded[name] for name in SUMS}})
 
 
-_ADD = {"sqlite": Prebuilt(_add_statement(sqlite.insert)), "postgresql": Prebuilt(_add_statement(postgresql.insert))}
+_ADD = Prebuilt(_add_statement)
 
 
 def add(conn: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -82,7 +81,7 @@ def _write(conn: sa.Connection, sums: Mapping[Key, Sequence[Any]]) -> None:
     # In order, so that two processes that add to the same rows never wait for each other in a circle.
     rows = [dict(zip((*KEY, *NAMES, *SUMS), (*key, *sums[key]), strict=True)) for key in sorted(sums) if any(sums[key][len(NAMES) :])]
     if rows:
-        _ADD[conn.dialect.name].run(conn, rows)
+        _ADD.run(conn, rows)
 
 
 # ---------------------------------------------------------------- Are they equal?

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+
+from omni_connector.store.prebuilt import dialect_of
 
 metadata = sa.MetaData(
     naming_convention={
@@ -171,16 +172,17 @@ requests = sa.Table(
     _column("web_searches", Big),
     _column("shadow_nano", Big),
     # Ids sort by time, so (x, id) serves "newest first of x" without a sort. Only open rows are ever looked up by state.
+    # On PostgreSQL the conditions are the same ones; they stand in the migrations only, because naming them here would import its dialect.
     sa.Index("ix_requests_started_at", "started_at"),
     sa.Index("ix_requests_account_id_id", "account_id", "id"),
     sa.Index("ix_requests_key_id_id", "key_id", "id"),
     sa.Index("ix_requests_model_id", "model", "id"),
-    sa.Index("ix_requests_open", "id", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'")),
+    sa.Index("ix_requests_open", "id", sqlite_where=sa.text("state = 'open'")),
     sa.Index("ix_requests_wire_id", "wire", "id"),
     sa.Index("ix_requests_model_requested_id", "model_requested", "id"),
     # What most rows have not, or not yet at opening, costs nothing where they have it not.
     *(
-        sa.Index(f"ix_requests_{name}", *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+        sa.Index(f"ix_requests_{name}", *columns, sqlite_where=sa.text(where))
         for name, columns, where in (
             ("provider_id", ("provider", "id"), "provider IS NOT NULL"),
             ("flag_id", ("flag", "id"), "flag IS NOT NULL"),
@@ -423,9 +425,5 @@ def decode(text: str | None) -> Any:
 
 def upsert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], change: Sequence[str]) -> None:
     """INSERT … ON CONFLICT (keys) DO UPDATE the columns `change`, on both databases."""
-    if conn.dialect.name == "postgresql":
-        ours = postgresql.insert(table)
-        conn.execute(ours.on_conflict_do_update(index_elements=keys, set_={c: ours.excluded[c] for c in change}), rows)
-        return
-    lite = sqlite.insert(table)
-    conn.execute(lite.on_conflict_do_update(index_elements=keys, set_={c: lite.excluded[c] for c in change}), rows)
+    insert = dialect_of(conn.dialect.name).insert(table)
+    conn.execute(insert.on_conflict_do_update(index_elements=keys, set_={c: insert.excluded[c] for c in change}), rows)
