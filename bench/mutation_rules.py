@@ -10,6 +10,7 @@ from dataclasses import dataclass
 APP, RELAY, PREPARE, PLAN = "app.py", "omni_connector/relay.py", "omni_connector/prepare.py", "omni_connector/routing/plan.py"
 PLANNING, POOL, LANES = "omni_connector/planning.py", "omni_connector/routing/pool.py", "omni_connector/lanes.py"
 ADMISSION, WAITING, SERVING = "omni_connector/admission.py", "omni_connector/waiting.py", "omni_connector/serving.py"
+CONNECTION, DIRECT = "omni_connector/direct/connection.py", "tests/direct/test_connection.py::"
 UPSTREAM, PASSING, GIVING_UP = "omni_connector/upstream.py", "omni_connector/wire/passing.py", "omni_connector/giving_up.py"
 CALL, AUTH, CANDIDATES = "omni_connector/call.py", "omni_connector/auth.py", "omni_connector/routing/candidates.py"
 
@@ -32,7 +33,6 @@ SETTLED = '        await self._settle(job, "ok", 200)\n'
 WHOLE = "        await job.sink.whole(200, self._headers(job, exchange, whole=True), answer)\n"
 TOLD = "        await job.sink.start(200, self._headers(job, exchange))\n        await job.sink.end(answer)\n"
 """Steps of relay.py that the next mutations put in another order."""
-ENVIRONMENT = SENT + "test_what_stands_around_us_says_nothing_to_providers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,20 +297,30 @@ ON_THE_WAY = (
     ),
     off(
         "redirects", "A credential follows no redirect", UPSTREAM,
-        "data=body or None, headers=headers, allow_redirects=False)", "data=body or None, headers=headers)",
-        SENT + "test_an_exchange[direct]",
+        "http2=True, follow_redirects=False", "http2=True, follow_redirects=True", SENT + "test_an_exchange[through a proxy]",
     ),
     off(
-        "redirects of large bodies", "A credential follows no redirect with a large body either", UPSTREAM,
-        "data=_slices(body), headers=sized, allow_redirects=False)", "data=_slices(body), headers=sized)", ENVIRONMENT,
+        "unasked answers", "What a provider says unasked is nobody's answer", CONNECTION,
+        "            self._is_spoiled = True  # another answer, and nobody asked for it\n", "            pass\n",
+        DIRECT + "test_what_nobody_asked_for_is_never_an_answer",
     ),
     off(
-        "cookies", "One request's cookies are not sent with another's", UPSTREAM,
-        "cookie_jar=aiohttp.DummyCookieJar()", "cookie_jar=aiohttp.CookieJar(unsafe=True)", ENVIRONMENT,
+        "codings of answers", "An answer that can be read in two ways is not read", CONNECTION,
+        "        if codings and [", "        if False and [", DIRECT + "test_a_head_that_is_not_plain_http_is_refused",
     ),
     off(
-        "proxy of the environment", "No proxy that the user did not choose is used", UPSTREAM,
-        "trust_env=False, auto_decompress=True", "trust_env=True, auto_decompress=True", ENVIRONMENT,
+        "heads of answers", "The head of an answer has a largest size", CONNECTION,
+        "        elif self._idle_bytes > HEAD_BYTES:\n", "        elif False:\n", DIRECT + "test_a_head_that_is_not_plain_http_is_refused",
+    ),
+    off(
+        "ends of answers", "An answer that ends too early is no answer", CONNECTION,
+        "            if self._until_end and exc is None:\n", "            if True:\n",
+        DIRECT + "test_an_answer_that_ends_too_early_broke_off",
+    ),
+    off(
+        "one line each", "No header of a request becomes two", "omni_connector/direct/head.py",
+        "    if len(head) - len(head.translate(None, CONTROLS)) != 2 * breaks:\n", "    if False:\n",
+        "tests/direct/test_head.py::test_a_value_is_one_line",
     ),
     off(
         "sent once", "What spends something is sent once", UPSTREAM,
@@ -542,8 +552,8 @@ THE_ANSWER = (
     ),
     off(
         "late errors", "An error in the middle of a stream ends it at once", RELAY,
-        "            out = lane.feed(piece)\n            if lane.error is not None:\n                raise lane.error\n",
-        "            out = lane.feed(piece)\n", OF_EVERY_ONE + "test_an_error_in_the_middle_of_a_stream_ends_it_at_once",
+        "                out = lane.feed(piece)\n                if lane.error is not None:\n                    raise lane.error\n",
+        "                out = lane.feed(piece)\n", OF_EVERY_ONE + "test_an_error_in_the_middle_of_a_stream_ends_it_at_once",
     ),
     off(
         "torn streams", "A torn stream has no clean end", RELAY,

@@ -6,10 +6,12 @@ Of each, the figures of the second beside those of the first.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from bench import million
@@ -17,8 +19,11 @@ from bench.loads import FORMAT, Figures, at_once
 from bench.peer_programs import MARKS, PATHS, Ground, Program, add_account, ours
 from bench.processes import on_cores
 from bench.wires import MODEL
+from tests import postgres
 
 CONNECTIONS = 20
+SHARE = 0.3
+"""Of a core for each worker, so that two of them and the clients have enough of two cores."""
 KINDS: Mapping[str, tuple[str, str]] = {
     "chat": ("custom-openai", "/v1"),
     "responses": ("custom-responses", "/v1"),
@@ -32,13 +37,13 @@ ROWS_DAYS, PLAN_BYTES = 90, 200
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """What differs. `everywhere`: both use all cores, those of the clients, too."""
+    """What differs. `share`: of a core, that each of its workers gets, wherever it runs; None: those of the servers."""
 
     title: str
     one: str
     other: str
     start: Callable[[str, Ground], Awaitable[Program]]
-    everywhere: bool = False
+    share: float | None = None
 
 
 async def _commit(name: str, ground: Ground) -> Program:
@@ -47,6 +52,21 @@ async def _commit(name: str, ground: Ground) -> Program:
 
 async def _workers(name: str, ground: Ground) -> Program:
     return await ours(f"workers-{name}", ground, OMNI_WORKERS=name)
+
+
+async def _workers_postgresql(name: str, ground: Ground) -> Program:
+    """On a database of their own, of a server that flushes."""
+    return await ours(f"workers-postgresql-{name}", ground, OMNI_WORKERS=name, OMNI_DATABASE_URL=await _postgresql().fresh())
+
+
+@cache
+def _postgresql() -> postgres.Server:
+    if why := postgres.missing():
+        raise RuntimeError(why)
+    server = postgres.start()
+    if isinstance(server, postgres.LocalServer):
+        atexit.register(server.stop)
+    return server
 
 
 async def _accounts(name: str, ground: Ground) -> Program:
@@ -113,7 +133,8 @@ def versus(rows: int) -> dict[str, Versus]:
     """The comparisons. `rows`: how many are put into the log of the second."""
     return {
         "commit": Versus("group commit", "0 ms", "5 ms", _commit),
-        "workers": Versus("workers, on all cores", "1", "2", _workers, everywhere=True),
+        "workers": Versus(f"workers with {SHARE} of a core each", "1", "2", _workers, share=SHARE),
+        "workers-pg": Versus(f"the same on PostgreSQL, {SHARE} of a core each", "1", "2", _workers_postgresql, share=SHARE),
         "accounts": Versus("accounts, of which 10 have the model", "10", "1000", _others),
         "pool": Versus("accounts that all have the model", "10", "1000", _accounts),
         "rows": Versus("rows in the log", "0", str(rows), _rows),
@@ -122,6 +143,11 @@ def versus(rows: int) -> dict[str, Versus]:
 
 async def turn(program: Program, seconds: float, connections: int = CONNECTIONS) -> Figures:
     return await at_once(program, program.request(2_000, False), program.mark(False), seconds, connections)
+
+
+def workers_of(program: Program) -> list[int]:
+    """The processes that serve: one alone, or those that the first one has started."""
+    return program.pids[1:] or program.pids
 
 
 # ---------------------------------------------------------------- Formats

@@ -7,7 +7,7 @@
 
 Programs: direct, nginx, omni (Hypercorn), omni-uvicorn, omni-granian, tensorzero, portkey, claude-code-router, litellm; one that is not
 there is left out, with a word why. Loads: whole, half, burst, paced20, paced200, 200k, 2m; and of ourselves beside ourselves: pairs (every
-pair of formats), commit, workers, accounts, pool, rows (--rows 10000000 for ten million).
+pair of formats), commit, workers, workers-pg, accounts, pool, rows (--rows 10000000 for ten million).
 One core is the servers', the others are the clients' and the upstream's. In each round every program gets every load, so a ratio is of
 figures of the same minute; what is printed is the median of the rounds. CPU is user + system time of a program's processes, from the
 kernel's accounting. Everything stays on loopback and stops by itself; Ctrl-C ends all that was started.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -35,12 +36,13 @@ from bench.loads import LOADS, Figures, Mock, Turn
 from bench.peer_programs import STARTS, Ground, Program, start
 from bench.peer_tables import markdown, write
 from bench.processes import memory_mb
+from bench.shares import shared
 from bench.wires import HOST
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 WARM_S, REST_S = 1.0, 2.0
-OWN = ("pairs", "commit", "workers", "accounts", "pool", "rows")
+OWN = ("pairs", "commit", "workers", "workers-pg", "accounts", "pool", "rows")
 MEASURED = dict[str, dict[str, list[Figures]]]
 """Load → program → one set of figures for each round."""
 
@@ -128,20 +130,25 @@ class Comparison:
 
     async def _versus(self, name: str, one: own.Versus) -> None:
         title = f"{name}: {one.title}, {one.other} beside {one.one}"
-        ground = replace(self.ground, cores=None) if one.everywhere else self.ground
+        ground = replace(self.ground, cores=None) if one.share else self.ground
+        connections = own.CONNECTIONS * (2 if one.share else 1)
         sides = self.beside.setdefault(title, {"one": [], "other": []})
         try:
-            with clients_on(None if one.everywhere else clients_cores()):
+            with clients_on(None if one.share else clients_cores()), contextlib.ExitStack() as around:
                 programs = []
                 for side in (one.one, one.other):
                     programs.append(await one.start(side, ground))
                     self.running.append(programs[-1])
+                if one.share:
+                    around.enter_context(shared([pid for program in programs for pid in own.workers_of(program)], one.share))
                 for program in programs:
-                    await own.turn(program, min(WARM_S, self.given.seconds))
+                    await own.turn(program, min(WARM_S, self.given.seconds), connections)
                 for number in range(self.given.rounds):
                     for side, program in zip(sides, programs, strict=True):
-                        sides[side].append(await own.turn(program, self.given.seconds))
+                        sides[side].append(await own.turn(program, self.given.seconds, connections))
                         self._told(number, name, program.name, sides[side][-1])
+        except RuntimeError as why:
+            self._without(name, str(why))
         finally:
             self.end()
 

@@ -43,14 +43,14 @@ UNRECORDED = "The request could not be put on record, so it was not carried out.
 UNKNOWN_BUDGET = "The database is away, so nobody knows what is left of the budget. Try again in a moment, or use a key without a budget."
 
 
-ON_A_SERVER_MS = 2
-"""There every commit holds the rows of the hour's sums until it is flushed, so fewer are better. A file has one writer: what comes while it
-flushes is gathered by that alone, and waiting longer only costs time."""
+ON_A_SERVER_MS, IN_A_FILE_MS = 2, 1
+"""On a server every commit holds the rows of the hour's sums until it is flushed, so fewer are better. A journal's flush costs less than a
+request, but not nothing."""
 
 
 def gathering_s(wanted_ms: int, *, server: bool) -> float:
-    """Seconds that rows wait for others; below 0: what is best for the database."""
-    return (wanted_ms if wanted_ms >= 0 else ON_A_SERVER_MS if server else 0) / 1000
+    """Seconds between two commits, in which rows wait for others; below 0: what is best for the database."""
+    return (wanted_ms if wanted_ms >= 0 else ON_A_SERVER_MS if server else IN_A_FILE_MS) / 1000
 
 
 class Ledger:
@@ -70,6 +70,8 @@ class Ledger:
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._ended = 0.0
+        """When the last commit did, by the loop's clock."""
         self.commits = 0
         self.rows = 0
         self.unsettled: list[Row] = []
@@ -125,15 +127,17 @@ class Ledger:
             self._idle.set()
             await self._wake.wait()
             self._idle.clear()
-            # Alone, a row is committed at once; under load a short wait lets one fsync serve many.
-            if self.waiting > 1 and not self._closing:
-                await asyncio.sleep(self.gather)
+            # After a while of rest a row is committed at once; under load a short wait lets one fsync serve many.
+            pause = self._ended + self.gather - asyncio.get_running_loop().time()
+            if pause > 0 and not self._closing:
+                await asyncio.sleep(min(pause, self.gather))
             self._wake.clear()
             opens, self._opens = self._opens, []
             settles, self._settles = self._settles, []
             asks, self._asks = self._asks, []
             if opens or settles or asks or (self._closing and self.unsettled):
                 await self._commit(opens, settles, asks)
+                self._ended = asyncio.get_running_loop().time()
                 if self._closing and not self.waiting and not self._asks:
                     return
             elif self._closing:

@@ -167,7 +167,7 @@ def main() -> None:
     import app  # noqa: F401 - so that those who are forked have it
     from omni_connector import usage
 
-    usage.source_name()  # the price tables, too
+    usage.priced_model("openai", "gpt-4o")  # the price tables, too
     children: set[int] = set()
     waiting = b""
     while True:
@@ -261,6 +261,15 @@ class Reaper:
         sa.event.listen(conn, "after_cursor_execute" if self._order.late else "before_cursor_execute", lambda *_: self._here())
         sa.event.listen(conn, "commit", lambda *_: self._here())
 
+    def appending(self, append: Callable[[bytes], None], frame: bytes) -> None:
+        """A journal waits in its own thread, once for each flush."""
+        if self._order.late:
+            append(frame)
+            self._here()
+        else:
+            self._here()
+            append(frame)
+
     def _here(self, _place: int = 0, _future: object = None) -> None:
         with self._path.open("ab") as file:
             file.write(b".")
@@ -280,7 +289,7 @@ def walk_requests(gateway: Any, reaper: Reaper) -> None:
 
 
 def walk_storage(gateway: Any, reaper: Reaper) -> None:
-    run, work = gateway.relay.run, gateway.db._work
+    run, work, append = gateway.relay.run, gateway.db._work, gateway.journal._append
     fatal, watched = [False], WeakSet[Any]()
 
     async def running(call: Any, sink: Any) -> None:
@@ -298,7 +307,13 @@ def walk_storage(gateway: Any, reaper: Reaper) -> None:
         doing: Coroutine[Any, Any, T] = work(engine, stepwise if in_thread else fn, commit=commit)
         return await (reaper.walk(doing) if fatal[0] and commit else doing)
 
-    gateway.relay.run, gateway.db._work = running, worked
+    def appended(frame: bytes) -> None:
+        if fatal[0]:
+            reaper.appending(append, frame)
+        else:
+            append(frame)
+
+    gateway.relay.run, gateway.db._work, gateway.journal._append = running, worked, appended
 
 
 if __name__ == "__main__":

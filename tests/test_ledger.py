@@ -352,5 +352,5 @@ async def test_a_database_that_does_not_answer_is_not_waited_for_twice(tmp_path:
 
 
 def test_how_long_rows_wait_for_others() -> None:
-    assert [gathering_s(ms, server=False) for ms in (-1, 0, 5)] == [0, 0, 0.005]
+    assert [gathering_s(ms, server=False) for ms in (-1, 0, 5)] == [0.001, 0, 0.005]
     assert [gathering_s(ms, server=True) for ms in (-1, 0, 5)] == [0.002, 0, 0.005]
