@@ -54,6 +54,7 @@ _OPEN: Row = {
     "model_requested": "",
     "usage_source": "none",
 }
+_BLANK: Row = {**dict.fromkeys(COLUMNS), **_OPEN}
 _KNOWN = frozenset((*COLUMNS, "told"))
 _OF_THE_OPENING = frozenset(("id", "state", "started_at", "process_id"))
 _SETTLED = tuple(name for name in COLUMNS if name not in _OF_THE_OPENING and name != "settled_at")
@@ -133,21 +134,33 @@ def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
 
 def insert_closed(conn: sa.Connection, rows: Sequence[tuple[Row, Row]]) -> list[Row]:
     """What `insert_open` and `settle` make of rows of which neither is there yet, as one statement: (as opened, as settled) → closed rows,
-    with the columns BOOKED and BUDGETS. Raises IntegrityError when one is there."""
+    with the columns BOOKED and BUDGETS, among others. Raises IntegrityError when one is there."""
     if not rows:
         return []
     _known(row for pair in rows for row in pair)
     budgets = bool(conn.execute(_ANY_SPEND).scalar())
     full = [_closed(opened, settled) for opened, settled in rows]
-    _INSERTING_NEW.run(conn, [_encoded(row) for row in full])
-    return [{**{name: row.get(name) for name in BOOKED}, BUDGETS: budgets} for row in full]
+    _INSERTING_NEW.run_whole(conn, full)
+    for row in full:
+        row[BUDGETS] = budgets
+    return full
 
 
 def _closed(opened: Row, settled: Row) -> Row:
-    row = _OPEN | {name: value for name, value in opened.items() if value is not None}
-    row.update((name, value) for name, value in settled.items() if value is not None and name not in _OF_THE_OPENING)
+    """With every column; JSON is text."""
+    row = {**_BLANK, **opened, **settled}
+    for name, value in opened.items():
+        if row[name] is None:
+            row[name] = value
     if settled.get(TOLD):
-        row.update((name, settled.get(name)) for name in SERVED)
+        for name in SERVED:
+            row[name] = settled.get(name)
+    for name in _OPEN:
+        if row[name] is None:
+            row[name] = _OPEN[name]
+    for name in JSON_COLUMNS:
+        if row[name] is not None:
+            row[name] = encode(row[name])
     row["state"] = "settled"
     return row
 
