@@ -22,18 +22,19 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from jose import JWTError, jwt
 from quart import Quart, Request, Response, request
+from quart.routing import QuartRule
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from omni_connector import __version__, auth, hosted, logs, loopback, nodes, openapi, secrets, server, settings
+from omni_connector import __version__, auth, hosted, logs, loopback, nodes, secrets, server, settings
 from omni_connector.admin import following, now_ms, sheets, uploads
 from omni_connector.call import Call, Headers, client_name, error_answer, header_text, lower
-from omni_connector.clients import prompt
+from omni_connector.connections import SAYS, TELLS_END
 from omni_connector.counting import COUNTERS
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.gateway import Gateway
@@ -52,6 +53,7 @@ from omni_connector.store import settings as setting_rows
 from omni_connector.tries import Tries
 from omni_connector.wire import model_lists, views
 from omni_connector.wire import openai_responses_state as responses
+from omni_connector.within import Within
 
 log = logging.getLogger("omni.app")
 Json = dict[str, Any]
@@ -111,9 +113,27 @@ SECURITY_HEADERS: Mapping[str, str] = {
 # ================================================================ App & hooks
 
 
+class Rule(QuartRule):
+    """A route whose way back, from values to an address, is compiled when somebody asks for it (`url_for`; nobody does): werkzeug compiles
+    two programs for each of 140 routes, 30 ms of a start."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        late = super()._compile_builder
+
+        def build(rule: Rule, **values: Any) -> tuple[str, str]:
+            found: tuple[str, str] = late(append_unknown).__get__(rule, None)(**values)
+            return found
+
+        return build
+
+
+class Site(Quart):
+    url_rule_class = Rule
+
+
 def create_app(gateway: Gateway) -> Quart:
     """The Quart app of one gateway, client API included. `gateway` is open; its life is the caller's."""
-    app = Quart("omni-connector", root_path=str(ROOT), static_folder=str(ROOT / "static"), static_url_path="/static")
+    app = Site("omni-connector", root_path=str(ROOT), static_folder=str(ROOT / "static"), static_url_path="/static")
     app.config.update(
         MAX_CONTENT_LENGTH=16 * 1024 * 1024,
         BODY_TIMEOUT=60,
@@ -281,6 +301,8 @@ class Guard:
             "epoch": self.epoch,
             "password": bool(self.password_hash),
         }
+        from jose import jwt  # here, because it imports all of cryptography, and most processes never see the dashboard
+
         return str(jwt.encode(claims, self._secret(), algorithm="HS256"))
 
     def session(self) -> Json | None:
@@ -288,6 +310,8 @@ class Guard:
         token = request.cookies.get(SESSION_COOKIE)
         if not token:
             return None
+        from jose import JWTError, jwt
+
         options = {"require_exp": True, "require_aud": True, "require_iss": True, "require_sub": True}
         try:
             claims: Json = jwt.decode(
@@ -461,10 +485,12 @@ def error_response(error: GatewayError) -> Response:
 class AsgiSink:
     """The way back to one client."""
 
-    __slots__ = ("_extra", "_send", "finished", "started")
+    __slots__ = ("_extra", "_say", "_send", "finished", "started")
 
-    def __init__(self, send: Send, extra: Headers) -> None:
+    def __init__(self, send: Send, extra: Headers, say: Callable[[bytes], bool] | None = None) -> None:
+        """`say`: our own server's shorter way (`connections.SAYS`)."""
         self._send = send
+        self._say = say
         self._extra = extra
         self.started = False
         self.finished = False
@@ -474,7 +500,8 @@ class AsgiSink:
         await self._send({"type": "http.response.start", "status": status, "headers": headers + self._extra})
 
     async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if self._say is None or not self._say(data):
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
         self.finished = True
@@ -549,7 +576,7 @@ class ClientApi:
         assert task is not None
         self._running.add(task)
         try:
-            await self._serve(scope, receive, AsgiSink(send, cors), route)
+            await self._serve(scope, receive, AsgiSink(send, cors, (scope.get("extensions") or {}).get(SAYS)), route, task)
         finally:
             self._running.discard(task)
 
@@ -568,7 +595,7 @@ class ClientApi:
             ),
         ]
 
-    async def _serve(self, scope: Scope, receive: Receive, sink: AsgiSink, route: Route) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, sink: AsgiSink, route: Route, task: asyncio.Task[Any]) -> None:
         started_at = now_ms()
         headers = lower(scope["headers"])
         try:
@@ -578,7 +605,7 @@ class ClientApi:
             return
         limit = self._gateway.settings.body_limit_mb
         try:
-            body = await read_body(receive, limit << 20)
+            body = await read_body(receive, limit << 20, task)
         except ClientGoneError:
             return
         except TimeoutError:
@@ -606,7 +633,7 @@ class ClientApi:
         )
         self._gateway.note_used(key.id, started_at)
         logs.request_id.set(call.id)
-        await self._relay(call, receive, sink)
+        await self._relay(call, scope, receive, sink, task)
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str], provider: str, now: int) -> tuple[ClientKey, str]:
         """Key and pinned provider ("" if none) of a request, told by its head alone. Raises GatewayError."""
@@ -625,10 +652,8 @@ class ClientApi:
         refuse_compressed(headers)
         return key, pinned
 
-    async def _relay(self, call: Call, receive: Receive, sink: AsgiSink) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        watcher = asyncio.create_task(self._watch(receive, task, sink))
+    async def _relay(self, call: Call, scope: Scope, receive: Receive, sink: AsgiSink, task: asyncio.Task[Any]) -> None:
+        stop_watching = self._watching(scope, receive, task, sink)
         try:
             await self._gateway.prompts.around(self._gateway.relay.run, call, sink)
         except asyncio.CancelledError as cancelled:
@@ -636,15 +661,27 @@ class ClientApi:
                 raise
             task.uncancel()
         finally:
-            watcher.cancel()
+            stop_watching()
 
     @staticmethod
-    async def _watch(receive: Receive, task: asyncio.Task[Any], sink: AsgiSink) -> None:
-        """Cancels the request as soon as its client hangs up."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not sink.finished:
-            task.cancel(LEFT)
+    def _watching(scope: Scope, receive: Receive, task: asyncio.Task[Any], sink: AsgiSink) -> Callable[[], object]:
+        """Cancels the request as soon as its client hangs up, until what is returned is called. Our own server tells of that by itself
+        (`connections.TELLS_END`), any other one has to be asked, which takes a task."""
+
+        def left() -> None:
+            if not sink.finished:
+                task.cancel(LEFT)
+
+        async def ask() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left()
+
+        tells = (scope.get("extensions") or {}).get(TELLS_END)
+        if tells is None:
+            return asyncio.create_task(ask()).cancel
+        tells(left)
+        return partial(tells, None)
 
     async def quiet(self, within: float) -> None:
         """Returns as soon as no request runs, and after `within` seconds at the latest. What is new is served meanwhile."""
@@ -693,13 +730,13 @@ class ClientGoneError(Exception):
     """The client hung up before its request was complete."""
 
 
-async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """The whole request body; None when it is larger than `limit` bytes. Raises ClientGoneError, TimeoutError when it does not come."""
+async def read_body(receive: Receive, limit: int, task: asyncio.Task[Any] | None = None) -> bytes | None:
+    """The whole request body; None when it is larger than `limit` bytes. Raises ClientGoneError, TimeoutError when it does not come.
+    `task`: this one, see `Within`."""
     pieces: list[bytes] = []
     size = 0
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    async with asyncio.timeout_at(began + BODY_S) as deadline:
+    with Within(BODY_S, task) as deadline:
+        began = deadline.now
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -713,7 +750,7 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
                 return None
             if not message.get("more_body", False):
                 break
-            deadline.reschedule(min(loop.time(), began + size / SLOWEST) + BODY_S)
+            deadline.until(min(deadline.now, began + size / SLOWEST) + BODY_S)
     if size > limit:
         return None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -893,6 +930,8 @@ def add_sessions(app: Quart, gateway: Gateway, guard: Guard) -> None:
         response = Response("", 200, {"content-type": "application/json"})
         if claims is None and not guard.login_needed():
             token = guard.new_session()
+            from jose import jwt
+
             claims = jwt.get_unverified_claims(token)
             response.set_cookie(
                 SESSION_COOKIE, token, max_age=SESSION_DAYS * 86400, httponly=True, secure=request.scheme == "https", samesite="Strict"
@@ -1214,6 +1253,8 @@ def add_program_routes(app: Quart, gateway: Gateway) -> None:
 
     @app.get("/api/agent-prompt")
     async def agent_prompt() -> Json:
+        from omni_connector.clients import prompt  # here, as no start needs it
+
         return {"text": prompt.agent_prompt(f"{request.scheme}://{request.host}")}
 
 
@@ -1555,10 +1596,14 @@ def add_pages(app: Quart, gateway: Gateway, guard: Guard) -> None:
     @app.get("/llms.txt")
     async def llms() -> Response:
         base = f"{request.scheme}://{request.host}"
+        from omni_connector.clients import prompt
+
         return Response(LLMS.format(base=base, block=prompt.agent_prompt(base)), 200, {"content-type": "text/plain; charset=utf-8"})
 
     @app.get("/openapi.json")
     async def described() -> Json:
+        from omni_connector import openapi  # here, as no start needs it
+
         return openapi.document(f"{request.scheme}://{request.host}")
 
     @app.get("/favicon.ico")

@@ -22,6 +22,7 @@ POOLED = "tests/routing/test_pool.py::"
 KEYLESS = IN_APP + "test_a_required_key_and_switched_off_auth_hold_on_every_client_route"
 PINNED = IN_APP + "test_a_provider_can_be_pinned_by_path_and_by_header"
 TORN = IN_RELAY + "test_a_stream_that_breaks_off"
+ALONE = PLANNED + "test_a_plan_that_serves_many_requests_is_what_each_would_have_got_by_itself"
 SERVED_ONCE = IN_RELAY + "test_one_account_one_answer_one_row"
 OTHER_PROVIDER = ADMITTED + "test_an_account_without_limits_lets_go_of_what_the_one_before_held"
 SILENT = IN_RELAY + "test_a_stream_that_falls_silent_ends_with_an_error_and_never_cleanly"
@@ -104,16 +105,16 @@ AT_THE_DOOR = (
     ),
     off(
         "body limit", "A body has a largest size", APP,
-        "body = await read_body(receive, limit << 20)", "body = await read_body(receive, 1 << 40)",
+        "body = await read_body(receive, limit << 20, task)", "body = await read_body(receive, 1 << 40, task)",
         DOOR + "test_a_body_is_as_large_as_the_limit_and_no_larger",
     ),
     off(
         "silent bodies", "A body that does not come is not waited for", APP,
-        "async with asyncio.timeout_at(began + BODY_S) as deadline:", "async with asyncio.timeout_at(None) as deadline:", LATE_BODY,
+        "with Within(BODY_S, task) as deadline:", "with Within(None, task) as deadline:", LATE_BODY,
     ),
     off(
         "dribbled bodies", "A body that dribbles is not waited for", APP,
-        "deadline.reschedule(min(loop.time(), began + size / SLOWEST) + BODY_S)", "deadline.reschedule(loop.time() + BODY_S)", LATE_BODY,
+        "deadline.until(min(deadline.now, began + size / SLOWEST) + BODY_S)", "deadline.until(deadline.now + BODY_S)", LATE_BODY,
     ),
     off(
         "heard out", "Who is refused is heard out, so that he sees it", APP,
@@ -202,8 +203,18 @@ WHOM_TO_ASK = (
     ),
     off(
         "budgets in the plan", "Who has no budget left is left out", PLANNING,
-        "over=self._over(call, tokens) if self._budgets.watching else None,", "over=None,",
+        "over = self._over(call, tokens) if self._budgets.watching else None", "over = None",
         "tests/test_budgets.py::test_an_account_that_has_spent_its_budget_gives_way",
+    ),
+    off(
+        "whoever is alone", "Who is the only candidate is looked at as closely as all others", PLANNING,
+        "        if only is not None and is_open(only, resolution.requested, view.needs, call.key, self._pool, now, over):\n",
+        "        if only is not None:\n", ALONE,
+    ),
+    off(
+        "wishes of whoever is alone", "A client's own wishes are kept where there is one candidate", PLANNING,
+        "only = None if detail or wishes is not constraints.NONE else sole(resolution)", "only = None if detail else sole(resolution)",
+        ALONE,
     ),
     off(
         "prices before plans", "With budgets nothing is planned before there are prices", RELAY,
@@ -411,7 +422,7 @@ ON_THE_WAY = (
     ),
     off(
         "silence in an answer", "A whole answer that falls silent is given up", WAITING,
-        "return await read_all(exchange, idle=limits.idle)", "return await read_all(exchange)",
+        "return await read_all(exchange, idle=limits.idle, task=job.task)", "return await read_all(exchange)",
         ON_TIME + "test_a_whole_answer_that_falls_silent_is_not_waited_for_to_the_end",
     ),
     off(

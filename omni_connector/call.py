@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import quote
@@ -14,14 +14,18 @@ from omni_connector.errors import GatewayError
 from omni_connector.record import Record
 from omni_connector.snapshot import ClientKey
 from omni_connector.usage import nano, usd
+from omni_connector.values import quick
 
 Headers = list[tuple[bytes, bytes]]
 
 # Provider headers that a client may want to see under their own names (CONTRACT §4).
 PASSED_ON = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit-")
 
+MOST = 1000
+"""Characters of a header of ours."""
 
-@dataclass(frozen=True, slots=True)
+
+@quick(frozen=True, slots=True)
 class Call:
     """An authenticated request with its whole body. `headers` have lower-case names; `started_at` is ms UTC."""
 
@@ -83,25 +87,32 @@ def _ours(record: Record) -> Headers:
         (b"request-id", request_id),
         (b"x-omni-attempts", str(len(record.attempts)).encode()),
     ]
-    named = (
-        (b"x-omni-provider", record.provider),
-        (b"x-omni-account", record.account_label),
-        (b"x-omni-model", record.model),
-        (b"x-omni-route", record.route),
-        (b"x-omni-dropped", ", ".join(record.dropped)),
-    )
-    headers.extend((name, header_text(value)) for name, value in named if value)
+    dropped = ", ".join(record.dropped) if record.dropped else ""
+    headers += _named(record.provider or "", record.account_label or "", (record.model or "")[:MOST], record.route[:MOST], dropped[:MOST])
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _named(provider: str, account: str, model: str, route: str, dropped: str) -> Sequence[tuple[bytes, bytes]]:
+    """The same for every answer that went the same way. "" is not told."""
+    named = (
+        (b"x-omni-provider", provider),
+        (b"x-omni-account", account),
+        (b"x-omni-model", model),
+        (b"x-omni-route", route),
+        (b"x-omni-dropped", dropped),
+    )
+    return tuple((name, header_text(value)) for name, value in named if value)
 
 
 def header_text(value: str) -> bytes:
     """Text as a header value: printable ASCII as it is, everything else percent-encoded (RFC 3986), bounded."""
-    return _encoded(value[:1000])
+    return _encoded(value[:MOST])
 
 
 @lru_cache(maxsize=1024)
 def _encoded(value: str) -> bytes:
-    return quote(value, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")[:1000].encode("ascii")
+    return quote(value, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")[:MOST].encode("ascii")
 
 
 def error_answer(wire: str, error: GatewayError, record: Record | None) -> tuple[int, Headers, bytes]:
@@ -122,6 +133,19 @@ def lower(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """ASGI headers → names in lower case; a repeated header is joined by commas, as HTTP allows."""
     joined: dict[str, str] = {}
     for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = _NAMES.get(raw_name) or _name(raw_name), raw_value.decode("latin-1")
         joined[name] = f"{joined[name]}, {value}" if name in joined else value
     return joined
+
+
+_NAMES: dict[bytes, str] = {}
+"""Names of headers as they come → in lower case. Clients use few, and may send any: only so many are remembered."""
+MOST_NAMES = 1024
+LONGEST_NAME = 64
+
+
+def _name(raw: bytes) -> str:
+    name = raw.decode("latin-1").lower()
+    if len(_NAMES) < MOST_NAMES and len(raw) <= LONGEST_NAME:
+        _NAMES[raw] = name
+    return name

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from omni_connector.errors import GatewayError
+from omni_connector.values import quick
 
 Json = dict[str, Any]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -283,7 +284,7 @@ class Target:
 # ---------------------------------------------------------------- Usage
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Usage:
     """Five counts that never overlap except as said: `input` excludes both cache counts; `output` includes
     `reasoning`. Sources disagree (OpenAI counts cached inside input, Anthropic outside), so each wire format converts.

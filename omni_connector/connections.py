@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from ssl import SSLError
 from typing import Any, cast
 
@@ -23,6 +24,12 @@ from omni_connector.speaking import Head, Http1, Refused
 
 Message = dict[str, Any]
 
+TELLS_END = "omni.end"
+"""The extension of a scope that is `Inbox.on_end`."""
+SAYS = "omni.say"
+"""The extension of a scope that is `Http1.say` for its answer: a piece of a body on a shorter way than ASGI's."""
+ROOM = 8192
+"""Bytes that may wait in a transport before whoever has more to say must wait: below the mark where it lets writers go on."""
 LAST_WORDS_S = 1.0
 """What a refused client says meanwhile is read, and thrown away."""
 
@@ -35,10 +42,25 @@ class Inbox:
         self._messages: deque[Message] = deque()
         self._gone = False
         self._changed: set[asyncio.Future[None]] = set()
+        self._tell: Callable[[], None] | None = None
+
+    def on_end(self, tell: Callable[[], None] | None) -> None:
+        """`tell` is called when the client is gone, and soon if it is already. None: nobody wants to know it any more."""
+        self._tell = tell
+        if self._gone and tell is not None:
+            asyncio.get_running_loop().call_soon(self._told)
+
+    def _told(self) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
 
     async def put(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self._gone = True
+            if self._tell is not None:
+                # Not from here: this may be the very task that is to hear of it, which is writing to the client.
+                asyncio.get_running_loop().call_soon(self._told)
         while len(self._messages) >= self._room and not self._gone:
             await self._wait()
         if not self._gone:
@@ -70,10 +92,16 @@ class Inbox:
 class Crew(TaskGroup):
     """The apps that run for one connection."""
 
+    http: Http1 | None = None
+    """What is said on it."""
+
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await super().spawn_app(app, config, scope, send)
         inbox = Inbox(config.max_app_queue_size)
+        scope["extensions"] = {**(scope.get("extensions") or {}), TELLS_END: inbox.on_end}
+        if self.http is not None:
+            scope["extensions"][SAYS] = partial(self.http.say, self.http.stream)
         self.spawn(_run, app, config, scope, inbox.get, send)
         return inbox.put
 
@@ -105,9 +133,12 @@ class Connection(TCPServer):
         try:
             socket = self.writer.get_extra_info("socket")
             client, server = (parse_socket_addr(socket.family, name) for name in (socket.getpeername(), socket.getsockname()))
-            async with Crew(self.loop) as crew:
+            crew = Crew(self.loop)
+            async with crew:
                 state = ConnectionState(self.state)
                 http = Http1(self.app, self.config, self.context, crew, state, tls is not None, client, server, self.protocol_send)
+                http.write = self.write
+                crew.http = http
                 self.protocol = cast(Any, http)
                 self._idle(True)
                 await self._read(http)
@@ -146,6 +177,16 @@ class Connection(TCPServer):
             self.loop.call_later(LAST_WORDS_S, self.writer.close)
         elif isinstance(event, Closed):
             await self._close()
+
+    def write(self, data: bytes) -> bool:
+        """Writes at once; False, and nothing is written, where somebody might have to wait."""
+        transport = self.writer.transport
+        if transport.is_closing() or transport.get_write_buffer_size() > ROOM:
+            return False
+        if self._held:
+            data, self._held = self._held + data, b""
+        transport.write(data)
+        return True
 
     def _write_held(self) -> None:
         if self._held:

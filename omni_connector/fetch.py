@@ -14,15 +14,17 @@ import ipaddress
 import re
 import socket
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
-
+from omni_connector.direct import Answer, DirectError, Names, Pool, Trust, faults
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.providers.addresses import USER_AGENT
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -67,7 +69,7 @@ _OWN = tuple(
 _METADATA = frozenset({"100.100.100.200", "fd00:ec2::254"})
 """Where clouds tell a machine its secrets, inside `_OWN`. No picture was ever kept there."""
 
-_FAMILIES: Mapping[int, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF_INET6}
+_CLOSING = {"connection": "close"}
 
 _MAGIC: Sequence[tuple[re.Pattern[bytes], str]] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
@@ -89,20 +91,19 @@ _ACCEPTED = re.compile(r"(?:image|audio)/[a-z0-9.+-]+|application/pdf|text/plain
 _SAYS_NOTHING = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-download"})
 
 _REASONS: Mapping[type[BaseException], str] = {
-    aiohttp.ClientConnectorDNSError: "the host name is unknown",
-    aiohttp.ClientConnectorCertificateError: "its TLS certificate is not valid",
-    aiohttp.ClientSSLError: "the TLS handshake failed",
-    aiohttp.ClientConnectorError: "nothing answers there",
-    aiohttp.ClientPayloadError: "the answer broke off",
-    aiohttp.ClientResponseError: "the answer is not valid HTTP",
-    aiohttp.InvalidURL: "the address is not valid",
-    aiohttp.ClientError: "the connection failed",
+    faults.NameUnknown: "the host name is unknown",
+    faults.CertificateInvalid: "its TLS certificate is not valid",
+    faults.HandshakeFailed: "the TLS handshake failed",
+    faults.NothingAnswers: "nothing answers there",
+    faults.BrokenOff: "the answer broke off",
+    faults.NotHttp: "the answer is not valid HTTP",
+    DirectError: "the connection failed",
     OSError: "the connection failed",
     ValueError: "the address is not valid",
     zlib.error: "the compressed bytes are damaged",
 }
 """The most specific class wins (MRO)."""
-_CAUGHT = (aiohttp.ClientError, OSError, ValueError, zlib.error)
+_CAUGHT = (DirectError, OSError, ValueError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,32 +139,22 @@ async def look_up(host: str, port: int) -> Sequence[str]:
     return [str(address[0]) for *_, address in found]
 
 
-class _Resolver(AbstractResolver):
-    """Only addresses that may be connected to. One lookup a connection: what is checked here is what is connected to."""
+def _checking(lookup: Lookup, allow_private: bool) -> Names:
+    """Only addresses that may be connected to: what is checked here is what is connected to."""
 
-    def __init__(self, lookup: Lookup, allow_private: bool) -> None:
-        self._lookup = lookup
-        self._allow_private = allow_private
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        found = await self._lookup(host, port)
-        good = [text for text in dict.fromkeys(found) if is_allowed(text, self._allow_private)]
+    async def look(host: str, port: int) -> list[tuple[int, int, int, str, tuple[Any, ...]]]:
+        found = await lookup(host, port)
+        good = [text for text in dict.fromkeys(found) if is_allowed(text, allow_private)]
         if found and not good:
             raise _refused(host)
         return [
-            ResolveResult(
-                hostname=host,
-                host=text,
-                port=port,
-                family=_FAMILIES[ipaddress.ip_address(text).version],
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
+            (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (text, port, 0, 0))
+            if ":" in text
+            else (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (text, port))
             for text in good
         ]
 
-    async def close(self) -> None:
-        return None
+    return Names(look, kept_s=0)
 
 
 _NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)\.?", re.I)
@@ -172,7 +163,9 @@ _NUMERIC = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)\.?", re.I)
 
 
 def _checked(text: str, allow_private: bool, base: URL | None = None) -> URL:
-    """An address that may be asked. Parsed by the transport's own parser, so both mean the same host. Raises GatewayError."""
+    """An address that may be asked. Parsed as the transport does, so both mean the same host. Raises GatewayError."""
+    from yarl import URL  # 4 MB that most never need
+
     try:
         url = URL(text) if base is None else base.join(URL(text))
         host, port = url.raw_host, url.port
@@ -206,6 +199,7 @@ class PublicFetcher:
 
     def __init__(self, lookup: Lookup = look_up) -> None:
         self._lookup = lookup
+        self._trust = Trust()
 
     async def fetch_public(self, url: str, *, limit_bytes: int, within_s: float, allow_private: bool = False) -> Fetched:
         """One address, redirects included. `within_s` seconds for all of it, `limit_bytes` after decompression.
@@ -235,12 +229,9 @@ class PublicFetcher:
 
     async def _post(self, url: URL, headers: Mapping[str, str], body: bytes, allow_private: bool) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            async with (
-                self._session(allow_private) as session,
-                session.post(url, headers=headers, data=body, allow_redirects=False) as response,
-            ):
-                told = {name.lower(): value for name, value in response.headers.items()}
-                return response.status, told, await _beginning(response)
+            async with self._pool(allow_private) as pool:
+                answer = await pool.ask("POST", str(url), {**headers, **_CLOSING}, body, unpacks=False)
+                return answer.status, answer.headers, await _beginning(answer)
         except GatewayError as error:  # the resolver's
             raise _plain(error, url.host or "") from error
         except _CAUGHT as error:
@@ -248,16 +239,14 @@ class PublicFetcher:
                 raise
             raise GatewayError(Kind.UPSTREAM_UNREACHABLE, f"{(url.host or '')[:200]}: {_reason(error)}.") from error
 
-    def _session(self, allow_private: bool) -> aiohttp.ClientSession:
-        # A session of its own: no connection is left over that was made under another rule or for another client.
-        connector = aiohttp.TCPConnector(resolver=_Resolver(self._lookup, allow_private), use_dns_cache=False, force_close=True)
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-            trust_env=False,
-        )
+    @asynccontextmanager
+    async def _pool(self, allow_private: bool) -> AsyncIterator[Pool]:
+        # A pool of its own: no connection is left over that was made under another rule or for another client.
+        pool = Pool(connect_timeout=None, agent=USER_AGENT, names=_checking(self._lookup, allow_private), trust=self._trust)
+        try:
+            yield pool
+        finally:
+            await pool.close()
 
     async def fetch_all(
         self, urls: Iterable[str], *, limit_bytes: int, within_s: float, allow_private: bool = False
@@ -292,13 +281,14 @@ class PublicFetcher:
 
     async def _follow(self, text: str, limit: int, allow_private: bool) -> Fetched:
         url = _checked(text, allow_private)
-        async with self._session(allow_private) as session:
+        async with self._pool(allow_private) as pool:
             for _ in range(MOST_REDIRECTS + 1):
                 try:
-                    async with session.get(url, headers=HEADERS, allow_redirects=False) as response:
-                        target = response.headers.get("location") if response.status in REDIRECTS else None
-                        if target is None:
-                            return await _take(response, url.host or "", limit)
+                    answer = await pool.ask("GET", str(url), {**HEADERS, **_CLOSING}, b"", unpacks=False)
+                    target = answer.headers.get("location") if answer.status in REDIRECTS else None
+                    if target is None:
+                        return await _take(answer, url.host or "", limit)
+                    answer.close()
                 except _CAUGHT as error:
                     if isinstance(error, TimeoutError):
                         raise
@@ -310,14 +300,15 @@ class PublicFetcher:
 # ---------------------------------------------------------------- What came
 
 
-async def _take(response: aiohttp.ClientResponse, host: str, limit: int) -> Fetched:
+async def _take(response: Answer, host: str, limit: int) -> Fetched:
     if response.status != 200:
         raise _cannot(host, f"it answers {response.status}")
     declared, _, parameters = response.headers.get("content-type", "").lower().partition(";")
     declared = declared.strip()
     if declared not in _SAYS_NOTHING and not _ACCEPTED.fullmatch(declared):
         raise _cannot(host, f"it is {declared[:80]!r}, not a picture, a PDF, a sound or plain text")
-    if (response.content_length or 0) > limit:
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
         raise _too_large(host, limit)
     data = await _read(response, host, limit)
     if not data:
@@ -328,14 +319,14 @@ async def _take(response: aiohttp.ClientResponse, host: str, limit: int) -> Fetc
     return Fetched(media_type, _as_utf8(data, parameters) if media_type == "text/plain" else data)
 
 
-async def _read(response: aiohttp.ClientResponse, host: str, limit: int) -> bytes:
+async def _read(response: Answer, host: str, limit: int) -> bytes:
     """The body, unpacked where a server packs it unasked: never more than `limit` bytes, however small they came."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", "", "gzip", "x-gzip", "deflate"):
         raise _cannot(host, f"it is compressed by {coding[:20]!r}, which nobody asked for")
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding not in ("identity", "") else None
     data = bytearray()
-    async for piece in response.content.iter_any():
+    while piece := await _next(response):
         data += piece if inflater is None else inflater.decompress(piece, limit + 1 - len(data))
         if len(data) > limit:
             raise _too_large(host, limit)
@@ -346,9 +337,19 @@ async def _read(response: aiohttp.ClientResponse, host: str, limit: int) -> byte
     return bytes(data)
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _next(response: Answer) -> bytes:
+    """As `read`, but with the transport's own reason: the words are another's here."""
+    try:
+        return await response.read()
+    except GatewayError as error:
+        if isinstance(error.__cause__, DirectError):
+            raise error.__cause__ from None
+        raise
+
+
+async def _beginning(response: Answer) -> bytes:
     data = bytearray()
-    async for piece in response.content.iter_any():
+    while piece := await _next(response):
         data += piece
         if len(data) >= ANSWER:
             break

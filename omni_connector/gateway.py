@@ -147,9 +147,17 @@ class Gateway:
         comparing = ReconcilingHands(lambda: self.pool.accounts, lambda: self.endpoints, self.watch.begin, self.watch.over)
         reconciler = Reconciler(db, self.upstream, comparing, now_ms, self._rng)
         by_need = (prober, renewals, self.watch, self.teller, self.poller, reconciler)
-        estimate = self.booking.estimate
         self.jobs = Jobs(
-            db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need=by_need, alarm=self.watch, estimate=estimate
+            db,
+            lambda: self.settings,
+            home,
+            self.process_id,
+            now_ms,
+            self.reload,
+            by_need,
+            self.watch,
+            self.booking.estimate,
+            self.journal.inherit,
         )
         self.admin = self._administration(Process(self.started_at, home, base_url, server, self.process_id))
         self.neighbours = Neighbours(db, self.live, self.admin, self.process_id, now_ms, lambda: not self.has_siblings)
@@ -328,7 +336,7 @@ class Gateway:
         await self.teller.from_environment()
         self.planner.homes.load(await self.db.run(home_rows.load), now_ms())
         self.calibration.load(Learned(**row) for row in await self.db.run(calibration_rows.load))
-        self._prices = asyncio.create_task(asyncio.to_thread(usage.source_name), name="price tables")  # type: ignore[arg-type]
+        self._prices = asyncio.create_task(asyncio.to_thread(usage.tables_in, self.home), name="price tables")
         if not resident:
             return
         self.readiness.watch = await self.db.watch(self._moved, since=self.snapshot.version)

@@ -76,6 +76,8 @@ class House:
 
     def let_go(self) -> None:
         """Its loop is closed: nothing of it can be ended in order any more. Its rows are durable, or are settled as those of the dead."""
+        self.gateway.journal.let_go()
+        self.gateway.spill.let_go()
         self.gateway.db.abandon()
         if self.gateway.hold is not None:
             self.gateway.hold.release()

@@ -14,10 +14,9 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from omni_connector import backup
 from omni_connector.settings import Settings
@@ -35,6 +34,9 @@ Json = dict[str, Any]
 
 TICK_S = 5
 BEAT_S = 5
+CLOCK = "apscheduler.schedulers.asyncio"
+"""Takes 30 ms to import, which no start waits for: the first tick is seconds away."""
+WIND_S = 1.0
 LEASE_MS = 10 * 60_000
 DEAD_MS = 30_000
 """A process that was not seen for this long is dead, even on another machine."""
@@ -91,7 +93,7 @@ class ByNeed(Protocol):
 class Jobs:
     """The clock of one process. `reload` makes the snapshot current after a job changed the configuration. `by_need`: the work
     that has no fixed interval; its runs of one tick run side by side, since they wait for others. `alarm`: who is told of a disk that is
-    nearly full."""
+    nearly full. `inherit`: takes over what processes that are gone have said and the database has not got (`Journal.inherit`)."""
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class Jobs:
         by_need: Sequence[ByNeed] = (),
         alarm: Alarm | None = None,
         estimate: Estimate | None = None,
+        inherit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         upkeep = Upkeep(db, settings, home, now, alarm)
         self._db = db
@@ -114,8 +117,10 @@ class Jobs:
         self._now = db.shared(now)
         self._reload = reload
         self._estimate = estimate
+        self._inherit = inherit
         self._host = socket.gethostname() if db.path is not None else machine()
-        self._scheduler: AsyncIOScheduler | None = None
+        self._scheduler: Any = None
+        self._winding: asyncio.Task[None] | None = None
         self._ticking = asyncio.Lock()
         self._ensured: Mapping[str, int] = {}
         self._by_need: Mapping[str, ByNeed] = {work.kind: work for work in by_need}
@@ -135,13 +140,22 @@ class Jobs:
         await self.beat()
         await self._ensure()
         await self._safely(self._bodies["partitions"])
-        self._scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60})
+        self._winding = asyncio.create_task(self._safely(lambda: self._wind(clock)), name="clock")
+
+    async def _wind(self, clock: bool) -> None:
+        await asyncio.sleep(WIND_S)
+        module = await asyncio.to_thread(import_module, CLOCK)
+        manner = {"coalesce": True, "max_instances": 1, "misfire_grace_time": 60}
+        self._scheduler = module.AsyncIOScheduler(timezone="UTC", job_defaults=manner)
         self._scheduler.add_job(self._safely, "interval", seconds=BEAT_S, args=[self.beat])
         if clock:
             self._scheduler.add_job(self._safely, "interval", seconds=TICK_S, jitter=1, args=[self.tick])
         self._scheduler.start()
 
     async def close(self) -> None:
+        if self._winding is not None:
+            self._winding.cancel()
+            await asyncio.gather(self._winding, return_exceptions=True)
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
         for task in self._running:
@@ -306,6 +320,8 @@ class Jobs:
 
     async def recover(self) -> str:
         """Open rows of processes that are gone become estimates, marked RECOVERED."""
+        if self._inherit is not None:
+            await self._inherit()
         now, me, here = self._now(), self._process_id, self._host
 
         def gone(host: str, pid: int) -> bool:

@@ -6,11 +6,12 @@ Two ears for two lanes: events (a translated answer) and a wire format's own `Li
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from omni_connector.chat import Delta, Ended, Event, Failed, Finish, Finished, Started, Usage, UsageSeen
 from omni_connector.errors import GatewayError
+from omni_connector.values import quick
 
 Source = Literal["reported", "counted", "estimated", "none"]
 
@@ -22,7 +23,7 @@ CHARS_PER_TOKEN = 4
 """For answers whose provider reports no usage: the usual ratio for English text, marked `counted` on the row."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Reading:
     """The final figures of an answer. `source` says how they are known: `reported` by the provider, `counted` from what
     was delivered, `estimated` from the request alone, `none` when nothing was sent upstream."""
@@ -87,5 +88,18 @@ def reading(usage: Usage | None, output_chars: int, finish: Finish | None, estim
 
 
 def _believable(usage: Usage) -> Usage:
+    for count in (
+        usage.input,
+        usage.cache_read,
+        usage.cache_write,
+        usage.output,
+        usage.reasoning,
+        usage.cache_write_1h,
+        usage.web_searches,
+    ):
+        if count is not None and not 0 <= count <= MOST_TOKENS:
+            break
+    else:
+        return usage
     absurd: dict[str, Any] = {name: None for name in COUNTS if not 0 <= (getattr(usage, name) or 0) <= MOST_TOKENS}
-    return replace(usage, **absurd) if absurd else usage
+    return replace(usage, **absurd)

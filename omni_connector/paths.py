@@ -39,6 +39,9 @@ class Route:
     """The path without the provider."""
 
 
+PLAIN: Mapping[str, Route] = {path: Route(wire, endpoint=path) for path, wire in POSTS.items()}
+
+
 def client_route(path: str, query: bytes = b"") -> Route | None:
     """The route of a client API POST; None for every other path."""
     found = _route(path, query)
@@ -50,9 +53,9 @@ def client_route(path: str, query: bytes = b"") -> Route | None:
 
 
 def _route(path: str, query: bytes) -> Route | None:
-    wire = POSTS.get(path)
-    if wire is not None:
-        return Route(wire, endpoint=path)
+    plain = PLAIN.get(path)
+    if plain is not None:
+        return plain
     gemini = _GEMINI.fullmatch(path)
     if gemini is None:
         return None

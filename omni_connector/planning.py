@@ -20,7 +20,7 @@ from omni_connector.record import Record
 from omni_connector.routing import constraints
 from omni_connector.routing.affinity import Homes, fingerprint
 from omni_connector.routing.drawing import Drawing
-from omni_connector.routing.plan import Over, Overspent, Plan, going_on, make_plan
+from omni_connector.routing.plan import Over, Overspent, Plan, going_on, is_open, make_plan, sole
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
 from omni_connector.settings import Settings
@@ -78,6 +78,8 @@ class Planner:
         self._resolved: dict[tuple[str, str, str, str], tuple[ClientKey, Resolution]] = {}
         self._resolved_of: tuple[Snapshot, Settings] | None = None
         """The configuration that they are of."""
+        self._sole: dict[tuple[str, ...], Plan] = {}
+        """Of the same configuration: by all that they are of, see `_sole_plan`."""
         self.homes = Homes()
         self.likely: Callable[[str, int], int] = lambda model, tokens: tokens
         """(model, estimated tokens of a prompt) → how many they are at that model, by experience."""
@@ -88,29 +90,52 @@ class Planner:
         """The plan of a call. `detail`: with every candidate's points, also where there is no choice.
         Raises GatewayError for a name that leads nowhere, and for headers that leave nobody."""
         view, stored, now = asked.view, self._stored(), self._now()
-        wishes = constraints.parse(call.headers, family=catalog.family, provider_aliases=PROVIDER_NAMES)
+        wishes = constraints.NONE
+        if not constraints.NAMED.isdisjoint(call.headers):
+            wishes = constraints.parse(call.headers, family=catalog.family, provider_aliases=PROVIDER_NAMES)
         if asked.tokens is None:
             asked.tokens = usage.estimate_tokens(call.body)
         tokens = asked.tokens
         if not asked.conversation:
             asked.conversation = fingerprint(call.key.id, view.model, conversations.marks(call.wire, call.body, call.headers))
+        resolution = self.resolve(view.model, call, tokens)
+        policy = wishes.policy(stored.strategy)
+        over = self._over(call, tokens) if self._budgets.watching else None
+        only = None if detail or wishes is not constraints.NONE else sole(resolution)
+        if only is not None and is_open(only, resolution.requested, view.needs, call.key, self._pool, now, over):
+            plan = self._sole_plan(resolution, only, policy, now)
+            return going_on(plan, asked.earlier[-1].account_id or "") if asked.earlier else plan
         plan = make_plan(
-            self.resolve(view.model, call, tokens),
+            resolution,
             view.needs,
             call.key,
             self._pool,
-            wishes.policy(stored.strategy),
+            policy,
             now,
             self._rng,
             price=lambda candidate: self._cost(candidate.account, candidate.model, tokens),
             home=self.homes.home(asked.conversation, now) if asked.conversation else None,
             saving=self._saving,
             wishes=wishes,
-            over=self._over(call, tokens) if self._budgets.watching else None,
+            over=over,
             detail=detail,
             drawing=None if detail else self._drawing,
         )
         return going_on(plan, asked.earlier[-1].account_id or "") if asked.earlier else plan
+
+    def _sole_plan(self, resolution: Resolution, only: Candidate, policy: str, now: int) -> Plan:
+        """The plan where there is one candidate and nothing is against him: nothing else of the request changes it, so one serves all
+        that mean the same. A changed account is another object. Raises GatewayError for an unknown policy."""
+        meaning = (policy, resolution.kind, resolution.requested, resolution.note, *only.key)
+        known = self._sole.get(meaning)
+        if known is not None and known.attempts[0].account is only.account:
+            return known
+        plan = make_plan(resolution, {}, None, self._pool, policy, now, self._rng, detail=False)
+        if plan.attempts and not plan.skipped:
+            if len(self._sole) >= MOST_NAMES:
+                self._sole.clear()
+            self._sole[meaning] = plan
+        return plan
 
     async def preview(self, call: Call, preparer: Preparer) -> tuple[str, Plan]:
         """What the name of a call's model is, and the plan that the call would get now; nothing is sent. A call without a body is
@@ -140,7 +165,7 @@ class Planner:
         """A pin by path or header first, then the name as it stands (CONTRACT §4)."""
         snapshot, stored = self._snapshot(), self._stored()
         if self._resolved_of is None or self._resolved_of[0] is not snapshot or self._resolved_of[1] is not stored:
-            self._resolved_of, self._resolved = (snapshot, stored), {}
+            self._resolved_of, self._resolved, self._sole = (snapshot, stored), {}, {}
         asked = (name, call.wire, call.key.id, call.provider)
         known = self._resolved.get(asked)
         # By the key itself: that of a request whose body came slowly is older than the configuration, and may have allowed more.

@@ -23,6 +23,7 @@ from omni_connector.providers.remembered import Remembered
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import UpstreamRequest
+from omni_connector.values import quick
 from omni_connector.wire import (
     EMBEDDINGS,
     FORMATS,
@@ -45,6 +46,7 @@ Media = Mapping[str, tuple[str, str]]
 
 MEDIA = frozenset({"vision", "documents", "audio"})
 COMPLETIONS, EMBED = "/completions", "embeddings"
+JSON = "application/json"
 NO_ENDPOINT = frozenset({404, 405, 501})
 """Status with which a provider says, in no words about the model, that it has no such endpoint."""
 ABOUT_THE_MODEL = frozenset({Kind.UPSTREAM_MODEL_MISSING, Kind.ACCOUNT_FORBIDDEN})
@@ -83,7 +85,7 @@ class NoEndpoint(Unable):
     """The provider answered that it has no such endpoint. The account is fine, and may be able to serve in another way."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Prepared:
     """`wire`: the format whose errors the upstream speaks. `stream`: whether its answer comes as a stream, which is what the
     client wants except for providers that always stream. `dropped`: what could not be said there."""
@@ -161,7 +163,7 @@ class Preparer:
         """The same places, when they were seen to be there."""
         self._endpoints: providers.Endpoints = {}
         self._urls: Remembered[str] = Remembered()
-        self._headers: Remembered[dict[str, str]] = Remembered()
+        self._headers: Remembered[Mapping[str, str]] = Remembered()
 
     def note_there(self, candidate: Candidate, prepared: Prepared) -> None:
         """The endpoint has answered: a 404 from it will be about a voice or a file, so about one request."""
@@ -192,6 +194,11 @@ class Preparer:
             asked.earlier = await self._sources.earlier(call.key.id, view.previous)
         return asked
 
+    def passing(self, asked: Asked, candidate: Candidate) -> Prepared | None:
+        """What `prepare` gives of a conversation that passes as it is, for which nothing has to be waited for; None of all others.
+        Raises Unable."""
+        return self._passed(asked, candidate) if asked.call.wire in FORMATS else None
+
     async def prepare(self, asked: Asked, candidate: Candidate, broken: continuing.Broken | None = None) -> Prepared:
         """Raises Unable when this candidate cannot be asked, GatewayError when nobody can. `broken`: the answer to go on with."""
         wire = asked.call.wire
@@ -210,6 +217,13 @@ class Preparer:
     # ------------------------------------------------------------ conversations
 
     async def _conversation(self, asked: Asked, candidate: Candidate) -> Prepared:
+        passed = self._passed(asked, candidate)
+        if passed is not None:
+            return passed
+        return await self._translated(asked, candidate, providers.facing(candidate.account, asked.call.wire))
+
+    def _passed(self, asked: Asked, candidate: Candidate) -> Prepared | None:
+        """None: it has to be translated."""
         call, view = asked.call, asked.view
         account = providers.facing(candidate.account, call.wire)
         body = self._with_earlier(asked, account)
@@ -217,7 +231,7 @@ class Preparer:
         passes = account.wire == call.wire and not sealed and not asked.forgotten and not _speaks_its_own_way(account)
         if passes and not self._bytes_wanted(asked, account):
             return self._passing(asked, candidate, account, body)
-        return await self._translated(asked, candidate, account)
+        return None
 
     def _bytes_wanted(self, asked: Asked, account: Account) -> bool:
         """Media are given by URL to a provider that fetches none: the body cannot pass as it is."""
@@ -428,7 +442,7 @@ class Preparer:
         outgoing = self._outgoing(call, account, kind.upstream_path, body, content_type)
         return Prepared(Raw(), outgoing, account.wire, asked.view.stream, endpoint=kind.upstream_path)
 
-    def _outgoing(self, call: Call, account: Account, path: str, body: bytes, content_type: str = "application/json") -> UpstreamRequest:
+    def _outgoing(self, call: Call, account: Account, path: str, body: bytes, content_type: str = JSON) -> UpstreamRequest:
         provider = providers.get(account.provider)
         endpoints = self._sources.endpoints()
         if endpoints is not self._endpoints:  # new with each configuration, in which accounts may be gone
@@ -436,11 +450,16 @@ class Preparer:
         url = self._urls.of(account, path, lambda: providers.endpoint(provider, account, path, endpoints))
         same = account.wire == CHAT_WIRE.get(call.wire, call.wire)
         if same and not PASSED_ON.isdisjoint(call.headers):
-            headers = providers.request_headers(provider, account, call.headers)
+            headers = _framed(providers.request_headers(provider, account, call.headers), content_type)
+        elif content_type == JSON:
+            headers = self._headers.of(account, JSON, lambda: _framed(providers.request_headers(provider, account), JSON))
         else:
-            headers = self._headers.of(account, "", lambda: providers.request_headers(provider, account))
-        headers = {**headers, "content-type": content_type, "accept-encoding": "identity"}
+            headers = _framed(self._headers.of(account, "", lambda: providers.request_headers(provider, account)), content_type)
         return UpstreamRequest("POST", url, headers, body, account.proxy_url, providers.local_options(account))
+
+
+def _framed(headers: Mapping[str, str], content_type: str) -> Mapping[str, str]:
+    return {**headers, "content-type": content_type, "accept-encoding": "identity"}
 
 
 def is_about_endpoint(prepared: Prepared, error: GatewayError) -> bool:

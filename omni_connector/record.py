@@ -16,6 +16,7 @@ from omni_connector.errors import KINDS, GatewayError
 from omni_connector.meter import Reading
 from omni_connector.nodes import node_of
 from omni_connector.usage import TIER, nano, usd
+from omni_connector.values import quick
 
 Json = dict[str, Any]
 Outcome = Literal["ok", "failed", "client_left", "cut", "recovered"]
@@ -24,13 +25,17 @@ NAME, WORDS = 255, 2000
 """Characters of a model name and of an error message that a row keeps."""
 
 
+NOTHING_USED = Usage()
+"""Of a request that was not measured yet."""
+
+
 class Planned(Protocol):
     """Whom the request was going to be sent to (`routing.plan.Plan`)."""
 
     def as_json(self) -> Json: ...
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Attempt:
     """One try at one account. `status` is what the provider answered (None: nothing), `ms` how long it took."""
 
@@ -97,7 +102,7 @@ class Record:
     http_status: int | None = None
     flag: str | None = None
     error: GatewayError | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NOTHING_USED
     usage_source: str = "none"
     cost: Decimal | None = None
     price_source: str | None = None

@@ -33,6 +33,7 @@ from omni_connector.usage import UNKNOWN
 from omni_connector.waiting import left, left_whole
 from omni_connector.wire import dialect, passing, views
 from omni_connector.wire.openai_responses_state import said
+from omni_connector.within import Within
 
 log = logging.getLogger("omni.relay")
 
@@ -69,7 +70,7 @@ class Relay:
     async def run(self, call: Call, sink: Sink) -> None:
         """Answer one call. Raises only CancelledError; every failure becomes an answer and a row. A sink that was started and is not
         ended then is to be broken off: there was no way to say in those bytes that they are not all."""
-        job = Job(call, sink, self._record(call), time.monotonic())
+        job = Job(call, sink, self._record(call), time.monotonic(), asyncio.current_task())
         self.active += 1
         try:
             await self._answer(job)
@@ -233,7 +234,8 @@ class Relay:
         if cap is not None:
             prepared = shortened(prepared, candidate, cap, job.call.wire)
         # Nothing is awaited between this look and the slot below: that keeps `max_in_flight` exact and half-open tests single.
-        hold = self._pool.check(candidate.account, candidate.model, self._doors.now())
+        now = self._doors.now()
+        hold = self._pool.check(candidate.account, candidate.model, now)
         if hold is not None and not (panic and hold.guess):
             raise Unable(GatewayError(Kind.NO_ACCOUNT, hold.reason))
         record = job.record
@@ -244,7 +246,7 @@ class Relay:
         began = time.monotonic()
         status: int | None = None
         before = len(record.attempts)
-        slot = self._pool.acquire(candidate.account, candidate.model, self._doors.now())
+        slot = self._pool.acquire(candidate.account, candidate.model, now)
         try:
             exchange = await self._send(job, candidate, prepared)
             status = exchange.status
@@ -289,6 +291,8 @@ class Relay:
 
     async def _prepare(self, job: Job, candidate: Candidate) -> Prepared:
         assert job.asked is not None
+        if job.broken is None and (passing := self._preparer.passing(job.asked, candidate)) is not None:
+            return passing
         try:
             async with asyncio.timeout(left(job, self.deadlines)):
                 return await self._preparer.prepare(job.asked, candidate, job.broken)
@@ -301,7 +305,7 @@ class Relay:
         """Status and headers; a refusal is read, classified and raised."""
         wait = min(self.deadlines.first_byte, left(job, self.deadlines)) if prepared.stream else left_whole(job, self.deadlines)
         try:
-            async with asyncio.timeout(wait):
+            with Within(wait, job.task):
                 exchange = await self._upstream.send(self._doors.mark(prepared.request, job.record))
                 if 200 <= exchange.status < 300:
                     self._doors.heard(candidate.account, exchange.headers, candidate.model, b"")
@@ -400,7 +404,7 @@ class Relay:
         begun = False
         while not (lane.first_output or lane.ended):
             try:
-                async with asyncio.timeout(max(0.001, until - time.monotonic())):
+                with Within(max(0.001, until - time.monotonic())):
                     piece = await exchange.read()
             except TimeoutError as error:
                 if begun:
@@ -428,18 +432,18 @@ class Relay:
     async def _stream(self, job: Job, lane: Lane, exchange: Exchange, out: bytes) -> None:
         """Chunks as they come. What holds the terminal event waits until the row is settled."""
         sink = job.sink
-        while not lane.ended:
-            if out:
-                await sink.write(out)
-            piece = await waiting.next_piece(job, exchange, self.deadlines)
-            if not piece:
-                out = lane.close()
-                break
-            out = lane.feed(piece)
-            if lane.error is not None:
-                raise lane.error
-        else:
-            out += lane.close()
+        with waiting.Pieces(job, exchange, self.deadlines) as pieces:
+            while not lane.ended:
+                if out:
+                    await sink.write(out)
+                piece = await pieces.next()
+                if not piece:
+                    out = b""
+                    break
+                out = lane.feed(piece)
+                if lane.error is not None:
+                    raise lane.error
+        out += lane.close()
         if lane.error is not None:
             raise lane.error
         if not lane.complete:
@@ -476,8 +480,9 @@ class Relay:
         self._doors.publish(job.record)
         job.record.likely_input = self._doors.likely(first.model, job.record.est_input)
         account = first.account
-        asked = {"account_id": account.id, "account_label": account.label, "provider": account.provider, "model": first.model}
-        opened = self._ledger.open({**job.record.opened(), **asked})
+        row = job.record.opened()
+        row |= {"account_id": account.id, "account_label": account.label, "provider": account.provider, "model": first.model}
+        opened = self._ledger.open(row)
         job.entering = self._doors.enter_first(job.call, first, job.record.est_input)
         await opened
 
@@ -501,9 +506,11 @@ class Relay:
             return ()
         try:
             rows = kept_rows(job.asked, job.lane, keeping=self._doors.sources.keeping())
+            if not rows:
+                return ()
             owner = {"key_id": record.key_id, "account_id": record.account_id, "provider": record.provider, "model": record.model}
             now = self._doors.now()
-            return await self._doors.seal([{**row, **owner, "created_at": now} for row in rows]) if rows else ()
+            return await self._doors.seal([{**row, **owner, "created_at": now} for row in rows])
         except Exception:
             log.exception("what request %s leaves for later ones cannot be kept", job.call.id)
             return ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import logging
 import os
@@ -62,6 +63,8 @@ MADE = (
     "There was no password for the dashboard, so one was made. It is shown this once:\n\n  Password   {password}\n\n"
     "Change it in the dashboard's settings, or with: omni-connector admin password"
 )
+SHARED = ("apscheduler.schedulers.asyncio", "jose.jwt")
+"""What one process alone imports when it first needs it: imported before workers part, all of them have it once."""
 ONLY_HERE = " Other machines still need a key."
 
 
@@ -200,6 +203,8 @@ def _alone(make: Make, wish: Wish, sockets: Sockets, turn: handover.Turn) -> int
 def _supervise(make: Make, wish: Wish, sockets: Sockets, turn: handover.Turn, count: int) -> int:
     notifier = Notifier.of(os.environ)
     note = Note(wish.home, turn, notifier, count)
+    for name in SHARED:
+        importlib.import_module(name)
     _at_rest()  # before the workers part: what nobody looks through stays shared
 
     def work(channel: Channel) -> int:
@@ -358,6 +363,7 @@ class Life:
             print(MADE.format(password=made), flush=True)
         check_reach(places, gateway.settings.allow_remote, await self._has_password())
         await self._app.startup()
+        gateway.has_siblings = self._channel is not None or gateway.db.path is None
         await gateway.serve(jobs=self._wish.jobs)
         try:
             await self._doors.follow(places)
@@ -365,7 +371,6 @@ class Life:
             raise settings.SettingsError(f"A listener cannot be opened: {error.strerror}. See: omni-connector doctor") from error
         self._listen_to_signals()
         gateway.admin.serving = self
-        gateway.has_siblings = self._channel is not None or gateway.db.path is None
         await self._told()
         gateway.sight.followers.append(lambda stored: self._spawn(self._follow_stored()))
         self._spawn(self._doors.watch())

@@ -102,8 +102,8 @@ class Face:
 
 def _two_lengths(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """A proxy before us may believe the other one, and take the rest of the body for a request (RFC 9112 §6.1 lets us refuse)."""
-    names = {name.lower() for name, _ in headers}
-    return b"content-length" in names and b"transfer-encoding" in names
+    names = [name.lower() for name, _ in headers]
+    return b"transfer-encoding" in names and b"content-length" in names
 
 
 async def refused(scope: Scope, send: Send, error: GatewayError) -> None:

@@ -125,7 +125,7 @@ class Settings:
     snapshots_kept: int = _row(7, "Copies of the database that are kept.", low=1)
     group_commit_ms: int = _row(
         -1,
-        "How long book entries wait for others, to share one flush to disk, in ms; 0 does not wait, -1 is 1 with SQLite and 2 with PostgreSQL.",
+        "Milliseconds that book entries wait for others, to share one flush; 0 does not wait, -1 is 1 with SQLite and 2 with PostgreSQL.",
         low=-1,
         high=5,
     )

@@ -209,6 +209,8 @@ class Snapshot:
     accounts: tuple[Account, ...] = ()
     keys: Mapping[str, ClientKey] = field(default_factory=lambda: EMPTY)
     """By hash."""
+    met: dict[str, ClientKey] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Keys as they were sent → which of `keys` they are (`auth`). In memory only; another snapshot begins with none."""
     cooldowns: tuple[Cooldown, ...] = ()
     settings: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """As stored; `settings.load` gives them types."""

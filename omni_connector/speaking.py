@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from time import time
 from typing import Any, cast
@@ -66,6 +66,8 @@ class Http1(H11Protocol):
         self._left: int | None = 0
         """Bytes of the answer that are still to come; None: nobody knows."""
         self._chunked = False
+        self.write: Callable[[bytes], bool] | None = None
+        """Writes bytes at once, or says False and does nothing."""
 
     async def handle(self, event: Event) -> None:
         if self._switched:
@@ -200,6 +202,13 @@ class Http1(H11Protocol):
             if self._left < 0:
                 raise RuntimeError("the answer is longer than its Content-Length")
         await self.send(RawData(data))
+
+    def say(self, stream: object, data: bytes) -> bool:
+        """A piece of a body whose length nobody knows, on its way at once; False, and nothing is said, where that is not so simple.
+        `stream`: whose answer it is of."""
+        if not self._chunked or not self._begun or self._done or self._over or self.stream is not stream or not data or self.write is None:
+            return False
+        return self.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     async def _end(self) -> None:
         if self._chunked:

@@ -14,7 +14,7 @@ from typing import Any
 from omni_connector import catalog, secrets
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.record import account_failure
-from omni_connector.routing.health import HealthSettings, cooldown_for, kind_of, needs_login, recover, scope_of
+from omni_connector.routing.health import ACCOUNT_SCOPE, HealthSettings, cooldown_for, kind_of, model_scope, needs_login, recover, scope_of
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.settings import Settings
@@ -55,12 +55,12 @@ class Standing:
         self._rng = rng
 
     def worked(self, candidate: Candidate, ms: int) -> None:
-        now, account = self._now(), candidate.account
-        self._pool.record(account.id, True, ms, "", now, catalog.family(candidate.model))
+        now, account, family = self._now(), candidate.account, catalog.family(candidate.model)
+        self._pool.record(account.id, True, ms, "", now, family)
         self._used(account.id, now)
-        for scope in ("", f"model:{catalog.family(candidate.model)}"):
-            cooldown = self._pool.cooldown(account.id, scope)
-            if cooldown is not None and recover(cooldown, now - ms, now):
+        for cooldown in self._pool.cooldowns(account.id):
+            scope = cooldown.scope
+            if scope in (ACCOUNT_SCOPE, model_scope(family)) and recover(cooldown, now - ms, now):
                 self._pool.clear(account.id, scope)
                 self._spawn(self.store_recovery(account.id, scope, now - ms))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from omni_connector.admission import Entering
 from omni_connector.call import Call, Sink
@@ -96,6 +98,8 @@ class Job:
     record: Record
     began: float
     """Monotonic seconds."""
+    task: asyncio.Task[Any] | None = None
+    """In which it is carried."""
     asked: Asked | None = None
     """What was looked at, once it was found to be sound."""
     lane: Lane | None = None

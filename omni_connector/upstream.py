@@ -1,6 +1,6 @@
-"""Transport: the door to the providers. Only this module imports httpx2; only this one and fetch.py import aiohttp.
+"""Transport: the door to the providers. Only this module imports httpx2.
 
-Direct HTTP/1.1 inference goes through aiohttp (3 to 8 times cheaper per stream, docs/performance.md); whatever needs a
+Direct HTTP/1.1 goes through our own lean client (`direct`; docs/performance.md has what that saves); whatever needs a
 proxy goes through httpx2; the built-in demo provider answers in process, and commands are run. All give the same `Exchange`, and all
 their exceptions become `GatewayError` through one table each, so the rooms above never see a library.
 """
@@ -12,44 +12,30 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
-import aiohttp
 import httpx2
 
+from omni_connector import direct
 from omni_connector.command import Commands
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.providers import demo
+from omni_connector.providers.addresses import USER_AGENT
+from omni_connector.values import quick
+from omni_connector.within import Within
 
 Json = dict[str, Any]
 
 MAX_WHOLE = 256 * 1024 * 1024
 """Bytes of one whole answer; an upstream that never ends must not eat the memory."""
 
-SLICE = 1 << 19
-"""Bytes of a request body that are handed to a socket at once."""
+QUICKLY_S = 0.5
+"""A connection that breaks within it, without an answer, had most likely been closed while it rested."""
 
 _UNREACHABLE, _FAILED, _TIMEOUT = Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_FAILED, Kind.UPSTREAM_TIMEOUT
 
 # The most specific class wins: rows are looked through in the order of the exception's own class tree (MRO).
-AIOHTTP_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
-    aiohttp.ConnectionTimeoutError: (_TIMEOUT, "connecting took too long"),
-    aiohttp.SocketTimeoutError: (_TIMEOUT, "the connection went silent"),
-    aiohttp.ServerTimeoutError: (_TIMEOUT, "the provider did not answer in time"),
-    aiohttp.ClientConnectorDNSError: (_UNREACHABLE, "the host name is unknown"),
-    aiohttp.ClientConnectorCertificateError: (_UNREACHABLE, "the TLS certificate is not valid"),
-    aiohttp.ClientConnectorSSLError: (_UNREACHABLE, "the TLS handshake failed"),
-    aiohttp.ClientSSLError: (_UNREACHABLE, "the TLS handshake failed"),
-    aiohttp.ClientConnectorError: (_UNREACHABLE, "nothing answers at the address"),
-    aiohttp.ClientOSError: (_UNREACHABLE, "the connection broke"),
-    aiohttp.ServerDisconnectedError: (_UNREACHABLE, "the provider closed the connection without an answer"),
-    aiohttp.ClientConnectionError: (_UNREACHABLE, "the connection failed"),
-    aiohttp.ClientPayloadError: (_FAILED, "the answer broke off"),
-    aiohttp.InvalidURL: (_UNREACHABLE, "the address is not valid"),
-    aiohttp.ClientResponseError: (_FAILED, "the answer is not valid HTTP"),
-    aiohttp.ClientError: (_FAILED, "the exchange failed"),
-}
 HTTPX_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
     httpx2.ConnectTimeout: (_TIMEOUT, "connecting took too long"),
     httpx2.PoolTimeout: (_TIMEOUT, "no connection became free in time"),
@@ -70,9 +56,9 @@ OTHER_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
     OSError: (_UNREACHABLE, "the connection broke"),
     ValueError: (_UNREACHABLE, "the address is not valid"),
 }
-_FAULTS = {**AIOHTTP_FAULTS, **HTTPX_FAULTS, **OTHER_FAULTS}
+_FAULTS = {**direct.FAULTS, **HTTPX_FAULTS, **OTHER_FAULTS}
 _CAUGHT: tuple[type[Exception], ...] = (
-    aiohttp.ClientError,
+    direct.DirectError,
     httpx2.HTTPError,
     httpx2.InvalidURL,
     httpx2.StreamError,
@@ -92,7 +78,7 @@ def fault(error: BaseException, host: str) -> GatewayError:
     raise error
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class UpstreamRequest:
     """One call, ready to send. `headers` hold the credential and are never logged."""
 
@@ -140,25 +126,25 @@ class Begun:
         self._exchange.close()
 
 
-async def read_all(exchange: Exchange, limit: int = MAX_WHOLE, *, idle: float | None = None) -> bytes:
+async def read_all(
+    exchange: Exchange, limit: int = MAX_WHOLE, *, idle: float | None = None, task: asyncio.Task[Any] | None = None
+) -> bytes:
     """The whole body. Raises GatewayError when it breaks off, is larger than `limit` bytes (before it is read, if it says so) or
-    falls silent for `idle` seconds."""
-    too_large = GatewayError(Kind.UPSTREAM_FAILED, f"The provider's answer is larger than {limit >> 20} MB.")
+    falls silent for `idle` seconds. `task`: this one, see `Within`."""
     length = exchange.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
-        raise too_large
+        raise _too_large(limit)
     pieces: list[bytes] = []
     size = 0
-    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(idle) as silence:
+        with Within(idle, task) as silence:
             while piece := await exchange.read():
                 pieces.append(piece)
                 size += len(piece)
                 if size > limit:
-                    raise too_large
+                    raise _too_large(limit)
                 if idle is not None:
-                    silence.reschedule(loop.time() + idle)
+                    silence.until(silence.now + idle)
     except TimeoutError as error:
         if idle is None:
             raise
@@ -166,29 +152,8 @@ async def read_all(exchange: Exchange, limit: int = MAX_WHOLE, *, idle: float | 
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-# ---------------------------------------------------------------- Direct HTTP/1.1
-
-
-class _AiohttpExchange:
-    __slots__ = ("_host", "_response", "headers", "status")
-
-    def __init__(self, response: aiohttp.ClientResponse, host: str) -> None:
-        self._response = response
-        self._host = host
-        self.status = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
-
-    async def read(self) -> bytes:
-        try:
-            return await self._response.content.readany()
-        except _CAUGHT as error:
-            raise fault(error, self._host) from error
-
-    def close(self) -> None:
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
+def _too_large(limit: int) -> GatewayError:
+    return GatewayError(Kind.UPSTREAM_FAILED, f"The provider's answer is larger than {limit >> 20} MB.")
 
 
 # ---------------------------------------------------------------- Proxies and other odd ways
@@ -272,26 +237,21 @@ class Upstream:
         """`commands`: None where no command may be run."""
         self.connect_timeout = connect_timeout
         self._commands = commands
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: direct.Pool | None = None
         self._clients: dict[str, httpx2.AsyncClient] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def open(self) -> None:
-        # No limit here: accounts have their own. Idle connections go before common servers drop them (uvicorn: 5 s).
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=4.5)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout, sock_read=None)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=True
-        )
-        # Only now: of several first calls at once, the others must find the session, not open one more each.
+        self._pool = direct.Pool(connect_timeout=self.connect_timeout, agent=USER_AGENT)
+        # Only now: of several first calls at once, the others must find the pool, not open one more each.
         if self._commands is not None:
             await asyncio.to_thread(self._commands.tidy)
 
     async def close(self) -> None:
         if self._commands is not None:
             await self._commands.close()
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.close()
         for client in self._clients.values():
             await client.aclose()
         self._clients.clear()
@@ -312,35 +272,29 @@ class Upstream:
             return _DemoExchange(demo.respond(request.url, request.body, request.local))
         if request.url.startswith("command:"):
             return await self.commands.send(request.url, request.body, request.local)
-        host = _host(request.url)
+        started = time.monotonic()
         try:
-            started = time.monotonic()
             try:
-                return await self._begin(request, host)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                return await self._begin(request)
+            except (direct.Disconnected, direct.Reset, ConnectionResetError):
                 # A pooled connection that the provider closed in the same moment: nothing was answered, and so quickly that
                 # nothing can have been worked on. One new connection is worth it; later breaks are real failures.
-                if request.once or time.monotonic() - started > 0.5:
+                if request.once or time.monotonic() - started > QUICKLY_S:
                     raise
-                return await self._begin(request, host)
+                return await self._begin(request, fresh=True)
         except _CAUGHT as error:
-            raise fault(error, host) from error
+            raise fault(error, _host(request.url)) from error
 
-    async def _begin(self, request: UpstreamRequest, host: str) -> Exchange:
+    async def _begin(self, request: UpstreamRequest, *, fresh: bool = False) -> Exchange:
         if request.proxy_url:
-            return _HttpxExchange(await self._post_by_proxy(request), host)
-        if self._session is None:
+            return _HttpxExchange(await self._post_by_proxy(request), _host(request.url))
+        if self._pool is None:
             await self.open()
-        return _AiohttpExchange(await self._post(request), host)
+        return await self._post(request, fresh)
 
-    async def _post(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
-        assert self._session is not None
-        body, headers = request.body, request.headers
-        if len(body) <= SLICE:
-            return await self._session.request(request.method, request.url, data=body or None, headers=headers, allow_redirects=False)
-        # In one piece, a large body would be copied whole into the socket's buffer.
-        sized = {**headers, "content-length": str(len(body))}
-        return await self._session.request(request.method, request.url, data=_slices(body), headers=sized, allow_redirects=False)
+    async def _post(self, request: UpstreamRequest, fresh: bool) -> Exchange:
+        assert self._pool is not None
+        return await self._pool.ask(request.method, request.url, request.headers, request.body, fresh=fresh)
 
     async def _post_by_proxy(self, request: UpstreamRequest) -> httpx2.Response:
         client = await self._client(request.proxy_url)
@@ -374,11 +328,6 @@ class Upstream:
                     exchange.close()
         except TimeoutError as error:
             raise fault(error, _host(request.url)) from error
-
-
-async def _slices(body: bytes) -> AsyncIterator[bytes]:
-    for at in range(0, len(body), SLICE):
-        yield body[at : at + SLICE]
 
 
 def _host(url: str) -> str:

@@ -4,20 +4,25 @@ Prices come from genai-prices (offline data, 0.2.x), read through this module on
 cache counts, ours exclude them (chat.Usage); its tiers are cliffs on the whole prompt. Rates are compiled once per
 provider and model, because a call of its own costs more than the rest of settling a request.
 
-genai-prices and its pydantic take about 0.25 s and 30 MB, so they are imported at the first priced request, not before.
+genai-prices and its pydantic take long to import and much room, so they are imported at the first priced request, not before, and
+a server (`tables_in`) reads a compact table that was made of them once.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from omni_connector import price_table
 from omni_connector.chat import ChatRequest, MediaPart, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart, ToolResultPart, Usage
+from omni_connector.values import quick
 
 FREE: Mapping[str, str] = {"local": "local", "demo": "demo", "subscription": "subscription"}
 """Price ids that stand for "no money changes hands per token", and the source written on the row."""
@@ -38,8 +43,10 @@ OVERRIDE = "override"
 REPORTED = "reported"
 """Sources of prices: the user set it; the provider itself said what it took, which nobody here knows better."""
 
+log = logging.getLogger("omni.usage")
 
-@dataclass(frozen=True, slots=True)
+
+@quick(frozen=True, slots=True)
 class Price:
     """`cost` in dollars, None = unknown (never 0). `source`: "genai-prices 0.2.3", "override", "reported", "local",
     "demo", "subscription" or "unknown"."""
@@ -117,10 +124,22 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class _Priced:
-    """A model of the price data. `steady`: its rates when neither hour, date nor variant matters, else None."""
+    """A model of the price data. `steady`: its rates when neither hour, date nor variant matters, else None.
+    `model`: price_table.Model or genai-prices' ModelInfo."""
 
     model: Any
     steady: Rates | None
+
+
+def tables_in(home: Path) -> None:
+    """Loads the price data for a server of that home, from the table kept there (`price_table.py`). Call it from a thread: where there
+    is none yet it takes a second. Does nothing where the data is loaded already."""
+    _homes.append(home)
+    _library()
+
+
+_homes: list[Path] = []
+"""The first one keeps the table; none: no server runs here, and the library itself tells."""
 
 
 def source_name() -> str:
@@ -129,22 +148,36 @@ def source_name() -> str:
 
 
 @lru_cache(maxsize=1)
-def _library() -> tuple[Any, str]:
-    import genai_prices
-    from genai_prices import data_snapshot
+def _library() -> tuple[Callable[[str, str], Any], str]:
+    """(price id, model) → its entry or None, and where that comes from."""
+    from importlib.metadata import version as version_of
 
-    return data_snapshot, f"genai-prices {genai_prices.__version__}"
+    version = version_of("genai-prices")
+    source = f"genai-prices {version}"
+    if _homes:
+        try:
+            return price_table.opened(_homes[0], version).find, source
+        except price_table.NotMade as error:
+            log.warning("the price table could not be made, so more memory is needed: %s", error)
+    return _find, source
+
+
+def _find(price_id: str, model: str) -> Any:
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        return get_snapshot().find_provider_model(model, None, price_id, None)[1]
+    except LookupError:
+        return None
 
 
 @lru_cache(maxsize=4096)
 def priced_model(price_id: str, model: str) -> _Priced | None:
     """The price data's entry for a provider's model, by its own id or a dated variant of it. None: it knows neither."""
-    snapshot = _library()[0].get_snapshot()
-    try:
-        _, found = snapshot.find_provider_model(model, None, price_id, None)
-    except LookupError:
+    found = _library()[0](price_id, model)
+    if found is None:
         return None
-    plain = not isinstance(found.prices, list) and not found.price_variants
+    plain = not isinstance(found.prices, list | tuple) and not found.price_variants
     return _Priced(found, _compile(found.prices) if plain else None)
 
 
@@ -184,7 +217,7 @@ def _costs_otherwise(priced: _Priced, price_id: str, context: tuple[tuple[str, s
 
 
 def _compile(prices: Any) -> Rates | None:
-    """genai-prices ModelPrice → Rates. None: it has no token price (speech, OCR, images)."""
+    """price_table.Prices or genai-prices' ModelPrice → Rates. None: it has no token price (speech, OCR, images)."""
     compiled = Rates(
         input=_rate(prices.input_mtok, PER_MILLION),
         output=_rate(prices.output_mtok, PER_MILLION),
@@ -328,6 +361,8 @@ def _classes() -> bytes:
 CLASSES = _classes()
 ENCODED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _WEIGHTS = tuple((name.encode(), weight) for name, weight in TOKENS_PER_BYTE.items())
+IN_ASCII = 4
+"""So many of the classes, the first ones, are of ASCII."""
 
 
 def estimate_tokens(data: str | bytes) -> int:
@@ -336,7 +371,7 @@ def estimate_tokens(data: str | bytes) -> int:
     if not raw:
         return 0
     count = -(-len(raw) // WINDOW)
-    if count <= MAX_WINDOWS and not any(_is_encoded(raw[start : start + WINDOW]) for start in range(0, len(raw), WINDOW)):
+    if count <= MAX_WINDOWS and not _holds_encoded(raw):
         return max(1, round(_plain_tokens(raw)))
     starts = range(0, len(raw), WINDOW)
     if count > MAX_WINDOWS:
@@ -354,6 +389,15 @@ def _window_tokens(window: bytes) -> float:
     return WINDOW * ENCODED_TOKENS_PER_BYTE if _is_encoded(window) else _plain_tokens(window)
 
 
+def _holds_encoded(raw: bytes) -> bool:
+    for start in range(0, len(raw), WINDOW):
+        if raw.find(b" ", start, start + WINDOW) >= 0:
+            continue  # as in nearly every one: not even taken out
+        if _is_encoded(raw[start : start + WINDOW]):
+            return True
+    return False
+
+
 def _is_encoded(window: bytes) -> bool:
     # A blank or a quotation mark is in nearly every window that is not, and found at once.
     return len(window) == WINDOW and b" " not in window and b'"' not in window and not window.translate(None, ENCODED)
@@ -362,7 +406,7 @@ def _is_encoded(window: bytes) -> bool:
 def _plain_tokens(text: bytes) -> float:
     classes = text.translate(CLASSES)
     tokens = 0.0
-    for name, weight in _WEIGHTS:
+    for name, weight in _WEIGHTS[:IN_ASCII] if text.isascii() else _WEIGHTS:
         tokens += classes.count(name) * weight
     return tokens
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 THROUGH_PROXY = os.environ.get("OMNI_TEST_TRANSPORT", "direct") == "httpx2"
-"""The same tests on both transports. direct: through aiohttp; httpx2: through a proxy, which takes the general client."""
+"""The same tests on both transports. direct: through our own client; httpx2: through a proxy, which takes the general client."""
 
 
 class Forwarder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 VALUES = {"periods", "errors", "chat", "price_table", "usage", "snapshot", "secrets", "settings", "root", "live", "tokens", "sealing"}
-VALUES |= {"nodes"}
+VALUES |= {"nodes", "values"}
 REQUEST = VALUES | {
     "catalog",
     "prices",
@@ -26,7 +26,7 @@ REQUEST = VALUES | {
     "upstream",
     "ledger",
 }
-REQUEST |= {"fetch", "command", "oauth"}
+REQUEST |= {"fetch", "command", "oauth", "within"}
 BACK = REQUEST | {
     "store",
     "jobs",
@@ -100,6 +100,8 @@ ARROWS: Mapping[str, set[str]] = {
     # Values: they know nothing above them.
     "errors": set(),
     "root": set(),
+    "values": set(),
+    "within": set(),
     "paths": {"errors", "chat", "wire"},
     "snapshot": set(),
     "tokens": set(),
@@ -107,31 +109,32 @@ ARROWS: Mapping[str, set[str]] = {
     "secrets": {"errors"},
     "settings": {"errors"},
     "sealing": {"errors"},
-    "chat": {"errors"},
+    "chat": {"errors", "values"},
     "price_table": set(),
-    "usage": {"errors", "chat", "price_table"},
+    "usage": {"errors", "chat", "price_table", "values"},
     "catalog": {"errors", "chat", "usage"},
     "prices": {"errors", "chat", "usage", "catalog", "snapshot", "providers"},
     # Rooms of one trade each.
-    "wire": {"errors", "chat"},
+    "wire": {"errors", "chat", "values"},
     "providers": {"errors", "chat", "snapshot", "tokens", "wire"},
-    "routing": {"errors", "chat", "snapshot"},
+    "routing": {"errors", "chat", "snapshot", "values"},
     "store": {"errors", "secrets", "settings", "snapshot", "root", "catalog", "periods"},
     "command": {"errors", "chat", "usage", "exact_tokens", "providers", "secrets", "snapshot", "wire"},
-    "upstream": {"errors", "providers", "snapshot", "command"},
-    "fetch": {"errors", "providers"},
+    "direct": {"errors"},
+    "upstream": {"errors", "providers", "snapshot", "command", "direct", "values", "within"},
+    "fetch": {"errors", "providers", "direct"},
     "auth": {"errors", "secrets", "snapshot"},
     "periods": set(),
     "limits": VALUES | {"store", "catalog", "periods", "routing"},
     "booking": REQUEST | {"store", "budgets", "ledger", "frames"},
     "admission": REQUEST | {"store", "budgets", "ledger", "prepare", "limits", "catalog"},
-    "meter": {"errors", "chat", "usage"},
+    "meter": {"errors", "chat", "usage", "values"},
     "nodes": {"secrets"},
-    "record": {"errors", "chat", "usage", "meter", "nodes", "snapshot"},
+    "record": {"errors", "chat", "usage", "meter", "nodes", "snapshot", "values"},
     "calibration": {"record"},
     "exact_tokens": {"chat", "usage", "catalog"},
     "lanes": {"errors", "chat", "meter", "wire"},
-    "call": {"errors", "usage", "snapshot", "lanes", "meter", "record"},
+    "call": {"errors", "usage", "snapshot", "lanes", "meter", "record", "values"},
     "oauth": VALUES | {"providers", "wire"},
     # Where they meet. The relay gets storage as plain callables.
     "continuing": {"errors", "chat", "meter", "record", "lanes", "wire"},
@@ -221,15 +224,16 @@ ARROWS: Mapping[str, set[str]] = {
         "workers",
     },
     "docs": EVERYTHING,
-    "app": EVERYTHING,
+    "app": EVERYTHING | {"connections"},
 }
 """Room → the rooms it may import. A room is a module or a package of omni_connector; `app` is app.py."""
 
 DOORS: Mapping[str, tuple[str, ...]] = {
     "quart": ("app",),
     "httpx2": ("upstream",),
-    "aiohttp": ("upstream", "fetch"),
-    "httptools": ("http1",),
+    "aiohttp": (),
+    "aiohappyeyeballs": ("direct",),
+    "httptools": ("http1", "direct"),
     "uvicorn": ("uvicorn_server",),
     "granian": ("granian_server",),
     "sqlalchemy": ("store", "migrations"),

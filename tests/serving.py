@@ -199,7 +199,7 @@ class Rig:
     def occupied(self) -> int:
         """Connections to providers that an answer is still expected on."""
         upstream = self.gateway.upstream
-        direct = len(upstream._session.connector._acquired) if upstream._session is not None else 0  # type: ignore[union-attr]
+        direct = upstream._pool.occupied if upstream._pool is not None else 0
         pools = [mount._pool for client in upstream._clients.values() for mount in client._mounts.values()]  # type: ignore[union-attr]
         return direct + sum(not connection.is_idle() for pool in pools for connection in pool.connections)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import app as module
+from omni_connector.connections import TELLS_END
 from omni_connector.gateway import Gateway
 from tests.desk import HERE, Desk, closed, opened
 from tests.live.answers import CHAT, Said
@@ -48,6 +49,12 @@ class Line:
     body: bytes = b""
     left_when_told: int = -1
     """Messages of the client that nobody had taken when the answer began."""
+    tells: bool = False
+    """As our own server does, by calling `tell`."""
+    tell: Callable[[], None] | None = None
+
+    def on_end(self, tell: Callable[[], None] | None) -> None:
+        self.tell = tell
 
     async def receive(self) -> Json:
         await asyncio.sleep(self.pause)
@@ -67,7 +74,7 @@ class Line:
         scope = {
             "type": "http", "method": method, "path": path, "query_string": b"", "headers": [
                 (name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()
-            ], **HERE,
+            ], **HERE, "extensions": {TELLS_END: self.on_end} if self.tells else {},
         }  # fmt: skip
         app: Any = self.desk.app.asgi_app
         async with asyncio.timeout(2):
@@ -170,18 +177,25 @@ async def test_who_leaves_before_the_body_is_complete_is_not_served(desk: Desk, 
 # ---------------------------------------------------------------- The answer
 
 
+@pytest.mark.parametrize("tells", [False, True], ids=["asked", "told"])
 @pytest.mark.parametrize("begun", [False, True], ids=["waiting", "streaming"])
-async def test_who_hangs_up_ends_the_request_wherever_it_is(desk: Desk, key: str, begun: bool) -> None:  # R-13
+async def test_who_hangs_up_ends_the_request_wherever_it_is(desk: Desk, key: str, begun: bool, tells: bool) -> None:  # R-13
     house = House(desk.gateway)
     said = [block for block in Said("all is well").answer(CHAT, True).pieces if isinstance(block, bytes)][:3]
     await house.account("a", Answer(200, {"content-type": "text/event-stream"}, [*said] if begun else [], hang=True))
     line = Line(desk, [piece(BODY[:-1] + b',"stream":true}', more=False)])
+    line.tells = tells
     run = asyncio.create_task(line.run(key))
     async with asyncio.timeout(2):
         while not (line.body if begun else house.network.exchanges):
             await asyncio.sleep(0)
-    line.leaves.set()
+    if tells:
+        assert line.tell is not None
+        line.tell()
+    else:
+        line.leaves.set()
     await run
+    assert line.tell is None, "nobody is told of what is over"
     assert bool(line.status) == begun and all(exchange.closed for exchange in house.network.exchanges)
     await desk.gateway.ledger.rest()
     (row,) = await rows(desk.gateway)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from omni_connector import secrets
+from omni_connector import auth, secrets
 from omni_connector.auth import authenticate, presented
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.snapshot import ClientKey, Snapshot
@@ -76,3 +77,33 @@ def test_a_key_that_ended_is_named_by_its_hint_only(more: dict[str, int], words:
 def test_odd_queries_harm_nobody(query: bytes) -> None:
     with pytest.raises(GatewayError):
         authenticate({}, query, picture(), NOW)
+
+
+def test_what_is_remembered_of_a_key_opens_nothing_that_the_key_does_not() -> None:
+    """Each request asks the clock again; another configuration remembers nothing of the one before, however it was made."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    before = picture(expires_at=NOW + 10)
+    known = authenticate(headers, b"", before, NOW)
+    assert before.met == {KEY: known} and authenticate(headers, b"", before, NOW + 9) is known
+    for now, snapshot in (
+        (NOW + 10, before),
+        (NOW, picture(revoked_at=NOW)),
+        (NOW, replace(before, keys={known.hash: replace(known, revoked_at=NOW)})),
+        (NOW, replace(before, keys={})),
+    ):
+        with pytest.raises(GatewayError) as refused:
+            authenticate(headers, b"", snapshot, now)
+        assert refused.value.kind is Kind.UNAUTHENTICATED
+    narrower = replace(known, models=("cheap",))
+    assert authenticate(headers, b"", replace(before, version=2, keys={known.hash: narrower}), NOW) is narrower
+    assert KEY not in repr(before) and before == replace(before) and not replace(before).met
+
+
+def test_only_keys_that_there_are_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = picture()
+    for text in (OTHER, "omni-guess", "sk-something"):
+        with pytest.raises(GatewayError):
+            authenticate({"x-api-key": text}, b"", snapshot, NOW)
+    assert not snapshot.met
+    monkeypatch.setattr(auth, "MOST_MET", 0)
+    assert authenticate({"x-api-key": KEY}, b"", snapshot, NOW).id == "key_1" and not snapshot.met

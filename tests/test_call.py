@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omni_connector import call
 from omni_connector.call import Headers, answer_headers, client_name, error_answer, header_text, lower
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
 from omni_connector.record import Attempt, Record
@@ -98,3 +99,35 @@ def test_a_client_is_known_by_the_first_word_of_its_user_agent() -> None:
 
 def test_header_names_are_lower_case_and_repeated_ones_joined() -> None:
     assert lower([(b"X-Api-Key", b"a"), (b"Accept", b"x"), (b"accept", b"\xfc")]) == {"x-api-key": "a", "accept": "x, ü"}
+
+
+def test_names_of_headers_are_remembered_as_far_as_they_are_few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "_NAMES", {})
+    monkeypatch.setattr(call, "MOST_NAMES", 3)
+    sent = [(b"X-%d" % number, b"v") for number in range(5)] + [(b"X-" + b"y" * 100, b"w"), (b"x-0", b"again")]
+    for _ in range(2):
+        assert lower(sent) == {"x-0": "v, again", **{f"x-{n}": "v" for n in range(1, 5)}, "x-" + "y" * 100: "w"}
+    assert call._NAMES == {b"X-0": "x-0", b"X-1": "x-1", b"X-2": "x-2"}
+
+
+def test_what_is_told_of_the_way_is_that_of_each_record() -> None:
+    """Whatever was told of another one before; nothing is told of what is not known."""
+    for change in (
+        {},
+        {"route": "auto: groq/other"},
+        {"account_label": "b"},
+        {"model": None},
+        {"provider": "xai"},
+        {"dropped": ("seed", "top_k")},
+        {},
+    ):
+        record = served(**change)
+        told = named(answer_headers(record, {}, stream=False))
+        for name, value in (
+            ("provider", record.provider),
+            ("account", record.account_label),
+            ("model", record.model),
+            ("route", record.route),
+        ):
+            assert told.get(f"x-omni-{name}") == value
+        assert told.get("x-omni-dropped") == (", ".join(record.dropped) or None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from omni_connector.connections import Inbox
+from omni_connector.connections import SAYS, Inbox
 from omni_connector.listeners import Place, listen
 from omni_connector.serving import Door, HypercornServer, settings_of_http
 from tests.live.processes import Line
@@ -146,3 +146,89 @@ async def test_an_inbox_lets_nobody_wait_for_an_app_that_has_ended() -> None:
     await inbox.put({"type": "http.disconnect"})
     await waiting
     assert [(await inbox.get())["type"] for _ in range(3)] == ["http.request", "http.disconnect", "http.disconnect"]
+
+
+async def test_a_piece_of_a_body_on_the_shorter_way(room: Room) -> None:
+    """As ASGI's way says it, as long as nobody has to wait."""
+    refused: list[bool] = []
+
+    async def streams(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        say = scope["extensions"][SAYS]
+        refused.append(say(b"too early"))
+        await start(send)
+        assert say(b"one") and say(b"two" * 5) and not say(b"")
+        await send({"type": "http.response.body", "body": b"three", "more_body": True})
+        assert say(b"four")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        refused.append(say(b"too late"))
+        room.told.append({"say": say})
+
+    room.app = streams
+    await room.open()
+    async with Line.open(room.url) as line:
+        for _ in range(2):
+            answer = await line.ask("GET", "/")
+            assert answer.body == b"one" + b"two" * 5 + b"threefour"
+        assert refused == [False] * 4
+        assert not room.told[0]["say"](b"of an answer that is over")
+
+
+async def test_only_a_body_whose_length_nobody_knows_has_a_shorter_way(room: Room) -> None:
+    async def sized(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        assert not scope["extensions"][SAYS](b"ok")
+        await send({"type": "http.response.body", "body": b"ok", "more_body": False})
+
+    room.app = sized
+    await room.open()
+    async with Line.open(room.url) as line:
+        assert (await line.ask("GET", "/")).body == b"ok"
+
+
+async def test_the_shorter_way_is_closed_where_a_client_does_not_read(room: Room) -> None:
+    said = 0
+
+    async def streams(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        nonlocal said
+        await start(send)
+        while scope["extensions"][SAYS](b"y" * 65536) and said < 1000:
+            said += 1
+            await asyncio.sleep(0)
+        room.go.set()
+        await send({"type": "http.response.body", "body": b"end", "more_body": False})
+
+    room.app = streams
+    await room.open()
+    async with Line.open(room.url) as line:
+        line.writer.write(line.request("GET", "/"))
+        async with asyncio.timeout(10):
+            await room.go.wait()
+        assert 0 < said < 1000
+        await line.start()
+        assert (await line.rest(within=20)).endswith(b"end")
+
+
+async def test_who_wants_to_know_the_end_is_told_of_it_once() -> None:
+    """Never from within the message: it may come from the very task that is to be told."""
+    told: list[str] = []
+    for late in (False, True):
+        inbox = Inbox(1)
+        if not late:
+            inbox.on_end(lambda: told.append("gone"))
+        await inbox.put({"type": "http.request", "body": b"1"})
+        await inbox.put({"type": "http.disconnect"})
+        await inbox.put({"type": "http.disconnect"})
+        if late:
+            inbox.on_end(lambda: told.append("gone"))
+        assert not told
+        await asyncio.sleep(0)
+        assert told == ["gone"]
+        told.clear()
+        await asyncio.sleep(0)
+        assert not told
+    inbox = Inbox(1)
+    inbox.on_end(lambda: told.append("gone"))
+    await inbox.put({"type": "http.disconnect"})
+    inbox.on_end(None)
+    await asyncio.sleep(0)
+    assert not told, "nobody wants to know it any more"

@@ -121,7 +121,7 @@ async def test_without_lifespan_the_first_request_opens_everything_and_nothing_r
     assert await states(host) == ["settled"]
     gateway = (await host.house()).gateway
     assert gateway.spill.wanted is (gateway.db.path is not None), "a disk that may be gone with us keeps no books"
-    assert gateway.jobs._scheduler is None and gateway._toucher is None and not gateway.db._watches
+    assert gateway.jobs._winding is None and gateway._toucher is None and not gateway.db._watches
     names = {task.get_name() for task in asyncio.all_tasks()} - {asyncio.current_task().get_name()}  # type: ignore[union-attr]
     assert names <= {"ledger", "spill", "price tables"}, "these wait until a request gives them something to do"
 
@@ -189,7 +189,7 @@ async def test_with_lifespan_it_begins_and_ends_with_the_host(host: Hosted, monk
     life = asyncio.create_task(host({"type": "lifespan"}, receive, send))
     assert (await Caller(host)("GET", "/health"))[0] == 200
     gateway = (await host.house()).gateway
-    assert gateway.jobs._scheduler is not None and gateway._toucher is not None, "a host that stays has a clock inside"
+    assert gateway.jobs._winding is not None and gateway._toucher is not None, "a host that stays has a clock inside"
     ending.set()
     await life
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"] and not host._houses

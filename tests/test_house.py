@@ -307,7 +307,7 @@ def test_an_illegal_import_is_caught(source: str, module: str, room: str, compla
         ),
         ("from omni_connector.wire.sse import lines\nfrom . import views", "omni_connector.wire.openai_chat", "wire"),
         ("import sqlalchemy as sa", "omni_connector.store.keys", "store"),
-        ("import httpx2, aiohttp", "omni_connector.upstream", "upstream"),
+        ("import httpx2, omni_connector.direct", "omni_connector.upstream", "upstream"),
         ("import quart\nfrom omni_connector.store import engine", "app", "app"),
         ("if TYPE_CHECKING:\n    import sqlalchemy as sa", "omni_connector.admin.room", "admin"),
     ],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from omni_connector import backup
 from omni_connector.jobs import DEAD_MS, HOUR, KINDS, LEASE_MS, MINUTE, Jobs, Report
@@ -165,6 +166,7 @@ async def test_the_scheduler_beats_and_ticks_and_ends(works: Works, monkeypatch:
 
     monkeypatch.setattr(module, "TICK_S", 0.01)
     monkeypatch.setattr(module, "BEAT_S", 0.01)
+    monkeypatch.setattr(module, "WIND_S", 0)
     jobs = works.process()
     seen = []
 
@@ -173,7 +175,7 @@ async def test_the_scheduler_beats_and_ticks_and_ends(works: Works, monkeypatch:
         raise OSError("the disk is full for a moment")
 
     monkeypatch.setattr(jobs, "tick", tick)
-    monkeypatch.setattr(module.AsyncIOScheduler, "add_job", _without_jitter(module.AsyncIOScheduler.add_job))
+    monkeypatch.setattr(AsyncIOScheduler, "add_job", _without_jitter(AsyncIOScheduler.add_job))
     await jobs.start(clock=True)
     for _ in range(200):
         if len(seen) > 2:

@@ -13,14 +13,21 @@ from typing import Any
 import pytest
 
 from omni_connector import gateway as gateway_module
-from omni_connector import providers
+from omni_connector import planning, providers
+from omni_connector.admin import now_ms
+from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.gateway import Gateway
 from omni_connector.planning import provider_named
+from omni_connector.prepare import Asked
 from omni_connector.providers.remembered import Remembered
+from omni_connector.routing.plan import Plan
 from omni_connector.secrets import hash_key
+from omni_connector.snapshot import ClientKey, Cooldown
+from omni_connector.store import accounts as account_rows
 from omni_connector.store import homes
 from omni_connector.usage import usd
+from omni_connector.wire import views
 from tests.live.answers import CHAT, Said, Tokens
 from tests.relaying import Client, House
 
@@ -272,3 +279,100 @@ async def test_secrets_of_an_account_that_is_gone_are_forgotten(house: House) ->
 def _remembered() -> set[str]:
     gc.collect()
     return {account.label for one in gc.get_objects() if isinstance(one, Remembered) for account, _ in one._known.values()}
+
+
+async def test_a_plan_that_serves_many_requests_is_what_each_would_have_got_by_itself(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever changes between them: the account, its key, its state, the settings, who else there is, and what is asked."""
+    planner, admin, pool = house.gateway.planner, house.gateway.admin, house.gateway.pool
+    await house.account("a", OK, models=["test-model", "other-model"])
+    account_id = house.ids["a"]
+    picture: dict[str, Any] = {
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.invalid/a.png"}}]}]
+    }
+    seen: list[str] = []
+
+    def told(call: Call) -> Plan | str:
+        view = views.look(call.wire, call.body)
+        try:
+            return planner.plan(call, Asked(call, view))
+        except GatewayError as error:
+            return f"{error.kind}: {error.message}"
+
+    def look(**more: Any) -> Plan | str:
+        headers, key = more.pop("headers", {}), more.pop("key", None)
+        call = replace(house.call(key=key, **more), headers=headers)
+        first, again = told(call), told(call)
+        with monkeypatch.context() as without:
+            without.setattr(planning, "sole", lambda resolution: None)
+            alone = told(call)
+        assert first == again == alone
+        if isinstance(first, Plan) and isinstance(alone, Plan):
+            assert first.as_json() == alone.as_json()
+        seen.append(first.route if isinstance(first, Plan) else first)
+        return first
+
+    def all_of_them() -> None:
+        key = ClientKey("key_1", "laptop", "", "", 0)
+        look()
+        look(model="auto")
+        look(**picture)
+        look(model="other-model")
+        look(key=replace(key, models=("other-*",)))
+        look(key=replace(key, providers=("groq",)))
+        look(headers={"x-omni-ignore": "a"})
+        look(headers={"x-omni-sort": "price"})
+        look(headers={"x-omni-only": "new, a"})
+
+    all_of_them()
+    only = look()
+    assert isinstance(only, Plan) and look() is only, "one serves all"
+    held = Cooldown(account_id, "model:test-model", now_ms() + 60_000, "stated", "rate limited", 0, now_ms())
+    pool.cool(held)
+    all_of_them()
+    pool.clear(account_id)
+    slot = pool.acquire(house.gateway.snapshot.accounts[0], "test-model", now_ms())
+    changes: tuple[dict[str, Any], ...] = (
+        {"label": "new"}, {"max_in_flight": 1}, {"max_in_flight": None}, {"prefix": "p"}, {"model_map": {"test-model": "mapped"}},
+        {"model_map": {}}, {"options": {"capabilities": {"vision": False}}}, {"budget": {"amount": "0", "period": "day"}}, {"budget": None},
+    )  # fmt: skip
+    for change in changes:
+        await admin.edit_account(account_id, change)
+        all_of_them()
+    pool.release(slot)
+    for setting in ({"strategy": "lru"}, {"strategy": None}, {"default_model": "other-model"}, {"spoof_unknown_models": True}):
+        await admin.set_config(setting)
+        all_of_them()
+    await admin.disable(account_id)
+    all_of_them()
+    await admin.enable(account_id)
+    window = [{"name": "5 h", "used": 1.0, "limit": 100.0, "resets_at": None, "state": "live"}]
+    await house.gateway.db.tx(lambda conn: account_rows.set_left(conn, account_id, quota=lambda stored: window))
+    await house.gateway.reload()
+    all_of_them()
+    await house.account("b", OK)
+    all_of_them()
+    await admin.remove_account(account_id)
+    all_of_them()
+    await admin.remove_account(house.ids["b"])
+    all_of_them()
+    assert len(set(seen)) > 20, "each of them matters"
+
+
+async def test_plans_that_serve_many_requests_are_few_and_go_with_the_configuration(house: House) -> None:
+    await house.account("a", OK)
+    planner = house.gateway.planner
+    assert (await ask(house)).status == (await ask(house, model="openai/test-model")).status == 200
+    assert len(planner._sole) == 2
+    await house.gateway.admin.set_config({"strategy": "lru"})
+    assert (await ask(house)).headers["x-omni-route"].startswith("lru: ")
+    assert len(planner._sole) == 1
+
+
+async def test_a_price_is_of_the_account_as_it_is(house: House) -> None:
+    await house.account("a", OK)
+    account_id = house.ids["a"]
+    assert providers.price_id(house.gateway.pool.accounts[account_id]) == "openai"
+    await house.gateway.admin.edit_account(account_id, {"options": {"price_id": "groq"}})
+    assert providers.price_id(house.gateway.pool.accounts[account_id]) == "groq"

@@ -312,3 +312,24 @@ def test_a_provider_that_repeats_its_credential() -> None:
     assert scrub(f"bad key {odd}, really {odd}", odd) == f"bad key {MASK}, really {MASK}"
     assert scrub("none of these", "none") == "none of these"
     assert scrub("half an emoji \ud83d", "").encode() == b"half an emoji ?"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_takes_no_chance_that_another_has() -> None:
+    new_id("x", 1)
+    assert secrets._chances
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write, str(len(secrets._chances)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 9) == b"0" and secrets._chances
+    os.close(read)
+    os.close(write)
+
+
+def test_ids_of_one_moment_are_all_different_also_across_threads() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = [one for some in pool.map(lambda _: [new_id("x", 1) for _ in range(500)], range(8)) for one in some]
+    assert len(set(made)) == len(made) == 4000 and {one[:12] for one in made} == {made[0][:12]}

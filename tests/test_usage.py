@@ -301,3 +301,22 @@ def test_a_text_without_encoded_windows_is_estimated_at_once_as_it_would_be_in_w
     windows = [raw[start : start + usage.WINDOW] for start in range(0, len(raw), usage.WINDOW)]
     exact = sum(usage._window_tokens(window) for window in windows)
     assert abs(usage.estimate_tokens(raw) - (max(1, exact) if raw else 0)) <= 0.51
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"hello world ", b'{"a": 1}\n', "é".encode(), "漢字".encode(), "😀".encode(), b"QUJD" * 400, b"\x00\xff"]),
+        max_size=40,
+    )
+)
+def test_a_quick_estimate_is_the_same_as_a_slow_one(pieces: list[bytes]) -> None:
+    raw = b"".join(pieces)
+    windows = [raw[start : start + usage.WINDOW] for start in range(0, len(raw), usage.WINDOW)]
+    assert usage._holds_encoded(raw) == any(map(usage._is_encoded, windows))
+    classes = raw.translate(usage.CLASSES)
+    assert usage._plain_tokens(raw) == sum(classes.count(name.encode()) * weight for name, weight in usage.TOKENS_PER_BYTE.items())
+
+
+def test_the_first_classes_are_those_of_ascii() -> None:
+    ascii_classes = set(usage.CLASSES[:128].decode()) - {"x"}
+    assert set(list(usage.TOKENS_PER_BYTE)[: usage.IN_ASCII]) == ascii_classes

@@ -43,3 +43,67 @@ async def test_a_beginning_that_does_not_come() -> None:
             async with asyncio.timeout(2):
                 await wait(job(began=100), Exchange(Answer(hang=True)), LIMITS)  # type: ignore[arg-type]
         assert caught.value.kind is Kind.UPSTREAM_TIMEOUT
+
+
+async def test_one_timer_for_all_pieces_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not moved with every piece, and still strikes when the last silence is too long."""
+    loop = asyncio.get_running_loop()
+    ends: list[float] = []
+    call_at = loop.call_at
+
+    def noted(when: float, *rest: Any, **more: Any) -> asyncio.TimerHandle:
+        ends.append(when)
+        return call_at(when, *rest, **more)
+
+    monkeypatch.setattr(loop, "call_at", noted)
+    request = job()
+    exchange = Exchange(Answer(pieces=[b"x"] * 500, hang=True))
+    with waiting.Pieces(request, exchange, LIMITS) as pieces:  # type: ignore[arg-type]
+        assert [await pieces.next() for _ in range(500)] == [b"x"] * 500
+        assert len(ends) == 1
+        with pytest.raises(GatewayError, match="fell silent"):
+            await pieces.next()
+    assert ends == sorted(ends), "never before the end of the last silence"
+
+
+async def test_a_client_that_takes_its_time_is_not_the_silence_of_a_provider() -> None:
+    with waiting.Pieces(job(), Exchange(Answer(pieces=[b"x", b"y"])), LIMITS) as pieces:  # type: ignore[arg-type]
+        assert await pieces.next() == b"x"
+        await asyncio.sleep(LIMITS.idle * 2)
+        assert await pieces.next() == b"y"
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+
+
+@pytest.mark.parametrize("when", ["alone", "behind the timer", "ahead of the timer"])
+async def test_a_cancellation_stays_one(when: str) -> None:
+    pieces: waiting.Pieces | None = None
+
+    async def read() -> bytes:
+        nonlocal pieces
+        with waiting.Pieces(job(), Exchange(Answer(hang=True)), LIMITS) as pieces:  # type: ignore[arg-type]
+            return await pieces.next()
+
+    task = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    assert pieces is not None
+    if when == "ahead of the timer":
+        task.cancel()
+    if when != "alone":
+        pieces._due = 0
+        pieces._look()
+    if when != "ahead of the timer":
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelling() == 1
+
+
+async def test_silence_leaves_no_trace_of_a_cancellation() -> None:
+    limits = Deadlines(total=100, idle=10, keepalive=0.01)
+    request = job()
+    with waiting.Pieces(request, Exchange(Answer(pieces=[0.05, b"x"])), limits) as pieces:  # type: ignore[arg-type]
+        assert await pieces.next() == b"x"
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+    assert isinstance(request.sink, Client) and request.sink.body.count(b":") >= 2

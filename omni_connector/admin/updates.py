@@ -1,4 +1,7 @@
-"""The operation that looks whether there is a newer release. Nothing is fetched until somebody asks, and nothing is changed."""
+"""The operation that looks whether there is a newer release. Nothing is fetched until somebody asks, and nothing is changed.
+
+What it takes is imported when somebody asks: a server starts without it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Any
 from omni_connector import settings
 from omni_connector.admin.room import Room
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.updating import releases, steps
 
 Json = dict[str, Any]
 
@@ -18,6 +20,8 @@ class Updates(Room):
         """POST /api/update/check → {"present", "offered", "update": whether they differ, "source", "schema": {"present", "offered",
         "moves"}, "previous": where `rollback` leads, or null, "command": what a terminal is told}. Raises CONFLICT with why nothing can be
         told: no release of install.sh, no address of releases, or nothing there."""
+        from omni_connector.updating import releases, steps
+
         home = self.process.home
         try:
             told = await asyncio.to_thread(steps.check, home, settings.environment(home))

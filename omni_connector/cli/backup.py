@@ -123,6 +123,3 @@ def _restored(told: Json) -> None:
     if told["kept"]:
         note(f"To undo this: omni-connector restore --snapshot {Path(told['kept']).name}")
     note("Start the server: omni-connector")
-
-
-COMMANDS = (backup, restore)

@@ -75,6 +75,3 @@ def _told(told: Json) -> None:
     facts((("from", told["from"]), ("to", told["to"]), ("rows", f"{told['rows']}, each compared"), ("sha256", told["sha256"])))
     note("To use it, put this line into .env in OMNI_HOME (with the password), or set it in the environment, and start the server:")
     note(f"  OMNI_DATABASE_URL={told['to']}")
-
-
-COMMANDS = (migrate_to,)

@@ -63,6 +63,3 @@ def _show(answer: Json) -> None:
     table(("TABLE", "FROM", "TO", "ROWS (ABOUT)", "MB"), rows, right=("ROWS (ABOUT)", "MB"))
     if answer["made"]:
         note(f"Made: {', '.join(answer['made'])}")
-
-
-COMMANDS = (partitions,)

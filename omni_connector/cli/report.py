@@ -105,6 +105,3 @@ def _show_models(answer: Json) -> None:
 
 def _price(usd: str | None) -> str:
     return "–" if usd is None else usd
-
-
-COMMANDS = (models, usage)

@@ -17,7 +17,6 @@ import click
 from omni_connector import __version__
 from omni_connector.cli.base import Stop, json_option
 from omni_connector.cli.desk import Running, alive, ask, running, sign_in_link
-from omni_connector.cli.logs import logs
 from omni_connector.cli.office import home, local_gateway
 from omni_connector.cli.output import MARKS, facts, note, say, show, span
 
@@ -241,6 +240,3 @@ def _show_home(answer: Json) -> None:
         )
     )
     note("Ready. Start the server: omni-connector")
-
-
-COMMANDS = (serve, status, stop, reload, open_dashboard, logs, doctor)

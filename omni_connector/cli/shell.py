@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from importlib import import_module
+from typing import Any, ClassVar
 
 import click
 
 from omni_connector import __version__
-from omni_connector.cli import (
-    alerts,
-    backend,
-    backup,
-    chain,
-    completion,
-    config,
-    explain,
-    files,
-    jobs,
-    key,
-    limit,
-    listener,
-    moving,
-    partitions,
-    price,
-    provider,
-    quota,
-    report,
-    server,
-    service,
-    setup,
-    update,
-    verify,
-)
 from omni_connector.cli.base import Group, json_option, near
+
+MODULES: Mapping[str, str] = {
+    "serve": "server",
+    "status": "server",
+    "stop": "server",
+    "reload": "server",
+    "open": "server",
+    "doctor": "server",
+    "logs": "logs",
+    "backend": "backend",
+    "provider": "provider",
+    "key": "key",
+    "config": "config",
+    "chain": "chain",
+    "limit": "limit",
+    "client": "listener",
+    "admin": "listener",
+    "price": "price",
+    "explain": "explain",
+    "verify": "verify",
+    "alerts": "alerts",
+    "quota": "quota",
+    "jobs": "jobs",
+    "files": "files",
+    "completion": "completion",
+    "setup": "setup",
+    "models": "report",
+    "usage": "report",
+    "backup": "backup",
+    "restore": "backup",
+    "migrate-to": "moving",
+    "partitions": "partitions",
+    "update": "update",
+    "rollback": "update",
+    "service": "service",
+}
+"""Command → the module in this folder that has it, under the command's name with "_" for "-"."""
+NAMED: Mapping[str, str] = {"open": "open_dashboard"}
+"""Those whose name is a builtin's."""
 
 # The root help, in the order in which a newcomer needs things.
 SECTIONS: Mapping[str, Sequence[str]] = {
@@ -65,10 +80,42 @@ AS_OPTIONS: Mapping[str, str] = {"--update": "update", "--upd": "update", "--rol
 """Commands that may also be written as an option, with theirs behind it."""
 
 
+class Commands(MutableMapping[str, click.Command]):
+    """The commands by their names. Each is imported when it is asked for: one command, and the server above all, needs no other's code."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._found:
+            module = import_module(f"omni_connector.cli.{MODULES[name]}")
+            self._found[name] = getattr(module, NAMED.get(name, name.replace("-", "_")))
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found or name in MODULES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*MODULES, *self._found)))
+
+    def __len__(self) -> int:
+        return len(MODULES.keys() | self._found.keys())
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._found[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+
 class Root(Group):
     """The command itself: `omni-connector` alone serves, and takes the options of `serve`."""
 
     aliases: ClassVar[Mapping[str, str]] = {"account": "backend"}
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words)
+        self.commands = Commands()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         serve_options = _options(self.commands["serve"])
@@ -112,32 +159,3 @@ def root(ctx: click.Context, init_only: bool, as_json: bool) -> None:
         initialise(as_json)
         return
     ctx.exit(ctx.invoke(root.commands["serve"]))
-
-
-for command in (
-    *server.COMMANDS,
-    backend.backend,
-    provider.provider,
-    key.key,
-    config.config,
-    chain.chain,
-    limit.limit,
-    listener.client,
-    listener.admin,
-    price.price,
-    explain.explain,
-    verify.verify,
-    alerts.alerts,
-    quota.quota,
-    jobs.jobs,
-    files.files,
-    completion.completion,
-    setup.setup,
-    *report.COMMANDS,
-    *backup.COMMANDS,
-    *moving.COMMANDS,
-    *partitions.COMMANDS,
-    *update.COMMANDS,
-    service.service,
-):
-    root.add_command(command)

@@ -113,6 +113,3 @@ def rollback(yes: bool, as_json: bool) -> None:
     with plain_errors():
         told = steps.rollback(home(), os.environ, note if as_json else _tell, agreed)
     show(told, as_json, _show_done)
-
-
-COMMANDS = (update, rollback)

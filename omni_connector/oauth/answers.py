@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jose import JWTError, jwt
-
 from omni_connector import secrets
 from omni_connector.errors import Kind
 from omni_connector.oauth.asking import client_for
@@ -125,6 +123,8 @@ def jwt_claims(token: str) -> Json:
     """What a JWT says, unverified: good for its times, never for who somebody is. {} when it is none."""
     if token.count(".") != 2 or len(token) > LONGEST_TOKEN:
         return {}
+    from jose import JWTError, jwt  # here, because it imports all of cryptography
+
     try:
         return dict(jwt.get_unverified_claims(token))
     except (JWTError, ValueError, RecursionError):

@@ -8,9 +8,6 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from jose import jws
-from jose.exceptions import JOSEError
-
 from omni_connector.errors import Kind
 from omni_connector.oauth.answers import jwt_claims, read_object
 from omni_connector.oauth.shapes import LONGEST_TOKEN, Json, OAuthError
@@ -118,6 +115,9 @@ def verify_id_token(
     trust. Raises OAuthError, code "unknown_key" when the key is not among `jwks` (fetch them anew, once), CLOCK when all is right but
     the time.
     """
+    from jose import jws  # here, because it imports all of cryptography
+    from jose.exceptions import JOSEError
+
     key = _key(id_token, jwks)
     try:
         payload = jws.verify(id_token, key, algorithms=[ALGORITHM])
@@ -138,6 +138,9 @@ def verify_id_token(
 def _key(id_token: str, jwks: Mapping[str, Any]) -> Json:
     if len(id_token) > LONGEST_TOKEN:
         raise _distrusted("the id_token is far too long")
+    from jose import jws
+    from jose.exceptions import JOSEError
+
     try:
         header = jws.get_unverified_header(id_token)
     except (JOSEError, ValueError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -90,6 +91,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({row.id: row for row in ROW
 NO_FEATURES: frozenset[str] = frozenset()
 
 
+@lru_cache(maxsize=256)
 def canonical(provider_id: str) -> tuple[str, str]:
     """A provider's name in any case, old names included → (id, region that the name means or ""). Unknown names come back as
     they are."""
@@ -171,11 +173,13 @@ def facing(account: Account, wire: str) -> Account:
 
 
 _FACING: Remembered[Account] = Remembered()
+_PRICE_IDS: Remembered[str | None] = Remembered()
 
 
 def forget() -> None:
     """What is remembered of accounts goes: there is a new configuration."""
     _FACING.clear()
+    _PRICE_IDS.clear()
 
 
 def _wire(row: Provider, asked: object) -> tuple[str, frozenset[str]]:
@@ -194,6 +198,10 @@ def _words(value: object) -> frozenset[str]:
 
 def price_id(account: Account) -> str | None:
     """What `usage.price` wants to know: options.price_id, else that of the account's region, else the row's."""
+    return _PRICE_IDS.of(account, "", lambda: _price_id(account))
+
+
+def _price_id(account: Account) -> str | None:
     provider_id, meant = canonical(account.provider)
     row = PROVIDERS.get(provider_id)
     own = account.options.get("price_id")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,6 +92,7 @@ def _number(value: Any) -> Decimal | None:
     return found if found.is_finite() and abs(found.adjusted()) < 30 else None
 
 
+@lru_cache(maxsize=1024)
 def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
+
+from omni_connector.values import quick
 
 TTL_MS = 60 * 60_000
 """No provider keeps a prompt cache longer than that without being asked to."""
@@ -24,17 +25,15 @@ def fingerprint(key_id: str, model: str, marks: Sequence[bytes]) -> str:
     """
     if not marks:
         return ""
-    digest = blake2b(digest_size=16)
-    for part in (key_id.encode(), model.encode("utf-8", "surrogatepass"), *marks):
-        digest.update(len(part).to_bytes(4, "big"))
-        digest.update(part)
-    return digest.hexdigest()
+    parts = (key_id.encode(), model.encode("utf-8", "surrogatepass"), *marks)
+    told = b"".join([piece for part in parts for piece in (len(part).to_bytes(4, "big"), part)])
+    return blake2b(told, digest_size=16).hexdigest()
 
 
 # ---------------------------------------------------------------- Where it was answered last
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Home:
     """`at`: ms UTC of the last answer. `prompt_tokens`: how long the prompt was then, which is what may be cached."""
 

@@ -76,7 +76,7 @@ def once(tiers: Iterable[Sequence[Candidate]]) -> Tiers:
 
 def key_refuses(key: ClientKey | None, requested: str, candidate: Candidate) -> str | None:
     """Why this key may not use the candidate; None: it may. A model is allowed by the name asked for or by the name served."""
-    if key is None:
+    if key is None or (key.models is None and key.providers is None):
         return None
     provider = candidate.account.provider
     if key_closes(key, provider):

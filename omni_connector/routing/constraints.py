@@ -20,6 +20,7 @@ from omni_connector.snapshot import EMPTY
 
 ONLY, IGNORE, MAX_PRICE, SORT = "x-omni-only", "x-omni-ignore", "x-omni-max-price", "x-omni-sort"
 HEADERS = (ONLY, IGNORE, MAX_PRICE, SORT)
+NAMED = frozenset(HEADERS)
 
 SORTS: Mapping[str, str] = {"price": "cost", "latency": "performance", "throughput": "performance"}
 """What may be said besides a policy's own name → the policy that does it."""

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from random import Random
 
 from omni_connector.errors import GatewayError, Kind, ProviderFailure
@@ -94,7 +94,7 @@ class Skipped:
         return {"account": self.account, "provider": self.provider, "model": self.model, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """`scores[i]` says what placed `attempts[i]`, in words and, for policies that score, in points. Points are comparable within a
     tier only; `tiers[i]` is its number, from 0. `policy` ordered each tier. `route` is short enough for a header."""
@@ -117,8 +117,12 @@ class Plan:
     def as_json(self) -> Json:
         """The shape of a request row's `plan`: what ordered the candidates, and the first of them, each with why; `more` were left out.
 
-        `tier` counts from 1. `score` is None where the policy gave no points; parts of 0 points are left out.
+        `tier` counts from 1. `score` is None where the policy gave no points; parts of 0 points are left out. Not to be changed.
         """
+        return self._json
+
+    @cached_property
+    def _json(self) -> Json:
         kept = list(zip(self.attempts, self.scores, self.tiers, strict=True))[:MOST_KEPT]
         return {
             "policy": self.policy,
@@ -247,6 +251,19 @@ def _plan(
         panic is not None,
         resolution.note,
     )
+
+
+def sole(resolution: Resolution) -> Candidate | None:
+    """The only candidate there is; None: there are several, or none."""
+    tiers = resolution.tiers
+    return tiers[0][0] if len(tiers) == 1 and len(tiers[0]) == 1 else None
+
+
+def is_open(
+    candidate: Candidate, requested: str, needs: Mapping[str, str], key: ClientKey | None, pool: Pool, now: int, over: Over | None
+) -> bool:
+    """Whether nothing is against a request to this candidate now, its key and the budgets included."""
+    return _obstacle(candidate, requested, needs, key, pool, now, over) is None
 
 
 def going_on(plan: Plan, account_id: str) -> Plan:

@@ -18,6 +18,7 @@ from typing import Any
 from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, FORGET_MS, describe, extend, half_open, holds, model_scope, span
 from omni_connector.routing.resolve import Family
 from omni_connector.snapshot import Account, Cooldown, Snapshot
+from omni_connector.values import quick
 
 RECENT = 40
 MOST_FAMILIES = 200
@@ -31,7 +32,7 @@ STATE_WORDS: Mapping[str, str] = {"needs_login": "needs login", "error": "error"
 _Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Outcome:
     """`ms` is the time to the first token, None when none came. `flag` is the row's short reason, "" when all is well."""
 

@@ -19,6 +19,7 @@ that no client speaks (in `FORMATS`, not in `TWO_WAY`) only the half that faces 
 from __future__ import annotations
 
 from collections.abc import Callable, Set
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -60,6 +61,7 @@ def always_streams(wire: str, features: Set[str]) -> bool:
     return wire == kiro.NAME or "codex_backend" in features
 
 
+@lru_cache(maxsize=1024)
 def upstream_path(wire: str, model: str, stream: bool) -> str:
     """Where a request of this format goes, below a provider's base URL."""
     module = FORMATS[wire]

@@ -27,6 +27,7 @@ Marks = tuple[bytes, ...]
 _Turns = str | list[msgspec.Raw] | dict[str, msgspec.Raw] | None
 _Words = tuple[tuple[bytes, str | None], ...]
 _NONE = msgspec.Raw(b"")
+_SESSION_NAMES = frozenset(SESSION_HEADERS)
 
 
 # ---------------------------------------------------------------- The fields that tell; one scan in C skips all others
@@ -93,6 +94,13 @@ class _Item(msgspec.Struct):
     type: str | None = None
 
 
+class _Plain(msgspec.Struct, forbid_unknown_fields=True):
+    """A message with nothing in it but who says what."""
+
+    role: str
+    content: msgspec.Raw
+
+
 _READ: Mapping[str, Callable[[bytes], Any]] = {
     "openai-chat": msgspec.json.Decoder(_Chat).decode,
     "anthropic-messages": msgspec.json.Decoder(_Messages).decode,
@@ -100,6 +108,7 @@ _READ: Mapping[str, Callable[[bytes], Any]] = {
     "gemini-generate": msgspec.json.Decoder(_Gemini).decode,
 }
 _ITEM = msgspec.json.Decoder(_Item)
+_PLAIN = msgspec.json.Decoder(_Plain)
 _TEXT = re.compile(rb'"(?:text|content|data|url|image_url|fileUri|file_uri|file_id)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)', re.S)
 _SESSION = re.compile(rb'_session_([0-9a-fA-F-]{8,64})|\\"session_id\\"\s*:\s*\\"([^"\\]{8,100})')
 """In Anthropic's `metadata.user_id`: `user_…_session_<uuid>`, or a JSON document with `session_id`. Without one it names a user."""
@@ -118,7 +127,9 @@ def marks(wire: str, body: bytes, headers: Mapping[str, str]) -> Marks:
         return ()
     try:
         fields = read(body)
-        session = next((headers[name] for name in SESSION_HEADERS if headers.get(name)), None)
+        session = None
+        if not _SESSION_NAMES.isdisjoint(headers):
+            session = next((headers[name] for name in SESSION_HEADERS if headers.get(name)), None)
         for kind, word in fields.named(session):
             if word:
                 return kind, word.encode("utf-8", "surrogatepass")[:LONGEST_ID]
@@ -134,11 +145,30 @@ def _beginning(turns: _Turns, before: list[msgspec.Raw]) -> tuple[bytes, bytes]:
         return _texts(before, BEFORE_BYTES), turns.encode("utf-8", "surrogatepass")[:FIRST_BYTES]
     if isinstance(turns, dict):
         return _texts(before, BEFORE_BYTES), _texts(turns.values(), FIRST_BYTES)
+    told: list[msgspec.Raw | bytes] = [*before]
     for turn in turns or ():
-        if _from_user(turn):
-            return _texts(before, BEFORE_BYTES), _texts([turn], FIRST_BYTES)
-        before.append(turn)
-    return _texts(before, BEFORE_BYTES), b""
+        plain = _plain(turn)
+        if plain is None:
+            if _from_user(turn):
+                return _texts(told, BEFORE_BYTES), _texts([turn], FIRST_BYTES)
+            told.append(turn)
+        elif plain[0] == "user":
+            return _texts(told, BEFORE_BYTES), plain[1][:FIRST_BYTES]
+        else:
+            told.append(plain[1])
+    return _texts(told, BEFORE_BYTES), b""
+
+
+def _plain(turn: msgspec.Raw) -> tuple[str, bytes] | None:
+    """Who says what, as it is spelled, in a message that is a bare text: most are, and need no search. None for all others."""
+    if len(turn) >= WINDOW:
+        return None
+    try:
+        found = _PLAIN.decode(turn)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    text = bytes(found.content)
+    return (found.role, text[1:-1]) if text[:1] == b'"' else None
 
 
 def _from_user(turn: msgspec.Raw) -> bool:
@@ -150,12 +180,14 @@ def _from_user(turn: msgspec.Raw) -> bool:
     return told.role == "user" or (told.role is None and told.type in (None, "message"))
 
 
-def _texts(raws: Iterable[msgspec.Raw], most: int) -> bytes:
-    """The texts in these values one after the other, as they are spelled, at most `most` bytes."""
+def _texts(raws: Iterable[msgspec.Raw | bytes], most: int) -> bytes:
+    """The texts in these values one after the other, as they are spelled, at most `most` bytes. Bytes are a text by themselves."""
     found = b""
     for raw in raws:
         value = bytes(memoryview(raw)[:WINDOW])
-        if value[:1] == b'"':
+        if isinstance(raw, bytes):
+            found += value
+        elif value[:1] == b'"':
             found += value[1:-1] if len(value) < WINDOW else value[1:]
         else:
             for match in _TEXT.finditer(value):

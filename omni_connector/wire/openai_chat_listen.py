@@ -17,6 +17,7 @@ from omni_connector.wire import sse
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_errors import error_in
 from omni_connector.wire.openai_chat_words import DONE, FAILED_FINISH, dumps, finish_of, loads, usage_in
+from omni_connector.wire.usual import Usual, length
 
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|refusal|input)"\s*:\s*"')
 _CALLS = re.compile(rb'"(?:tool_calls"\s*:\s*\[\s*\{|function_call"\s*:\s*\{)')
@@ -24,6 +25,8 @@ _CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\{')
 _BESIDE = re.compile(rb'"message"\s*:\s*\{')
 _NULL = re.compile(rb'"finish_reason"\s*:\s*null')
 _BACKSLASH = 0x5C
+LESSONS = 4
+"""Times that a stream's usual chunk is looked for: it is another one for thoughts, words and calls, and at some hosts never the same."""
 _ABSENT, _NO_USAGE = msgspec.Raw(), (msgspec.Raw(), msgspec.Raw(b"null"))
 
 
@@ -76,8 +79,10 @@ class Listener:
         "_calls",
         "_decoder",
         "_heard",
+        "_lessons",
         "_null",
         "_rest",
+        "_shape",
         "_usual",
         "ended",
         "error",
@@ -102,26 +107,25 @@ class Listener:
         self._heard = False
         self._usual = True
         """False as soon as a chunk has fields in a delta that are not the format's own."""
+        self._shape: Usual | None = None
+        self._lessons = LESSONS
 
     def feed(self, chunk: bytes) -> None:
         """Raises GatewayError (UPSTREAM_FAILED) for an event beyond the decoder's limit."""
         if self._decoder is not None or b"\r" in chunk:
             self._feed_slowly(chunk)
             return
-        if self._rest and b"\n" not in chunk:
-            # The middle of a large event (an image): gathered, not searched again with every chunk.
-            self._rest += chunk
-            self._check_size()
-            return
-        text = bytes(self._rest) + chunk if self._rest else chunk
-        *blocks, rest = text.split(b"\n\n")
-        self._rest = bytearray(rest)
-        for block in blocks:
-            if block.startswith(b"data:") and b"\n" not in block:
-                self._hear(block[5:])
-            elif block:
-                self._block(block)
         if self._rest:
+            if b"\n" not in chunk:
+                # The middle of a large event (an image): gathered, not searched again with every chunk.
+                self._rest += chunk
+                self._check_size()
+                return
+            chunk = bytes(self._rest) + chunk
+            self._rest.clear()
+        rest = self._events(chunk)
+        if rest:
+            self._rest += rest
             self._unfinished()
 
     def close(self) -> None:
@@ -165,7 +169,38 @@ class Listener:
         for event in self._decoder.feed(chunk):
             self._hear(event.data, event.event)
 
+    def _events(self, text: bytes) -> bytes:
+        """All whole events; gives what is left."""
+        at = 0
+        while True:
+            if self._shape is not None:
+                at = self._usual_events(self._shape, text, at)
+            end = text.find(b"\n\n", at)
+            if end < 0:
+                return text[at:]
+            self._block(text[at:end])
+            at = end + 2
+
+    def _usual_events(self, shape: Usual, text: bytes, at: int) -> int:
+        """What is in events of the usual shape is only counted; gives the place of the next other one."""
+        words, end = shape.run(text, at)
+        if not words or self.ended or self.error is not None:
+            return end
+        count = length(words)
+        if count is None:
+            for block in text[at:end].split(b"\n\n"):
+                self._block(block)
+        elif count:
+            self.output_chars += count
+            self.first_output = True
+        return end
+
     def _block(self, block: bytes) -> None:
+        if block.startswith(b"data:") and b"\n" not in block:
+            self._hear(block[5:])
+            return
+        if not block:
+            return
         decoder = sse.Decoder()
         for event in (*decoder.feed(block + b"\n\n"), *decoder.close()):
             self._hear(event.data, event.event)
@@ -196,8 +231,11 @@ class Listener:
             # How this host spells a null finish reason, so that the usual chunk is known without a pattern.
             null = _NULL.search(data)
             self._null = null[0] if null else b'"finish_reason":null'
-        if self._usual and not event and self._words_only(data):
-            return
+        if self._usual and not event:
+            characters = self._characters(data)
+            if characters is not None:
+                self._count_only(data, characters)
+                return
         at = max(0, data.find(b'"delta"'))
         if b'"message"' in data and _BESIDE.search(data):
             self._count_slowly(data)
@@ -216,31 +254,49 @@ class Listener:
         ):
             self._decode(data, event)
 
-    def _words_only(self, data: bytes) -> bool:
-        """Counts a chunk that holds words, thoughts or pieces of arguments and nothing else; False for all others."""
+    def _count_only(self, data: bytes, characters: int) -> None:
+        if not characters:
+            return
+        self.output_chars += characters
+        self.first_output = True
+        if self._lessons:
+            self._lessons -= 1
+            self._learn(data)
+
+    def _learn(self, data: bytes) -> None:
+        """The next such chunks are known by what stands around the words of this one, if all that counts in it is one text."""
+        found = _TEXT.search(data, max(0, data.find(b'"delta"')))
+        end = -1 if found is None else data.find(b'"', found.end())
+        if found is None or end < 0:
+            return
+        start = found.end()
+        if b"\\" not in data[start:end] and self._characters(data[:start] + data[end:]) == 0:
+            self._shape = Usual(b"data:%s\n\n" % data, start + 5, end + 5)
+
+    def _characters(self, data: bytes) -> int | None:
+        """Of a chunk that holds words, thoughts or pieces of arguments and nothing else; None for all others."""
         try:
             chunk = _USUAL.decode(data)
         except msgspec.ValidationError:
             self._usual = False
-            return False
+            self._shape, self._lessons = None, 0
+            return None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
+            return None
         if not chunk.choices or chunk.usage not in _NO_USAGE or chunk.error != _ABSENT or chunk.x_groq != _ABSENT:
-            return False
+            return None
         characters = 0
         for choice in chunk.choices:
             delta = choice.delta
             if choice.finish_reason or choice.message != _ABSENT or choice.error != _ABSENT:
-                return False
+                return None
             characters += len(delta.content or "") + len(delta.reasoning_content or "") + len(delta.reasoning or "")
             characters += len(delta.refusal or "")
             for call in delta.tool_calls or ():
                 if call.function.name is not None:
-                    return False
+                    return None
                 characters += len(call.function.arguments or "")
-        self.output_chars += characters
-        self.first_output = self.first_output or characters > 0
-        return True
+        return characters
 
     def _count(self, data: bytes, start: int) -> int:
         """Adds the characters of the string that begins at `start`; gives the place of its closing quote."""
@@ -325,6 +381,8 @@ class Listener:
 def _calls(said: Json) -> bool:
     """Whether a call begins here: what follows its beginning may repeat the name as an empty text."""
     calls = said.get("tool_calls")
+    if not calls and "function_call" not in said:
+        return False
     begun = calls if isinstance(calls, list) else [calls]
     begun = [*begun, {"function": said.get("function_call")}]
     inner = [call.get("custom") or call.get("function") for call in begun if isinstance(call, dict)]

@@ -184,8 +184,14 @@ def _count(block: Any, *keys: str) -> int | None:
     """The largest count that is stated under one of the keys."""
     if not isinstance(block, dict):
         return None
-    counts = [number for key in keys if (number := integer(block.get(key))) is not None and number >= 0]
-    return max(counts, default=None)
+    most: int | None = None
+    for key in keys:
+        if key not in block:
+            continue
+        number = integer(block[key])
+        if number is not None and number >= 0 and (most is None or number > most):
+            most = number
+    return most
 
 
 def to_usage(raw: Any) -> Usage | None:
@@ -195,7 +201,7 @@ def to_usage(raw: Any) -> Usage | None:
     `total_tokens` has beyond their sum is reasoning at xAI and Google's compatible endpoint, audio at Mistral, cached
     tokens behind some proxies; a reasoning count above `completion_tokens` was never inside it (Vercel's gateway).
     """
-    prompt, completion, total = (_count(raw, f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    prompt, completion, total = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens"), _count(raw, "total_tokens")
     if prompt is None and completion is None and total is None:
         return None
     details, output_details = raw.get("prompt_tokens_details"), raw.get("completion_tokens_details")
@@ -235,8 +241,10 @@ def usage_in(chunk: Json, block: Json) -> Usage | None:
     return replace(counts, tier=tier.lower()) if counts is not None and isinstance(tier, str) and tier else counts
 
 
-def _most(*counts: int | None) -> int | None:
-    return max((count for count in counts if count is not None), default=None)
+def _most(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def from_usage(usage: Usage) -> Json:

@@ -25,6 +25,9 @@ class Listener(ChatListener):
         if self.error is None:
             self.output_chars += _chars(value)
 
+    def _learn(self, data: bytes) -> None:
+        """Beside the words of a delta there may be a text, which is what counts."""
+
     def _hear(self, data: bytes, event: str = "") -> None:
         over = self.ended or self.error is not None
         before = self.output_chars

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
+
 from omni_connector.chat import Finish, Json, Started, Usage
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
@@ -36,7 +38,10 @@ _COUNTED = frozenset(
 )
 _TERMINAL = frozenset({b"response.completed", b"response.incomplete", b"response.done"})
 _FAILED = frozenset({b"response.failed", b"error"})
+_HEARD = _COUNTED | _TERMINAL | _FAILED | {b"response.output_item.added", b"response.output_item.done", b"response.created"}
 _BACKSLASH = 0x5C
+_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ECHO = frozenset({"instructions", "tools"})
 
 
 class Listener:
@@ -47,9 +52,9 @@ class Listener:
         "_decoder",
         "_events",
         "_items",
+        "_opening",
         "_rest",
         "_since",
-        "_started",
         "ended",
         "error",
         "final",
@@ -79,8 +84,8 @@ class Listener:
         self._events = 0
         self._items: list[bytes] = []
         """Events that tell whole items."""
-        self._started: Started | None = None
-        """What the first event says of the response."""
+        self._opening: bytes | None = None
+        """The first event, which repeats the whole request: it is read only when somebody asks what it says of the response."""
         self._since = 0
         """Characters counted since the last item ended: 0 means that its host tells no deltas."""
 
@@ -89,17 +94,17 @@ class Listener:
         if self._decoder is not None or b"\r" in chunk:
             self._feed_slowly(chunk)
             return
-        if self._rest and b"\n" not in chunk:
-            # The middle of a large event (an image): gathered, not searched again with every chunk.
-            self._rest += chunk
-            self._check_size()
-            return
-        text = bytes(self._rest) + chunk if self._rest else chunk
-        *blocks, rest = text.split(b"\n\n")
-        self._rest = bytearray(rest)
-        for block in blocks:
-            self._block(block)
         if self._rest:
+            self._rest += chunk
+            if b"\n" not in chunk:
+                # The middle of a large event (an image): gathered, not searched again with every chunk.
+                self._check_size()
+                return
+            chunk = bytes(self._rest)
+            self._rest.clear()
+        rest = self._blocks(chunk)
+        if rest:
+            self._rest += rest
             self._unfinished()
 
     def close(self) -> None:
@@ -129,9 +134,10 @@ class Listener:
     def fail(self, error: GatewayError, model: str) -> bytes:
         """How this very stream ends when it fails here: response.failed for the response that has begun. `model` is the
         requested name."""
-        if self._started is None:
+        started = self._started()
+        if started is None:
             return ResponseRenderer(model).fail(error)
-        return fail_after(self._started, self._events, model, error)
+        return fail_after(started, self._events, model, error)
 
     # ------------------------------------------------------------ Events
 
@@ -143,6 +149,24 @@ class Listener:
             self._rest.clear()
         for event in self._decoder.feed(chunk):
             self._hear(event.data, event.event.encode())
+
+    def _blocks(self, text: bytes) -> bytes:
+        """All whole events; gives what is left."""
+        at = 0
+        while (end := text.find(b"\n\n", at)) >= 0:
+            if not self._is_nothing(text, at, end):
+                self._block(text[at:end])
+            elif not self.ended and self.error is None:
+                self._events += 1
+            at = end + 2
+        return text[at:]
+
+    def _is_nothing(self, text: bytes, at: int, end: int) -> bool:
+        """Whether an event has a name that says nothing to us: some repeat the whole request, so they are not even copied."""
+        line = text.find(b"\n", at, end)
+        if not text.startswith(b"event: response.", at) or text[at + 7 : line] in _HEARD or not text.startswith(b"data:", line + 1):
+            return False
+        return text.find(b"\n", line + 1, end) < 0
 
     def _block(self, block: bytes) -> None:
         name, _, data = block.partition(b"\n")
@@ -184,8 +208,8 @@ class Listener:
                 self.first_output = self._called = True
         elif kind == b"response.output_item.done":
             self._item_done(data)
-        elif kind == b"response.created" and self._started is None:
-            self._started = started_of(loads(data))
+        elif kind == b"response.created" and self._opening is None:
+            self._opening = data
         elif kind in _TERMINAL or kind in _FAILED:
             self._terminal(data)
         elif not kind and b'"error"' in data:
@@ -242,7 +266,7 @@ class Listener:
                 self._count(len(text) if isinstance(text, str) else 0)
 
     def _terminal(self, data: bytes) -> None:
-        event = loads(data)
+        event = loads(data) if self.keeping else _without_echo(data)
         if not isinstance(event, dict):
             return
         response = event.get("response")
@@ -262,6 +286,9 @@ class Listener:
         if self.keeping:
             self._keep(response)
 
+    def _started(self) -> Started | None:
+        return None if self._opening is None else started_of(loads(self._opening))
+
     def _keep(self, response: Json) -> None:
         """The terminal event's object, with the items and the id that the host told only earlier."""
         output = response.get("output")
@@ -270,7 +297,7 @@ class Listener:
             events.sort(key=lambda event: integer(event.get("output_index")) or 0)
             output = [event["item"] for event in events]
         self._items.clear()
-        response_id = response.get("id") or (None if self._started is None else self._started.id)
+        response_id = response.get("id") or ((started := self._started()) and started.id)
         if not response_id or (self.output_chars and not output):
             # Nobody can ask for it, or only deltas were told, of which nothing is held.
             return
@@ -282,6 +309,17 @@ class Listener:
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage.merged(usage)
         self.ended = True
+
+
+def _without_echo(data: bytes) -> Any:
+    """An event without what its response repeats of the request, which may be large."""
+    try:
+        event = _RAW.decode(data)
+        response = _RAW.decode(event["response"])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+        return loads(data)
+    told = {key: loads(bytes(value)) for key, value in event.items() if key != "response"}
+    return {**told, "response": {key: loads(bytes(value)) for key, value in response.items() if key not in _ECHO}}
 
 
 def _item_of(data: bytes) -> Any:

@@ -7,7 +7,7 @@ Every other byte stays as it came.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -57,39 +57,60 @@ def looks_like_events(first: bytes) -> bool:
 # ---------------------------------------------------------------- Answers
 
 _END_TYPES = frozenset({"message_stop", "response.completed", "response.incomplete", "response.done"})
+_END_WORDS = tuple(f'"{kind}"'.encode() for kind in sorted(_END_TYPES))
+_DATA = b"data:"
 _DATA_LINE = re.compile(rb"(?:^|(?<=[\r\n]))data:([^\r\n]*)(\r\n|\n|\r|\Z)")
 _DONE_WIRES = ("openai-chat", "openai-completions")
-_BLANK_LINE = re.compile(rb"\r\n|\n|\r")
+_BREAK = re.compile(rb"\r\n|\n|\r")
 
 
 def until_end(wire: str, blocks: bytes) -> tuple[bytes, bool]:
     """Event blocks as far as their terminal event, and whether it is in them. What follows it in the same bytes is cut off."""
-    at = _near_done(blocks) if wire in _DONE_WIRES else 0
-    for line in _DATA_LINE.finditer(blocks, at):
-        if not _is_end(wire, line[1].strip()):
+    for begin, end in _lines_with((b"[DONE]",) if wire in _DONE_WIRES else _END_WORDS, blocks):
+        if not _is_end(wire, memoryview(blocks)[begin + len(_DATA) : end]):
             continue
-        ending = line[2] or b"\n"
-        blank = _BLANK_LINE.match(blocks, line.end())
-        return blocks[: line.end(1)] + ending + (blank[0] if blank is not None else ending), True
+        ending = _BREAK.match(blocks, end)
+        if ending is None:
+            return blocks[:end] + b"\n\n", True
+        blank = _BREAK.match(blocks, ending.end())
+        if blank is None:
+            return blocks[: ending.end()] + ending[0], True
+        return blocks[: blank.end()], True
     return blocks, False
 
 
-def _near_done(blocks: bytes) -> int:
-    """Where the first line begins that may be the terminal one: lines are many, and searching bytes is quick."""
-    at = blocks.find(b"[DONE]")
-    return len(blocks) if at < 0 else max(blocks.rfind(b"\n", 0, at), blocks.rfind(b"\r", 0, at)) + 1
+def _lines_with(words: Sequence[bytes], blocks: bytes) -> Iterator[tuple[int, int]]:
+    """Where the data lines are that have one of these words in them: lines are many and may be large, and searching bytes is quick."""
+    far: dict[bytes, int] = {}
+    end, size = 0, len(blocks)
+    while True:
+        at = size
+        for word in words:
+            place = far.pop(word, -1)
+            if place < end:
+                place = blocks.find(word, end, at)
+            if place >= 0:
+                far[word] = place
+                at = min(at, place)
+        if at == size:
+            return
+        begin = max(blocks.rfind(b"\n", end, at), blocks.rfind(b"\r", end, at), end - 1) + 1
+        is_line = begin == 0 or blocks[begin - 1] in b"\r\n"
+        newline = blocks.find(b"\n", at)
+        end = newline if newline >= 0 else size
+        if (cr := blocks.find(b"\r", at, end)) >= 0:
+            end = cr
+        if is_line and blocks.startswith(_DATA, begin):
+            yield begin, end
 
 
-def _is_end(wire: str, data: bytes) -> bool:
+def _is_end(wire: str, data: memoryview) -> bool:
     if wire in _DONE_WIRES:
-        return data == b"[DONE]"
-    if b'"type"' not in data:
-        return False
-    kind = _type_of(data)
-    return kind in _END_TYPES
+        return bytes(data).strip() == b"[DONE]"
+    return _type_of(data) in _END_TYPES
 
 
-def _type_of(data: bytes) -> str | None:
+def _type_of(data: memoryview) -> str | None:
     try:
         kind = msgspec.json.decode(_RAW.decode(data).get("type", b"null"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -147,21 +168,29 @@ class StreamEditor:
         self._hide_usage = hide_usage and wire in ("openai-chat", "openai-completions")
         self._wanted = b'"model":' + _ENCODER.encode(model)
         self._served: bytes | None = None
-        self._rest = b""
+        self._rest = bytearray()
         self._aside = wire not in _MODEL_IN_BODY
         self._end = b"\r\n\r\n" if wire == "gemini-generate" else b"\n\n"  # Google ends its lines so, and some readers look for it
 
     def feed(self, piece: bytes) -> bytes:
-        if self._aside and not self._rest and piece.endswith((b"\n\n", b"\r\n\r\n")):
-            return piece
-        text = self._rest + piece if self._rest else piece
+        if self._rest:
+            self._rest += piece
+            if b"\n" not in piece and b"\r" not in piece:
+                return b""  # the middle of a large event: gathered, not searched again with every piece
+            text = bytes(self._rest)
+            self._rest = bytearray()
+        elif piece.endswith((b"\n\n", b"\r\n\r\n")):
+            return piece if self._aside else self._edit(piece)
+        else:
+            text = piece
         end = _last_blank(text)
-        self._rest = text[end:]
+        if end < len(text):
+            self._rest += text[end:]
         return text[:end] if self._aside else self._edit(text[:end])
 
     def close(self) -> bytes:
         """What is left: a last block without its blank line, completed so that clients dispatch it."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), bytearray()
         if not rest.strip():
             return b""
         block = rest.rstrip(b"\r\n") + self._end
@@ -174,19 +203,23 @@ class StreamEditor:
             self._served = next((name for block in _each(blocks) if (name := _own_name(block)) is not None), None)
             if self._served is not None:
                 same = self._served.replace(b" ", b"") == self._wanted
+                if same:
+                    self._wanted = self._served  # as it is spelled there
                 if not self._hide_usage and (same or self._once):
                     self._aside = True
-                    return blocks if same else b"".join(map(self._renamed, _split(blocks)))
+                    return blocks if same else b"".join(map(self._renamed, _each(blocks)))
         if self._served is not None and self._served != self._wanted:
             blocks = blocks.replace(self._served, self._wanted)
             if blocks.count(b'"model"') != blocks.count(self._wanted):
-                blocks = b"".join(self._renamed(block) for block in _split(blocks))
+                blocks = b"".join(map(self._renamed, _each(blocks)))
         if self._hide_usage and b'"usage"' in blocks and _NO_CHOICES.search(blocks):
-            return b"".join(block for block in _split(blocks) if not _only_usage(block))
+            return b"".join(block for block in _each(blocks) if not _only_usage(block))
         return blocks
 
     def _renamed(self, block: bytes) -> bytes:
         """Azure opens with an empty name, xAI spells its last chunk with blanks: a chunk's own `model` counts, none inside it."""
+        if block.count(b'"model"') == block.count(self._wanted):
+            return block
         found = _own_name(block)
         return block if found is None else block.replace(found, self._wanted)
 
@@ -202,7 +235,16 @@ def _own_name(block: bytes) -> bytes | None:
         name = (chunk if inner is None else _RAW.decode(inner)).get("model")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return next((found[0] for found in _MODEL.finditer(block) if name is not None and found[1] == bytes(name)), None)
+    return None if name is None else next((found[0] for found in _names(block) if found[1] == bytes(name)), None)
+
+
+def _names(block: bytes) -> Iterator[re.Match[bytes]]:
+    at = block.find(b'"model"')
+    while at >= 0:
+        found = _MODEL.match(block, at)
+        if found is not None:
+            yield found
+        at = block.find(b'"model"', at + 7)
 
 
 class ArrayEditor:
@@ -251,13 +293,14 @@ def _last_blank(text: bytes) -> int:
 
 def _each(blocks: bytes) -> Iterator[bytes]:
     start = 0
+    if b"\r" not in blocks:
+        while (end := blocks.find(b"\n\n", start) + 2) > 1:
+            yield blocks[start:end]
+            start = end
+        return
     for blank in _BLANK.finditer(blocks):
         yield blocks[start : blank.end()]
         start = blank.end()
-
-
-def _split(blocks: bytes) -> list[bytes]:
-    return list(_each(blocks))
 
 
 def _only_usage(block: bytes) -> bool:

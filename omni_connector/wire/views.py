@@ -18,6 +18,7 @@ import msgspec
 
 from omni_connector.chat import ENVELOPE, Json
 from omni_connector.errors import GatewayError, bad_request
+from omni_connector.values import quick
 
 # ---------------------------------------------------------------- The typed views
 
@@ -155,7 +156,7 @@ _SEALED, _SEALED_GEMINI = b'"' + ENVELOPE.encode(), b'"' + base64.b64encode(ENVE
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class View:
     """What the relay knows of a request before it is parsed."""
 
@@ -191,8 +192,10 @@ def look(wire: str, body: bytes, model: str = "", stream: bool | None = None) ->
     if getattr(view, "tools", None):
         needs["tools"] = "tools"
     gemini = wire.startswith("gemini")
-    marks = {mark for types in (_GEMINI_TYPES if gemini else _TYPES) for mark in types.findall(body)}
-    for name, asking in _NEEDS.items():
+    marks: set[bytes] = set()
+    if gemini or b'"type"' in body:
+        marks = {mark for types in (_GEMINI_TYPES if gemini else _TYPES) for mark in types.findall(body)}
+    for name, asking in _NEEDS.items() if marks else ():
         if marks & asking:
             needs[name] = shape.subject if name != "json" else _JSON_FIELD.get(wire, "response_format")
     options = getattr(view, "stream_options", None)

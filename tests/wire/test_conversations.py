@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_connector.wire import CLIENT_FORMATS, EMBEDDINGS
+from omni_connector.wire import CLIENT_FORMATS, EMBEDDINGS, conversations
 from omni_connector.wire.conversations import LONGEST_ID, SESSION_HEADERS, Marks, marks
 
 CHAT, MESSAGES, RESPONSES, GEMINI = "openai-chat", "anthropic-messages", "openai-responses", "gemini-generate"
@@ -162,3 +162,26 @@ def test_words_inside_the_conversation_are_not_taken_for_its_name() -> None:
 def test_nothing_breaks_it(wire: str, raw: bytes) -> None:
     parts = marks(wire, raw, {})
     assert parts == () or any(parts[1:])
+
+
+SPELLED = st.text(max_size=60) | st.sampled_from(
+    ['a "content":"b" c', "\\", '\\"', "\\\\", "x" * 70_000, "", "text", '{"text":"y"}', "\n\n"]
+)
+TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "system", "assistant", "tool", "", None])},
+    optional={
+        "content": SPELLED | st.none() | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": SPELLED}), max_size=2),
+        "name": SPELLED,
+        "text": SPELLED,
+        "type": st.sampled_from(["message", "reasoning"]),
+    },
+)
+
+
+@given(turns=st.lists(TURN, max_size=4), ascii_only=st.booleans(), blanks=st.booleans())
+def test_what_is_quickly_read_of_a_bare_text_is_what_is_found_in_it(turns: list[Any], ascii_only: bool, blanks: bool) -> None:
+    body = json.dumps({"messages": turns}, ensure_ascii=ascii_only, indent=1 if blanks else None).encode("utf-8", "surrogatepass")
+    quickly = marks(CHAT, body, {})
+    with pytest.MonkeyPatch.context() as slowly:
+        slowly.setattr(conversations, "_plain", lambda turn: None)
+        assert marks(CHAT, body, {}) == quickly

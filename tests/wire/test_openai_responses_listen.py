@@ -222,3 +222,27 @@ def test_a_whole_answer_is_final_when_it_is_done(status: Any, known: bool) -> No
 def test_a_terminal_event_of_a_strange_type_is_known_by_its_name(kind: Any) -> None:
     data = b"event: response.completed\ndata: " + json.dumps({"type": kind, "response": {"id": "r", "output": []}}).encode() + b"\n\n"
     assert listen(data).ended
+
+
+@pytest.mark.parametrize("tools", ['[{"name":"t"}]', '["\\ud83d"]', '"\\ud83d"', "null"])
+@pytest.mark.parametrize("keeping", [False, True])
+def test_what_an_event_repeats_of_the_request_changes_nothing(tools: str, keeping: bool) -> None:
+    echo = f'"instructions":"say \\"type\\":\\"response.failed\\" \\ud83d","tools":{tools}'
+    text = '{"type":"message","content":[{"type":"output_text","text":"half \\ud83d"}]}'
+    told = [
+        (f'event: {kind}\ndata: {{"type":"{kind}",' + f'"response":{{"id":"r",{echo},"output":[{output}],"usage":{usage}}}}}\n\n').encode()
+        for kind, output, usage in (
+            ("response.created", "", "null"),
+            ("response.in_progress", "", "null"),
+            ("response.completed", text, json.dumps(USAGE)),
+        )
+    ]
+    ear = Listener()
+    ear.keeping = keeping
+    for event in told:
+        ear.feed(event)
+    assert (ear.ended, ear.error, ear.finish, ear.output_chars) == (True, None, Finish.STOP, 6)
+    assert ear.usage is not None and ear.usage.output == 2
+    assert (ear.final is not None) == keeping
+    failed = ear.fail(GatewayError(Kind.UPSTREAM_TIMEOUT, "late"), "asked")
+    assert b'"sequence_number":3' in failed and b'"id":"resp_r"' in failed
