@@ -17,7 +17,7 @@ LOW_DISK, NO_DISK = 1024**3, 100 * 1024**2
 """Bytes free below which books may soon stop growing, and below which they do at any moment."""
 FEW_FILES = 1024
 """Open files and connections below which a busy server runs out: a streamed request takes two."""
-LIBRARIES = ("quart", "hypercorn", "httpx2", "aiohttp", "SQLAlchemy", "aiosqlite", "cryptography", "msgspec", "genai-prices")
+LIBRARIES = ("quart", "hypercorn", "httptools", "httpx2", "SQLAlchemy", "aiosqlite", "cryptography", "msgspec", "genai-prices")
 LAUNCHER = "omni-connector"
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 HERE = ("localhost", "127.0.0.1")
