@@ -249,17 +249,12 @@ def runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-COLLECTING = (20_000, 20, 50)
-"""Objects that may be left before the collector looks (Python: 700), and how many looks before it looks at older ones."""
-
-
 def _at_rest() -> None:
     """What a start has made stays until the end: the collector is switched on only now (cli/server.py switched it off), and never looks
-    through all that again, which would stop every stream for a tenth of a second. What requests leave is freed without it, so it need not
-    look often."""
+    through all that again, which would stop every stream for a tenth of a second."""
     if not gc.isenabled():
         gc.freeze()
-        gc.set_threshold(*COLLECTING)
+        gc.set_threshold(20_000, 20, 50)  # what requests leave is freed without it, so it need not look often
         gc.enable()
 
 
