@@ -22,9 +22,9 @@ from omni_connector.store.files import DatabaseError
 log = logging.getLogger("omni.booking")
 Row = dict[str, Any]
 CARRIED = "spilled:"
-"""Facts of that prefix: how far a file of spilled entries is in the database (bytes)."""
+"""Facts of that prefix: how far a file of entries is in the database, with all that it says (bytes)."""
 LANDED = "landed:"
-"""The same of what a journal has to say of requests that are over."""
+"""The same of what it says of requests that are over."""
 
 
 class Booking:
@@ -61,13 +61,17 @@ class Booking:
         self._budgets.note(spent)
         return verdicts
 
-    async def land(self, opens: Sequence[Row], settles: Sequence[Row], reached: Sequence[tuple[str, int]]) -> None:
+    async def land(self, opens: Sequence[Row], settles: Sequence[Row], reached: Mapping[str, int], done: Mapping[str, int]) -> None:
         """What was in the journal (journal.py)."""
+
+        def note(conn: Any) -> None:
+            for prefix, files in ((LANDED, reached), (CARRIED, done)):
+                for file, size in files.items():
+                    settings.set_meta(conn, prefix + file, str(size))
 
         def write(conn: Any) -> list[Spent]:
             spent = books.put(conn, opens, settles)
-            for file, size in reached:
-                settings.set_meta(conn, LANDED + file, str(size))
+            note(conn)
             return spent
 
         try:
@@ -82,6 +86,7 @@ class Booking:
         frames = [Frame(0, [row], [settled[row["id"]]] if row["id"] in settled else [], []) for row in opens]
         frames += [Frame(0, [], [row], []) for row in settles if row["id"] not in opened]
         await _each(frames, self._stored)
+        await self._db.tx(note)
 
     async def _stored(self, frame: Frame) -> None:
         self._budgets.note(await self._db.tx(partial(_put, frame=frame)))

@@ -147,17 +147,9 @@ class Gateway:
         comparing = ReconcilingHands(lambda: self.pool.accounts, lambda: self.endpoints, self.watch.begin, self.watch.over)
         reconciler = Reconciler(db, self.upstream, comparing, now_ms, self._rng)
         by_need = (prober, renewals, self.watch, self.teller, self.poller, reconciler)
+        estimate = self.booking.estimate
         self.jobs = Jobs(
-            db,
-            lambda: self.settings,
-            home,
-            self.process_id,
-            now_ms,
-            self.reload,
-            by_need,
-            self.watch,
-            self.booking.estimate,
-            self.journal.inherit,
+            db, lambda: self.settings, home, self.process_id, now_ms, self.reload, by_need, self.watch, estimate, self.journal.inherit
         )
         self.admin = self._administration(Process(self.started_at, home, base_url, server, self.process_id))
         self.neighbours = Neighbours(db, self.live, self.admin, self.process_id, now_ms, lambda: not self.has_siblings)

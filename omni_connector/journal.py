@@ -4,9 +4,11 @@ a quarter of the work, and workers on one file do not wait for each other's tran
 
 What needs the database's word goes there at once, after all that came before it: requests that limits are asked for, and answers that
 later ones refer to. Who reads the database waits until the journal is in it (`landed`). A journal that was left is carried over by whoever
-starts next; a row that is there already stays as it is, so that may happen any number of times.
+starts next, from where it is in the database on, which is noted there with the rows: they may have been deleted since. A row that is there
+already stays as it is.
 
-While the database takes nothing there is no journal: what is in it, and what comes, is spilled (spill.py).
+While the database takes nothing there is no journal: what is in it, and what comes, is spilled (spill.py). Whatever happens, an end never
+gets into the database, or to where it waits for it, before its beginning.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from omni_connector.frames import Frame, FrameFile, framed, inherit, left
+from omni_connector.frames import JOURNAL, POSSIBLE, SPILL, Frame, FrameFile, framed, inherit, left, process_of
 from omni_connector.ledger import Verdict
-from omni_connector.spill import ENDING as SPILLED
 from omni_connector.spill import Spill
 from omni_connector.store.allowances import Ask
 from omni_connector.store.files import Away
@@ -29,7 +31,8 @@ from omni_connector.store.files import Away
 log = logging.getLogger("omni.journal")
 
 Row = dict[str, Any]
-ENDING = ".journal"
+ENDING = JOURNAL
+NOWHERE = ("", 0)
 GATHER_S = 0.05
 """For which what is over waits for others."""
 OPEN_S = 2.0
@@ -40,8 +43,13 @@ MOST = 1000
 """Rows that wait at most until the database gets them."""
 PAUSES_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Between two tries of a database that refuses; the last one repeats."""
+PATIENCE_S = 1.0
+"""For which a reader waits at most: somebody may hold the file, which is no reason not to read it."""
 LOOK_S, LOOKS = 0.005, 100
 """How often a reader looks whether what other workers have written is there, and how many times at most: one of them may be stopped."""
+REST_S = 5.0
+"""After which a disk that refused is asked again."""
+AWAY = "The database takes nothing, and what it has not got yet must come first."
 
 
 class Books(Protocol):
@@ -50,9 +58,9 @@ class Books(Protocol):
     async def write(self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> Sequence[Verdict]:
         """What `Ledger` wants, straight into the database."""
 
-    async def land(self, opens: Sequence[Row], settles: Sequence[Row], reached: Sequence[tuple[str, int]]) -> None:
-        """The same of what waited, and how far files are in the database then. Rows that it does not take even alone are logged and left
-        out. Raises when it takes none."""
+    async def land(self, opens: Sequence[Row], settles: Sequence[Row], reached: Mapping[str, int], done: Mapping[str, int]) -> None:
+        """The same of what waited, and how far files (bytes, by their names) are in the database then: what they say of requests that are
+        over, and all they say. Rows that it does not take even alone are logged and left out. Raises when it takes none."""
 
     async def reached(self, files: Sequence[str]) -> dict[str, int]:
         """How far these files are in the database (bytes)."""
@@ -74,13 +82,23 @@ class Journal:
         self._file: FrameFile | None = None
         self._full: list[FrameFile] = []
         self._number = 0
-        self._known: tuple[str, int] = ("", 0)
+        self._known = NOWHERE
         """The file, and its bytes that are among those that wait, or are in the database."""
-        self._opens: dict[str, tuple[Row, float]] = {}
+        self._opens: dict[str, tuple[Row, float, tuple[str, int]]] = {}
+        """With when they came, and where they begin: a file and a byte of it."""
         self._settles: list[Row] = []
+        self._noted: Mapping[str, int] = {}
+        """How far other workers know files to be in the database."""
+        self._stuck: dict[str, int] = {}
+        """Files of other workers that did not come along while we waited, and how far they were."""
         self._direct: set[str] = set()
         """Requests that limits were asked for: who waits for what they hold must not wait any longer."""
+        self._rests_until = 0.0
+        self._putting = asyncio.Lock()
         self._lane = asyncio.Lock()
+        self._landing: asyncio.Task[None] | None = None
+        """One that readers wait for, and that has not begun."""
+        self._landings: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -93,12 +111,14 @@ class Journal:
 
     async def inherit(self) -> None:
         """Takes over what processes that are gone have left."""
-        spilled = {path.name.rpartition("-")[0] for path in left(self._folder, SPILLED)}
+        spilled = {process_of(path) for path in left(self._folder, SPILL)}
         await inherit(self._folder, ENDING, self._books.carry, self._books.forget, lambda process_id: process_id not in spilled)
 
     def start(self) -> Callable[[], Awaitable[None]]:
         """Only where the process goes on when a request is over. Returns what a reader of the database has to wait for."""
         self.on = True
+        self._rests_until = 0.0 if POSSIBLE else math.inf
+        self._stop.clear()
         self._thread = ThreadPoolExecutor(1, "journal")
         self._task = asyncio.create_task(self._run(), name="journal")
         return self.landed
@@ -114,21 +134,29 @@ class Journal:
         try:
             async with self._lane:
                 await self._empty(everything=True)
-            for file in self._files():
-                file.remove()
+                self._full, self._file = self._files(), None
+                await self._done_with(self._full[:])
         except Exception as error:  # noqa: BLE001 - whatever the database raises
             log.error("%d entries of the books stay in %s until the next start: %s", self.waiting, self._folder, error)
-            for file in self._files():
-                file.close()
-        self._file, self._full = None, []
-        assert self._thread is not None
-        self._thread.shutdown()
+        finally:
+            await asyncio.gather(*self._landings, return_exceptions=True)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """As it is: whoever starts next takes over what is there."""
+        self.on = False
+        if self._thread is not None:
+            self._thread.shutdown()  # after what it is writing
+        for file in self._files():
+            file.close()
+        self._file, self._full, self._known = None, [], NOWHERE
 
     async def carry(self, file: str, frames: Sequence[Frame], process_id: str, last: bool, soon: bool) -> None:
         """`frames.Carry` of what was spilled while the database was away: after what came before that."""
         async with self._lane:
             await self._empty(everything=True)
             await self._books.carry(file, frames, process_id, last, soon)
+            self._direct.difference_update(row["id"] for frame in frames for row in frame.settles)
 
     # ------------------------------------------------------------ into the file
 
@@ -137,6 +165,8 @@ class Journal:
         if self._takes(settles, keeps, asks) and await self._put(opens, settles):
             return ()
         async with self._lane:
+            if self._spill.away:
+                raise Away(AWAY)
             await self._empty(everything=True)
             self._direct.update(ask.request_id for ask in asks)
             verdicts = await self._books.write(opens, settles, keeps, asks)
@@ -144,38 +174,44 @@ class Journal:
         return verdicts
 
     def _takes(self, settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> bool:
-        if not self.on or keeps or asks:
+        if not self.on or keeps or asks or asyncio.get_running_loop().time() < self._rests_until:
             return False
         return not self._direct or not any(row["id"] in self._direct for row in settles)
 
     async def _put(self, opens: Sequence[Row], settles: Sequence[Row]) -> bool:
         """False: the database shall say what is wrong, or do it."""
-        assert self._thread is not None
-        try:
-            frame = framed(opens, settles, ())
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._append, frame)
-        except (UnicodeEncodeError, OverflowError, TypeError):
-            return False
-        except OSError as error:
-            log.error("the journal in %s cannot be written: %s", self._folder, error)
-            return False
-        assert self._file is not None
-        self._known = (self._file.path.name, self._file.size)
-        now = asyncio.get_running_loop().time()
-        for row in opens:
-            self._opens[row["id"]] = (row, now)
-        self._settles += settles
+        loop = asyncio.get_running_loop()
+        async with self._putting:
+            if not self.on or self._spill.away:
+                return False
+            try:
+                frame = framed(opens, settles, ())
+                place = await loop.run_in_executor(self._thread, self._append, frame)
+            except (UnicodeEncodeError, OverflowError, TypeError):
+                return False
+            except OSError as error:
+                log.error("the journal in %s cannot be written: %s", self._folder, error)
+                self._rests_until = loop.time() + REST_S
+                return False
+            self._known = (place[0], place[1] + len(frame))
+            now = loop.time()
+            for row in opens:
+                self._opens[row["id"]] = (row, now, place)
+            self._settles += settles
         self._news.set()
         return True
 
-    def _append(self, frame: bytes) -> None:
+    def _append(self, frame: bytes) -> tuple[str, int]:
+        """The file that has it then, and where."""
         if self._file is not None and self._file.size >= LARGE:
             self._full.append(self._file)
             self._file = None
         if self._file is None:
             self._number += 1
             self._file = FrameFile.create(self._folder / f"{self._process_id}-{self._number}{ENDING}")
+        begin = self._file.size
         self._file.append(frame)
+        return self._file.path.name, begin
 
     def _files(self) -> list[FrameFile]:
         return [*self._full, *filter(None, (self._file,))]
@@ -185,22 +221,42 @@ class Journal:
     async def landed(self) -> None:
         """Until what was durable when this was called is in the database, also of other workers. Goes on without where the database, or
         one of them, does not come along: what they had to say is in its file all the same."""
-        if self.waiting and self.on:
-            with contextlib.suppress(Exception):  # said by those who wait for it
-                async with self._lane:
-                    await self._empty(everything=True)
+        if self.on and (self.waiting or self._lane.locked()):
+            await asyncio.wait((self._soon(),), timeout=PATIENCE_S)
         if self._has_siblings():
             await self._others_landed()
 
+    def _soon(self) -> asyncio.Task[None]:
+        """One landing for all who ask before it begins. A reader that leaves (its client did) leaves it behind unharmed."""
+        if self._landing is None:
+            self._landing = asyncio.create_task(self._land_all(), name="landing")
+            self._landings.add(self._landing)  # the loop itself keeps only a weak reference
+            self._landing.add_done_callback(self._landings.discard)
+        return self._landing
+
+    async def _land_all(self) -> None:
+        async with self._lane:
+            self._landing = None
+            with contextlib.suppress(Exception):  # said by those who wait for it
+                await self._empty(everything=True)
+
     async def _others_landed(self) -> None:
-        own = {file.path.name for file in self._files()}
-        sizes = {path: size for path in left(self._folder, ENDING) if path.name not in own and (size := _size(path))}
+        own, paths = {file.path.name for file in self._files()}, left(self._folder, ENDING)
+        sizes = {path: size for path in paths if path.name not in own and (size := _size(path))}
+        reached: Mapping[str, int] = {}
         for _ in range(LOOKS):
-            reached = await self._books.reached([path.name for path in sizes])
-            sizes = {path: size for path, size in sizes.items() if reached.get(path.name, 0) < size and path.exists()}
+            reached = await self._books.reached([path.name for path in sizes]) if sizes else {}
+            sizes = {path: size for path, size in sizes.items() if self._comes(path, size, reached.get(path.name, 0))}
             if not sizes:
                 return
             await asyncio.sleep(LOOK_S)
+        there = {path.name for path in paths}
+        stuck = {**self._stuck, **{path.name: reached.get(path.name, 0) for path in sizes}}
+        self._stuck = {name: at for name, at in stuck.items() if name in there}
+
+    def _comes(self, path: Path, size: int, reached: int) -> bool:
+        """Whether a file of another worker has to say what is not in the database, and may be soon."""
+        return reached < size and self._stuck.get(path.name) != reached and path.exists()
 
     async def _run(self) -> None:
         tries = 0
@@ -213,7 +269,7 @@ class Journal:
                 return
             try:
                 async with self._lane:
-                    await self._empty(everything=bool(self._full or tries))
+                    await self._empty(everything=bool(self._full) or not self.on)
                 tries = 0
             except Exception as error:  # noqa: BLE001 - whatever the database raises: it is tried again
                 tries += 1
@@ -221,12 +277,12 @@ class Journal:
 
     async def _gathered(self) -> None:
         """Until there is something for the database that is not worth waiting any longer."""
-        self._news.clear()
         if not self._settles and not self._full:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), OPEN_S if self._opens else None)
         if self.waiting < MOST:
             await self._pause(GATHER_S)
+        self._news.clear()  # before it is looked at: what comes meanwhile is news
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -240,28 +296,54 @@ class Journal:
         opens = {name: known for name, known in self._opens.items() if everything or name in over or known[1] <= old}
         for name in opens:
             del self._opens[name]
-        full = self._full[:]
-        reached = [*((file.path.name, file.size) for file in full), self._known] if self._has_siblings() else []
+        full, done = self._full[:], self._done()
+        reached = self._reached() if self._has_siblings() else {}
         try:
-            if opens or settles:
-                await self._books.land([row for row, _ in opens.values()], settles, reached)
-        except Exception as error:
+            # Others wait for how far we are, also where that is only a beginning.
+            if opens or settles or not reached.items() <= self._noted.items():
+                await self._books.land([row for row, _, _ in opens.values()], settles, reached, done)
+                self._noted = reached
+        except BaseException as error:
             self.on = False
-            # There it is waited for, told of and bounded.
-            if not (isinstance(error, Away) and await self._spill.put([row for row, _ in opens.values()], settles, ())):
-                self._opens = {**opens, **self._opens}
-                self._settles = [*settles, *self._settles]
+            self._opens = {**opens, **self._opens}
+            self._settles = [*settles, *self._settles]
+            self._news.set()  # who saw nothing wait meanwhile would rest
+            if isinstance(error, Away):
+                await self._aside()
             raise
         self.on = self._task is not None and not self._stop.is_set()
         if everything and full:
             await self._done_with(full)
 
+    def _reached(self) -> dict[str, int]:
+        """How far each file is in the database, when nothing of what waits is over."""
+        files = {file.path.name: file.size for file in self._full}
+        return files if self._known is NOWHERE else {**files, self._known[0]: self._known[1]}
+
+    def _done(self) -> dict[str, int]:
+        """The same of all that they say, when what waits is `_opens`."""
+        done = self._reached()
+        for _, _, (file, begin) in self._opens.values():
+            done[file] = min(done.get(file, begin), begin)
+        return done
+
+    async def _aside(self) -> None:
+        """To where it is waited for, told of and bounded: all of it, with what is just being put into the file."""
+        async with self._putting:
+            # What was spilled before came after this, so this stays here and goes over before that (`carry`).
+            if not self._spill.away and await self._spill.put([row for row, _, _ in self._opens.values()], self._settles, ()):
+                self._opens, self._settles = {}, []
+
     async def _done_with(self, files: Sequence[FrameFile]) -> None:
         for file in files:
             self._full.remove(file)
-            await asyncio.to_thread(file.remove)
-            if self._has_siblings():
+            try:
+                await asyncio.to_thread(file.remove)
                 await self._books.forget(file.path.name)
+            except Exception as error:  # noqa: BLE001 - it is in the database, where that is noted: the next start clears it away
+                log.warning("%s is of no use any more, but stays: %s", file.path.name, error)
+            finally:
+                file.close()
 
 
 def _size(path: Path) -> int:

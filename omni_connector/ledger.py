@@ -18,7 +18,7 @@ from typing import Any
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.spill import Spill
 from omni_connector.store.allowances import Ask, Granted, Refused
-from omni_connector.store.files import Away, Silent
+from omni_connector.store.files import Away, DatabaseError, Silent
 
 Row = dict[str, Any]
 Verdict = Granted | Refused
@@ -88,6 +88,10 @@ class Ledger:
         if self._task is not None:
             await self._task
             self._idle.set()
+        if self.unsettled:
+            await self._commit([], [], [])
+        if self.unsettled and self._spill is not None and await self._spill.put([], self.unsettled, ()):
+            self.unsettled = []  # the next start has them
 
     async def rest(self) -> None:
         """Until nothing is on its way into the database, also of callers that have left."""
@@ -196,26 +200,28 @@ class Ledger:
         """Either the database is out of order, or a single row cannot be stored; that one must not hold up all others."""
         queue = [*((True, *waiting) for waiting in opens), *((False, *waiting) for waiting in reversed(settles))]
         stored = 0
-        refused: list[tuple[bool, Row, asyncio.Future[None] | None]] = []
+        refused: list[tuple[bool, Row, asyncio.Future[None] | None, bool]] = []
+        """The last: whether it is the row that the database does not take, and not just any."""
         for is_open, row, future, keep in queue:
             given_up = not stored and len(refused) >= PROBES
             # Alone and with nothing to keep, it has been refused already.
             known = len(queue) == 1 and not keep and not asks
-            if known or given_up or not await self._alone(is_open, row):
-                refused.append((is_open, row, future))
+            why = error if known or given_up else await self._alone(is_open, row)
+            if why is not None:
+                refused.append((is_open, row, future, not isinstance(why, DatabaseError)))
                 continue
             stored += 1
             await self._keep(keep)
             _tell(future)
-        for is_open, row, future in refused:
+        for is_open, row, future, is_its_own in refused:
             _tell(future, error)
             if is_open:
                 continue
-            if not stored:
+            if not stored or not is_its_own:
                 self.unsettled.append(row)
-            elif await self._alone(False, {name: row[name] for name in BARE if name in row}):
+            elif await self._alone(False, {name: row[name] for name in BARE if name in row}) is None:
                 log.error("request %s was settled without its figures: the database does not take them", row.get("id"))
-        unopened = {row["id"] for is_open, row, _ in refused if is_open}
+        unopened = {row["id"] for is_open, row, _, _ in refused if is_open}
         for ask, asking in asks:
             if asking.done():
                 continue
@@ -225,13 +231,14 @@ class Ledger:
             else:
                 asking.set_result(found[0])
 
-    async def _alone(self, is_open: bool, row: Row) -> bool:
+    async def _alone(self, is_open: bool, row: Row) -> Exception | None:
+        """Why it could not be written."""
         try:
             await self._write([row] if is_open else [], [] if is_open else [row], [], [])
         except Exception as error:  # noqa: BLE001 — as above
             log.error("request %s could not be written: %s", row.get("id"), error)
-            return False
-        return True
+            return error
+        return None
 
     async def _keep(self, rows: Sequence[Row]) -> None:
         """Rows to keep of a settlement that is durable by now: those that can be stored."""

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from omni_connector.frames import Carry, Forget, FrameFile, carried, framed, inherit
+from omni_connector.frames import JOURNAL, SPILL, Carry, Forget, FrameFile, carried, framed, inherit, left, process_of
 from omni_connector.settings import Settings
 
 log = logging.getLogger("omni.spill")
 
 Row = dict[str, Any]
-ENDING = ".spill"
+ENDING = SPILL
 PAUSES_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Between two looks whether the database is back; the last one repeats."""
 LITTLE = 64 << 10
@@ -126,7 +126,8 @@ class Spill:
 
     async def begin(self, carry: Carry, forget: Forget) -> None:
         """Takes over what processes that are gone have left, then carries over by itself what comes, as soon as that is possible."""
-        await inherit(self._folder, ENDING, carry, forget, lambda process_id: True)
+        behind = {process_of(path) for path in left(self._folder, JOURNAL)}  # what was spilled came after that
+        await inherit(self._folder, ENDING, carry, forget, lambda process_id: True, behind)
         self._task = asyncio.create_task(self._run(carry, forget), name="spill")
 
     async def close(self) -> None:
@@ -136,6 +137,11 @@ class Spill:
         self._news.set()
         if self._task is not None:
             await self._task
+        if self._file is not None:
+            self._file.close()
+
+    def let_go(self) -> None:
+        """Where the loop is closed: whoever starts next takes over what is there."""
         if self._file is not None:
             self._file.close()
 

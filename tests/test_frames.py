@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from omni_connector import frames as frames_module
 from omni_connector.frames import Frame, FrameFile, framed, inherit, left, process_of
 
 ENDING = ".books"
@@ -39,6 +40,7 @@ def test_a_file_has_its_name_when_it_is_locked(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "rename", looked)
     mine = file(tmp_path)
     assert seen == [[]] and left(tmp_path, ENDING) == [mine.path]
+    assert mine.path.stat().st_mode & 0o777 == 0o600
     assert FrameFile.take_over(mine.path) is None, "its process lives"
     mine.close()
     taken = FrameFile.take_over(mine.path)
@@ -80,3 +82,88 @@ async def test_one_that_cannot_be_carried_over_stays_and_holds_up_no_other(tmp_p
     assert told == [("prc_b-1", "prc_b", False)]
     assert [path.name for path in left(tmp_path, ENDING)] == ["prc_a-1.books", "prc_c-1.books"]
     one.close()
+
+
+async def test_a_process_s_files_wait_for_those_before_them(tmp_path: Path) -> None:
+    locked = file(tmp_path, "prc_a-9")
+    for name in ("prc_a-10", "prc_b-9", "prc_b-10"):
+        one = file(tmp_path, name)
+        one.append(framed([{"id": name}], [], []))
+        one.close()
+    told: list[tuple[str, bool]] = []
+
+    async def carry(name: str, frames: Sequence[Frame], process_id: str, last: bool, soon: bool) -> None:
+        told.append((frames[0].opens[0]["id"], last))
+
+    async def forget(name: str) -> None:
+        await asyncio.sleep(0)
+
+    await inherit(tmp_path, ENDING, carry, forget, lambda process_id: True)
+    assert told == [("prc_b-9", False), ("prc_b-10", True)]
+    locked.close()
+
+
+async def test_a_fact_that_cannot_be_forgotten_ends_no_start(tmp_path: Path) -> None:
+    one = file(tmp_path)
+    one.append(framed([{"id": "a"}], [], []))
+    one.close()
+    one.close()
+
+    async def carry(name: str, frames: Sequence[Frame], process_id: str, last: bool, soon: bool) -> None:
+        await asyncio.sleep(0)
+
+    async def forget(name: str) -> None:
+        raise OSError("the database is away")
+
+    await inherit(tmp_path, ENDING, carry, forget, lambda process_id: True)
+    assert left(tmp_path, "") == []
+
+
+async def test_what_a_kill_left_of_a_beginning_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / f"prc_1-1{ENDING}.part").touch()
+
+    async def never(*said: object) -> None:
+        raise AssertionError
+
+    await inherit(tmp_path, ENDING, never, never, lambda process_id: True)
+    assert left(tmp_path, "") == []
+
+
+def test_files_of_two_kinds_do_not_share_their_beginnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def meanwhile(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        made.append(FrameFile.create(tmp_path / "prc_1-1.other"))
+        return rename(self, target)
+
+    made: list[FrameFile] = []
+    monkeypatch.setattr(Path, "rename", meanwhile)
+    made.append(file(tmp_path))
+    assert {path.name for path in left(tmp_path, "")} == {f"prc_1-1{ENDING}", "prc_1-1.other"}
+    for one in made:
+        one.close()
+
+
+def test_a_file_that_is_gone_by_the_time_it_is_locked_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = file(tmp_path)
+    lock = frames_module._lock
+
+    def late(handle: int) -> bool:
+        mine.remove()
+        return lock(handle)
+
+    monkeypatch.setattr(frames_module, "_lock", late)
+    assert FrameFile.take_over(mine.path) is None
+
+
+def test_a_folder_that_cannot_be_flushed_makes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name could be gone after a power cut, and all that was durable in it."""
+
+    def broken(handle: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="output"):
+        file(tmp_path)
+    assert left(tmp_path, "") == []

@@ -337,6 +337,20 @@ async def test_open_rows_of_the_dead_become_estimates_and_those_of_the_living_st
     assert await works.process("prc_me").recover() == "0 open rows settled as estimates"
 
 
+async def test_what_a_killed_process_has_said_counts_before_it_is_estimated(works: Works) -> None:
+    """Also where nobody starts after it: an old server that was killed while its successor had the door already."""
+    await works.db.tx(lambda conn: queue.beat(conn, "prc_killed", "another-machine", 1, START - DEAD_MS - 1))
+    await works.request(1, START, "prc_killed", settled=False)
+
+    async def inherit() -> None:
+        [row] = await works.requests()
+        over = {"id": row["id"], "settled_at": START + 9, "outcome": "ok", "cost_nano": 7}
+        await works.db.tx(lambda conn: books.settle(conn, [over]))
+
+    me = Jobs(works.db, lambda: works.settings, works.home, "prc_me", lambda: works.now, works._reload, inherit=inherit)
+    assert await me.recover() == "0 open rows settled as estimates"
+
+
 # ---------------------------------------------------------------- A clock outside
 
 

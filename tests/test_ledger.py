@@ -16,7 +16,7 @@ from omni_connector.ledger import Ledger, gathering_s
 from omni_connector.settings import Settings
 from omni_connector.spill import Spill
 from omni_connector.store.allowances import Ask, Claim, Granted
-from omni_connector.store.files import Away, Silent
+from omni_connector.store.files import Away, DatabaseError, Silent
 
 
 class Disk:
@@ -354,3 +354,37 @@ async def test_a_database_that_does_not_answer_is_not_waited_for_twice(tmp_path:
 def test_how_long_rows_wait_for_others() -> None:
     assert [gathering_s(ms, server=False) for ms in (-1, 0, 5)] == [0.001, 0, 0.005]
     assert [gathering_s(ms, server=True) for ms in (-1, 0, 5)] == [0.002, 0, 0.005]
+
+
+async def test_a_settlement_that_met_a_held_database_keeps_its_figures() -> None:
+    """Others got in a moment later: that says nothing against the row."""
+    refusals = [DatabaseError("held by another process")] * 4
+    disk = Disk()
+
+    async def write(opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
+        if refusals:
+            raise refusals.pop()
+        return await disk.write(opens, settles, keeps, asks)
+
+    book = Ledger(write, gather=0)
+    book.start()
+    ends = [book.settle({"id": name, "settled_at": 1, "outcome": "ok", "cost_nano": 7}) for name in "ab"]
+    await asyncio.gather(*ends, return_exceptions=True)
+    await book.close()
+    assert sorted((row["id"], row.get("cost_nano")) for _, settles in disk.commits for row in settles) == [("a", 7), ("b", 7)]
+
+
+async def test_what_is_refused_to_the_end_waits_on_the_disk(tmp_path: Path) -> None:
+    async def write(opens: Any, settles: Any, keeps: Any, asks: Any) -> list[Any]:
+        raise DatabaseError("held by another process")
+
+    spill = Spill(tmp_path, "prc_1", Settings, lambda: 0)
+    book = Ledger(write, gather=0, spill=spill)
+    book.start()
+    book.settle({"id": "a", "settled_at": 1, "outcome": "ok", "cost_nano": 7})
+    await book.close()
+    assert book.unsettled == [] and spill._file is not None
+    assert [row for frame in spill._file.frames(0) for row in frame.settles] == [
+        {"id": "a", "settled_at": 1, "outcome": "ok", "cost_nano": 7}
+    ]
+    spill._file.close()
