@@ -8,7 +8,8 @@ A discrete-event simulation in plain Python. A request arrives (Poisson), a bala
 workers; the worker's processor serves one piece of work after the other. Its ledger has one commit under way, which takes along whatever
 waits (omni_connector/ledger.py); the row is opened in one commit, and settled in a later one. In the database a commit takes time on one of
 its cores, then the rows of the hourly sums it adds to (store/rollups.py), in order, each held until the commit is flushed; one flush serves
-all that wait for it. SQLite: one commit at a time for all workers of the file. Of a stream, each tenth chunk stands for ten.
+all that wait for it. SQLite: each worker flushes its journal; what is over goes into the file later, one worker at a time. Of a stream,
+each tenth chunk stands for ten.
 """
 
 from __future__ import annotations
@@ -43,11 +44,12 @@ class Costs:
     trips_holding: int = 4  # while it holds them
     cores: int = 16  # of a database
     gather_ms: float = 2.0  # how long the ledger lets rows gather (group_commit_ms)
+    land_us: float = 0  # of a worker, and of the file's one writer, for a request whose entries go over from its journal
     late_sums: bool = False  # what would be if a job added sums up later: nobody holds them
     postgresql: bool = True
 
 
-SQLITE = Costs(commit_us=1100, row_us=60, database_commit_us=0, database_row_us=0, trip_ms=0, postgresql=False)
+SQLITE = Costs(commit_us=70, row_us=15, land_us=60, database_commit_us=0, database_row_us=0, trip_ms=0, gather_ms=1, postgresql=False)
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,12 @@ class Database:
         self._clock, self._costs = clock, costs
         self.cores = Station(clock, costs.cores)
         self.disk = Disk(clock, lambda: rng.lognormvariate(0, costs.flush_sigma) * costs.flush_ms / 1e3)
-        self.sums = [Lock(clock) for _ in range(sums if costs.postgresql else 1)]
+        self.sums = [Lock(clock) for _ in range(sums)]
+        self.writer = Station(clock)
 
     def commit(self, rows: int, sums: Sequence[int], then: Then) -> None:
         costs = self._costs
-        if not costs.postgresql:  # the file has one writer
-            sums = (0,)
-        elif costs.late_sums:
+        if costs.late_sums or not costs.postgresql:  # before a file there is a journal, which has no sums
             sums = ()
         work = (costs.database_commit_us + costs.database_row_us * rows) / 1e6
         self._clock.after(costs.trip_ms * costs.trips_before / 1e3, lambda: self.cores.use(work, lambda: self._lock(sums, 0, then)))
@@ -200,6 +201,14 @@ class Database:
             return
         trips = self._costs.trip_ms * self._costs.trips_holding / 1e3 if sums else 0.0
         self._clock.after(trips, lambda: self.disk.flush(lambda: self._end(sums, then)))
+
+    def land(self, requests: int) -> None:
+        """From a journal into the file, which nobody waits for."""
+        self.writer.use(requests * self._costs.land_us / 1e6, lambda: None)
+
+    def wanted(self) -> float:
+        """Seconds for which the most wanted row of the sums was held, or a file was written to."""
+        return max(lock.busy_s for lock in self.sums) if self._costs.postgresql else self.writer.busy_s
 
     def _end(self, sums: Sequence[int], then: Then) -> None:
         for number in sums:
@@ -235,6 +244,9 @@ class Worker:
         self._writing = False
         if self._waiting:
             self._begin()
+        over = sum(number is not None for number, _ in rows)
+        if self._costs.land_us and over:
+            self.processor.use(over * self._costs.land_us / 1e6, lambda: self._database.land(over))
         for number, then in rows:
             self._found.opened += number is None
             self._found.settled += number is not None
@@ -283,7 +295,7 @@ def simulate(load: Load, fleet: Fleet, costs: Costs, requests: int = 6000, seed:
 
     def in_use() -> tuple[float, ...]:
         processors = sum(worker.processor.busy_s for node in workers for worker in node) / fleet.nodes / fleet.workers
-        return processors, database.cores.busy_s / costs.cores, database.disk.busy_s, max(lock.busy_s for lock in database.sums)
+        return processors, database.cores.busy_s / costs.cores, database.disk.busy_s, database.wanted()
 
     clock.after(0.0, arrive)
     clock.run()

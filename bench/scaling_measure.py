@@ -26,13 +26,17 @@ from bench.processes import cpu_s, end, family, memory_mb
 from bench.wires import CHUNKS, DONE, HEAD, HOST, LAST, Upstream, chunked, streamed
 from omni_connector.booking import Booking
 from omni_connector.budgets import Budgets
+from omni_connector.journal import Journal
 from omni_connector.secrets import new_id
+from omni_connector.settings import Settings
+from omni_connector.spill import Spill
 from omni_connector.store.engine import Database
 from omni_connector.store.requests import JSON_COLUMNS
 from omni_connector.upkeep import make_months
 from tests import postgres
 
 Row = dict[str, Any]
+Books = Booking | Journal
 BATCHES = (1, 10, 50)
 PLAN_BYTES = 700
 OPENED = (
@@ -83,18 +87,23 @@ def server_cpu(process: int | None) -> float:
     return total
 
 
-async def write(db: Database, batch: int, count: int, process: int | None) -> Row:
+def booking_of(db: Database) -> Booking:
+    return Booking(db, Budgets(db, lambda: million.NOW), lambda _: None, lambda: million.NOW)
+
+
+async def write(books: Books, batch: int, count: int, process: int | None) -> Row:
     """`count` requests through the ledger's hand, two entries each; every commit opens `batch` rows and settles `batch`."""
-    booking = Booking(db, Budgets(db, lambda: million.NOW), lambda _: None, lambda: million.NOW)
     rows = list(requests(count))
     waiting: list[Row] = []
     commits = 0
     begun, own, theirs = time.perf_counter(), time.process_time(), server_cpu(process)
     for at in range(0, count + batch, batch):
         some = rows[at : at + batch]
-        await booking.write([opened for opened, _ in some], waiting, [], [])
+        await books.write([opened for opened, _ in some], waiting, [], [])
         waiting = [settled for _, settled in some]
         commits += 1
+    if isinstance(books, Journal):
+        await books.landed()
     took = time.perf_counter() - begun
     return {
         "batch": batch,
@@ -111,7 +120,10 @@ async def sqlite_books(folder: Path, count: int) -> Row:
     await db.migrate()
     await db.checkpoint()
     blank = path.stat().st_size
-    speeds = [await write(db, batch, count, None) for batch in BATCHES]
+    journal = Journal(folder / "spill", "prc_1", booking_of(db), Spill(folder / "spill", "prc_1", Settings, lambda: 0), lambda: False)
+    journal.start()
+    speeds = [await write(journal, batch, count, None) for batch in BATCHES]
+    await journal.close()
     await db.checkpoint()
     size = path.stat().st_size - blank
     await db.close()
@@ -143,7 +155,7 @@ async def _postgres_books(server: postgres.Server, count: int) -> Row:
         return int(conn.exec_driver_sql(SIZES).scalar())
 
     blank = await db.run(size)
-    speeds = [await write(db, batch, count, process) for batch in BATCHES]
+    speeds = [await write(booking_of(db), batch, count, process) for batch in BATCHES]
     grown = await db.run(size) - blank
     await db.close()
     name = url.rsplit("/", 1)[1]

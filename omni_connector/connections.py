@@ -112,6 +112,7 @@ async def _run(app: Any, config: Any, scope: Any, receive: Any, send: Callable[[
     except Exception:  # noqa: BLE001 - whatever an app raises ends its request, and nothing else
         await config.log.exception("Error in ASGI Framework")
     finally:
+        scope["extensions"].clear()  # the way to the stream, which has this scope: no ring is to wait for the collector
         await send(None)
 
 

@@ -234,8 +234,11 @@ def write(path: Path) -> None:
     content = msgspec.json.encode([_provider_of(one) for one in get_snapshot().providers])
     path.parent.mkdir(mode=0o700, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     for other in path.parent.glob(f"prices-{FORMAT}-*.json"):
         if other != path:
             other.unlink(missing_ok=True)

@@ -80,6 +80,7 @@ class Relay:
             raise
         finally:
             self.active -= 1
+            job.forget()
 
     async def _answer(self, job: Job) -> None:
         call, record = job.call, job.record
@@ -318,8 +319,7 @@ class Relay:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider did not begin to answer within {wait:.0f} s.") from error
         self._doors.heard(candidate.account, exchange.headers, candidate.model, body if exchange.status == 429 else b"")
         read = prepared.refusal or dialect(prepared.wire).parse_error
-        refusal: GatewayError = read(exchange.status, exchange.headers, body)
-        raise refusal
+        raise read(exchange.status, exchange.headers, body)
 
     # ------------------------------------------------------------ commit → stream
 

@@ -123,3 +123,20 @@ class Job:
 
     def elapsed_ms(self) -> int:
         return int((time.monotonic() - self.began) * 1000)
+
+    def forget(self) -> None:
+        """It is over. What was raised meanwhile leads to the frames it came through, and they back to it: a ring that would hold the
+        request, body and all, until the collector finds it, which looks seldom."""
+        for error in (*self.errors, self.record.error):
+            _cut(error)
+        self.errors.clear()
+
+
+def _cut(error: BaseException | None) -> None:
+    """Takes an error from where it was raised, and from what it was raised for."""
+    if error is None:
+        return
+    behind = error.__cause__, error.__context__
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    for one in behind:
+        _cut(one)

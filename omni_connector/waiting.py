@@ -103,22 +103,19 @@ class Pieces:
         while True:
             wait = min(self._beat, limits.idle - silent, left(job, limits))
             self._watch(wait)
-            late: BaseException
             try:
                 return await self._exchange.read()
-            except TimeoutError as error:
-                late = error
-            except asyncio.CancelledError as error:
-                if not self._is_ours():
+            except (TimeoutError, asyncio.CancelledError) as error:
+                # Not kept under another name: it leads to this frame, and the two would hold the whole request.
+                if isinstance(error, asyncio.CancelledError) and not self._is_ours():
                     raise
-                late = error
+                silent += wait
+                if left(job, limits) <= LEAST_S:
+                    raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The answer took longer than {limits.total:.0f} s.") from error
+                if silent >= limits.idle:
+                    raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider fell silent for {limits.idle:.0f} s.") from error
             finally:
                 self._is_waiting = False
-            silent += wait
-            if left(job, limits) <= LEAST_S:
-                raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The answer took longer than {limits.total:.0f} s.") from late
-            if silent >= limits.idle:
-                raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider fell silent for {limits.idle:.0f} s.") from late
             await job.sink.write(self._keepalive)
 
     def _watch(self, wait: float) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from hypercorn.protocol.http_stream import HTTPStream
 
 from omni_connector.connections import SAYS, Inbox
 from omni_connector.listeners import Place, listen
@@ -206,6 +208,27 @@ async def test_the_shorter_way_is_closed_where_a_client_does_not_read(room: Room
         assert 0 < said < 1000
         await line.start()
         assert (await line.rest(within=20)).endswith(b"end")
+
+
+async def test_nothing_is_left_of_an_answer(room: Room) -> None:
+    """The way to its end leads through its scope, which must not lead back: rings wait for the collector, which looks seldom."""
+
+    async def streams(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        await start(send)
+        scope["extensions"][SAYS](b"one")
+        await send({"type": "http.response.body", "body": b"two", "more_body": False})
+
+    room.app = streams
+    await room.open()
+    async with Line.open(room.url) as line:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                assert (await line.ask("GET", "/")).body == b"onetwo"
+            assert not [one for one in gc.get_objects() if isinstance(one, HTTPStream)]
+        finally:
+            gc.enable()
 
 
 async def test_who_wants_to_know_the_end_is_told_of_it_once() -> None:

@@ -151,15 +151,15 @@ def heard_error(client: Client, wire: str) -> bool:
 
 async def test_off_costs_nothing_and_on_only_where_it_may_help(house: House) -> None:
     lanes: list[object] = []
-    preparer = house.gateway.relay._preparer
-    real = preparer.prepare
+    relay = house.gateway.relay
+    real = relay._prepare
 
     async def spied(*given: Any) -> Any:
         prepared = await real(*given)
         lanes.append(prepared.lane)
         return prepared
 
-    preparer.prepare = spied  # type: ignore[method-assign, assignment]
+    relay._prepare = spied  # type: ignore[method-assign]
     await house.account("a", told(Said("all is well"), CHAT, True))
     await house.ask(streamed=True)
     await house.ask(streamed=True, response_format={"type": "json_object"})

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from omni_connector import catalog, planning, providers
 from omni_connector import gateway as gateway_module
-from omni_connector import planning, providers
 from omni_connector.admin import now_ms
 from omni_connector.call import Call
 from omni_connector.errors import GatewayError, Kind
@@ -252,8 +252,13 @@ async def test_names_that_are_remembered_are_few_and_short_and_none_has_a_price(
     await house.gateway.admin.set_config({"spoof_unknown_models": True})
     planner, call = house.gateway.planner, house.call()
     for number in range(20):
-        assert planner.resolve(f"{number}" * 5000, call).candidates
+        assert planner.resolve(f"{number}" * 400, call).candidates
     assert not planner._resolved
+    before = catalog.family.cache_info()
+    with pytest.raises(GatewayError, match="1001 characters") as refused:
+        planner.resolve("x" * 1001, call)
+    assert refused.value.kind is Kind.BAD_REQUEST and refused.value.param == "model"
+    assert catalog.family.cache_info() == before, "what is known of models keeps their names"
     await house.gateway.admin.set_alias("least", {"targets": ["cost-priority"]})
     for name in ("cost-priority", "least", "openai/cost-priority"):
         planner.resolve(name, call)

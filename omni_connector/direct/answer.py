@@ -91,6 +91,8 @@ class Answer:
         if source is not None:
             self.fail(BrokenOff())
             source.abort()
+        if self._fault is not None:
+            self._fault = BrokenOff()  # what was raised holds whoever it passed through, and they hold us
 
     # ------------------------------------------------------------ for the connection
 

@@ -111,3 +111,14 @@ async def test_a_bomb_is_unpacked_as_it_is_read(answer: Answer, source: Source) 
     assert source.heard == ["resume"], "while something is left of the first piece, no other is taken"
     answer.end()
     assert (len(await answer.read()), await answer.read()) == (STEP, b"")
+
+
+async def test_what_was_raised_is_let_go(answer: Answer) -> None:
+    answer.fail(NotHttp())
+    with pytest.raises(NotHttp) as told:
+        await answer.begun()
+    assert told.value.__traceback__ is not None
+    answer.close()
+    with pytest.raises(GatewayError) as later:
+        await answer.read()
+    assert later.value.__cause__ is not told.value, "who is closed holds no frames of those who asked"
