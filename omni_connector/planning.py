@@ -14,7 +14,7 @@ from omni_connector import admission, catalog, prices, providers, usage
 from omni_connector.budgets import Budgets
 from omni_connector.calibration import ALLOWANCE, PLAIN_ALLOWANCE
 from omni_connector.call import Call
-from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.errors import GatewayError, Kind
 from omni_connector.prepare import Asked, Preparer
 from omni_connector.record import Record
 from omni_connector.routing import constraints
@@ -166,7 +166,8 @@ class Planner:
     def resolve(self, name: str, call: Call, tokens: int = 0) -> Resolution:
         """A pin by path or header first, then the name as it stands (CONTRACT §4)."""
         if len(name) > TOO_LONG:
-            raise bad_request(f"The model's name has {len(name)} characters; {TOO_LONG} are the most.", "model")
+            words = f"No model has a name of {len(name)} characters; {TOO_LONG} are the most."
+            raise GatewayError(Kind.MODEL_NOT_FOUND, words, param="model", details={"near": []})
         snapshot, stored = self._snapshot(), self._stored()
         if self._resolved_of is None or self._resolved_of[0] is not snapshot or self._resolved_of[1] is not stored:
             self._resolved_of, self._resolved, self._sole = (snapshot, stored), {}, {}

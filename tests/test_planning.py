@@ -257,7 +257,7 @@ async def test_names_that_are_remembered_are_few_and_short_and_none_has_a_price(
     before = catalog.family.cache_info()
     with pytest.raises(GatewayError, match="1001 characters") as refused:
         planner.resolve("x" * 1001, call)
-    assert refused.value.kind is Kind.BAD_REQUEST and refused.value.param == "model"
+    assert refused.value.kind is Kind.MODEL_NOT_FOUND and refused.value.param == "model"
     assert catalog.family.cache_info() == before, "what is known of models keeps their names"
     await house.gateway.admin.set_alias("least", {"targets": ["cost-priority"]})
     for name in ("cost-priority", "least", "openai/cost-priority"):
