@@ -18,12 +18,13 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from omni_connector.frames import JOURNAL, POSSIBLE, SPILL, Frame, FrameFile, framed, inherit, left, process_of
 from omni_connector.ledger import Verdict
+from omni_connector.one_thread import OneThread
 from omni_connector.spill import Spill
 from omni_connector.store.allowances import Ask
 from omni_connector.store.files import Away
@@ -102,7 +103,7 @@ class Journal:
         self._news = asyncio.Event()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: OneThread | None = None
 
     @property
     def waiting(self) -> int:
@@ -119,7 +120,7 @@ class Journal:
         self.on = True
         self._rests_until = 0.0 if POSSIBLE else math.inf
         self._stop.clear()
-        self._thread = ThreadPoolExecutor(1, "journal")
+        self._thread = OneThread("journal")
         self._task = asyncio.create_task(self._run(), name="journal")
         return self.landed
 
@@ -146,7 +147,7 @@ class Journal:
         """As it is: whoever starts next takes over what is there."""
         self.on = False
         if self._thread is not None:
-            self._thread.shutdown()  # after what it is writing
+            self._thread.close()  # after what it is writing
         for file in self._files():
             file.close()
         self._file, self._full, self._known = None, [], NOWHERE
@@ -174,7 +175,7 @@ class Journal:
         return verdicts
 
     def _takes(self, settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> bool:
-        if not self.on or keeps or asks or asyncio.get_running_loop().time() < self._rests_until:
+        if not self.on or keeps or asks or (self._rests_until and asyncio.get_running_loop().time() < self._rests_until):
             return False
         return not self._direct or not any(row["id"] in self._direct for row in settles)
 
@@ -182,11 +183,11 @@ class Journal:
         """False: the database shall say what is wrong, or do it."""
         loop = asyncio.get_running_loop()
         async with self._putting:
-            if not self.on or self._spill.away:
+            if not self.on or self._thread is None or self._spill.away:
                 return False
             try:
                 frame = framed(opens, settles, ())
-                place = await loop.run_in_executor(self._thread, self._append, frame)
+                place = await self._thread.do(partial(self._append, frame))
             except (UnicodeEncodeError, OverflowError, TypeError):
                 return False
             except OSError as error:

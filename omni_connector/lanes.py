@@ -105,8 +105,9 @@ class PassThrough:
         return passing.without_torn(rest) + passing.TERMINAL.get(self._wire, b"")
 
     def whole(self, body: bytes) -> bytes:
-        self._ear.whole(decode_answer(body))
-        return passing.rename_whole(body, self._model)
+        answer = decode_answer(body)
+        self._ear.whole(answer)
+        return body if answer.get("model") == self._model else passing.rename_whole(body, self._model)
 
     def passes_array(self, first: bytes) -> bool:
         """Whether an answer with these first bytes is an array that can pass to the client as it is."""

@@ -109,7 +109,6 @@ class Ledger:
     def ask(self, ask: Ask) -> asyncio.Future[Verdict]:
         """Whether the limits let a request in. Right after `open` it is answered in the transaction that opens the row."""
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_read)
         self._asks.append((ask, future))
         self._wake.set()
         return future
@@ -120,19 +119,18 @@ class Ledger:
 
     def _put(self, queue: list[Waiting], row: Row, keep: Sequence[Row] = ()) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # A settlement nobody awaits (the client left) must not warn about its unread exception: it is logged below.
-        future.add_done_callback(_read)
         queue.append((row, future, keep))
         self._wake.set()
         return future
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._idle.set()
             await self._wake.wait()
             self._idle.clear()
             # After a while of rest a row is committed at once; under load a short wait lets one fsync serve many.
-            pause = self._ended + self.gather - asyncio.get_running_loop().time()
+            pause = self._ended + self.gather - loop.time()
             if pause > 0 and not self._closing:
                 await asyncio.sleep(min(pause, self.gather))
             self._wake.clear()
@@ -141,7 +139,7 @@ class Ledger:
             asks, self._asks = self._asks, []
             if opens or settles or asks or (self._closing and self.unsettled):
                 await self._commit(opens, settles, asks)
-                self._ended = asyncio.get_running_loop().time()
+                self._ended = loop.time()
                 if self._closing and not self.waiting and not self._asks:
                     return
             elif self._closing:
@@ -190,9 +188,9 @@ class Ledger:
             if asking.done():
                 continue
             if not begun:
-                asking.set_exception(refusal)
+                _refuse(asking, refusal)
             elif any(claim.amount is not None for claim in ask.claims):
-                asking.set_exception(GatewayError(Kind.INTERNAL, UNKNOWN_BUDGET))
+                _refuse(asking, GatewayError(Kind.INTERNAL, UNKNOWN_BUDGET))
             else:
                 asking.set_result(Granted(None))
 
@@ -227,7 +225,7 @@ class Ledger:
                 continue
             found = error if not stored or ask.request_id in unopened else await self._try([], [], [], [ask])
             if isinstance(found, GatewayError):
-                asking.set_exception(found)
+                _refuse(asking, found)
             else:
                 asking.set_result(found[0])
 
@@ -275,9 +273,9 @@ def _tell(future: asyncio.Future[None] | None, error: GatewayError | None = None
     if error is None:
         future.set_result(None)
     else:
-        future.set_exception(error)
+        _refuse(future, error)
 
 
-def _read(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
+def _refuse(future: asyncio.Future[Any], error: GatewayError) -> None:
+    future.set_exception(error)
+    future.exception()  # nobody may await it (the client left), which is nothing to be warned of: it is logged

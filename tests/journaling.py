@@ -72,7 +72,7 @@ def killed(journal: Journal) -> None:
     """As a killed process leaves it: nothing is written any more, and the lock is gone."""
     assert journal._task is not None and journal._thread is not None
     journal._task.cancel()
-    journal._thread.shutdown()
+    journal._thread.close()
     for file in journal._files():
         file.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -388,3 +389,20 @@ async def test_what_is_refused_to_the_end_waits_on_the_disk(tmp_path: Path) -> N
         {"id": "a", "settled_at": 1, "outcome": "ok", "cost_nano": 7}
     ]
     spill._file.close()
+
+
+async def test_who_left_is_not_missed_when_its_row_is_refused() -> None:
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+    disk = Disk()
+    disk.broken = 100
+    book = Ledger(disk.write, gather=0)
+    book.start()
+    book.settle({"id": "a"})
+    book.ask(Ask("a", 0, ()))
+    book.open({"id": "b"})
+    await book.rest()
+    disk.broken = 0
+    await book.close()
+    gc.collect()
+    assert said == []
