@@ -31,8 +31,8 @@ RESOURCES = ("workers", "database", "flushes", "sums")
 class Costs:
     """Times of the processor in µs, as measured; `trip_ms` and `cores` are assumed (docs/scaling.md says which is which)."""
 
-    request_us: float = 650  # of a worker, without the books
-    chunk_us: float = 85  # one that comes alone; of those that come together, one costs a tenth
+    request_us: float = 550  # of a worker, without the books
+    chunk_us: float = 65  # one that comes alone; of those that come together, one costs a tenth
     commit_us: float = 2400  # of a worker, for each commit
     row_us: float = 45  # and for each row in it
     database_commit_us: float = 1200
@@ -49,7 +49,7 @@ class Costs:
     postgresql: bool = True
 
 
-SQLITE = Costs(commit_us=70, row_us=15, land_us=60, database_commit_us=0, database_row_us=0, trip_ms=0, gather_ms=1, postgresql=False)
+SQLITE = Costs(commit_us=300, row_us=12, land_us=60, database_commit_us=0, database_row_us=0, trip_ms=0, gather_ms=1, postgresql=False)
 
 
 @dataclass(frozen=True)

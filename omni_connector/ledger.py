@@ -43,6 +43,8 @@ UNRECORDED = "The request could not be put on record, so it was not carried out.
 UNKNOWN_BUDGET = "The database is away, so nobody knows what is left of the budget. Try again in a moment, or use a key without a budget."
 
 
+CROWD = 3
+"""Rows of a commit that say that many requests are under way."""
 ON_A_SERVER_MS, IN_A_FILE_MS = 2, 1
 """On a server every commit holds the rows of the hour's sums until it is flushed, so fewer are better. A journal's flush costs less than a
 request, but not nothing."""
@@ -70,6 +72,8 @@ class Ledger:
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._crowded = False
+        """Whether the last commit was of so many rows that it is worth waiting for more."""
         self._ended = 0.0
         """When the last commit did, by the loop's clock."""
         self.commits = 0
@@ -129,9 +133,9 @@ class Ledger:
             self._idle.set()
             await self._wake.wait()
             self._idle.clear()
-            # After a while of rest a row is committed at once; under load a short wait lets one fsync serve many.
+            # Who comes alone is committed at once; under load a short wait lets one fsync serve many.
             pause = self._ended + self.gather - loop.time()
-            if pause > 0 and not self._closing:
+            if pause > 0 and self._crowded and not self._closing:
                 await asyncio.sleep(min(pause, self.gather))
             self._wake.clear()
             opens, self._opens = self._opens, []
@@ -139,7 +143,7 @@ class Ledger:
             asks, self._asks = self._asks, []
             if opens or settles or asks or (self._closing and self.unsettled):
                 await self._commit(opens, settles, asks)
-                self._ended = loop.time()
+                self._ended, self._crowded = loop.time(), len(opens) + len(settles) >= CROWD
                 if self._closing and not self.waiting and not self._asks:
                     return
             elif self._closing:
