@@ -451,7 +451,7 @@ THE_ANSWER = (
     ),
     off(
         "settled first: streams", "A stream ends after its row is settled", RELAY,
-        "        await done\n", "",
+        "            await done\n", "            pass\n",
         "tests/test_relay_unrecorded.py::test_a_stream_whose_row_cannot_be_closed_has_no_clean_end",
     ),
     off(
@@ -504,7 +504,7 @@ THE_ANSWER = (
     ),
     off(
         "live ends", "The dashboard sees a request end", RELAY,
-        "        self._doors.publish(job.record)\n        await done\n", "        await done\n",
+        "            self._doors.publish(job.record)  # whoever hears of it", "            pass  # whoever hears of it",
         OF_EVERY_ONE + "test_a_request_is_seen_when_it_begins_and_when_it_ends",
     ),
     off(

@@ -495,8 +495,10 @@ class Relay:
         if outcome == "ok" and job.asked is not None:
             self._doors.answered(job.asked, job.record)
         done = self._ledger.settle(job.record.settled(), kept)
-        self._doors.publish(job.record)
-        await done
+        try:
+            await done
+        finally:
+            self._doors.publish(job.record)  # whoever hears of it and looks finds it so
 
     async def _kept(self, job: Job) -> Sequence[Json]:
         """What later requests will refer to: it is durable together with the row, so before they can be sent. An answer is

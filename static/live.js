@@ -200,6 +200,12 @@ export function mergeRows(list, rows) {
   return [...fresh, ...list.map((row) => rows.get(row.id) || row)];
 }
 
+/** Rows as they were read, or as events have told of them meanwhile: what is over does not open again. */
+export function caughtUp(list) {
+  const told = new Map(requests.value.filter((row) => row.state !== "open").map((row) => [row.id, row]));
+  return list.map((row) => (row.state === "open" && told.get(row.id)) || row);
+}
+
 /** Puts an answer of the admin API into the store at once; the event that follows says the same. */
 export const putAccount = (account) => APPLY.account(account);
 export const putProvider = (provider) => APPLY.provider(provider);

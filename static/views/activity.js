@@ -1,7 +1,7 @@
 // The request log: rows that answer why. Filters live in the address, older rows come by keyset, new ones never move what is under the pointer.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.mjs";
 import { get, query } from "../api.js";
-import { accounts, arrivals, keys, mergeRows, providers, requests, resync, tidyRows, unread } from "../live.js";
+import { accounts, arrivals, caughtUp, keys, mergeRows, providers, requests, resync, tidyRows, unread } from "../live.js";
 import { computed } from "../vendor/signals.mjs";
 import { PROTOCOLS, protocolName } from "../protocols.js";
 import { Button, Empty, html, Icon, oops, Skeleton } from "../ui.js";
@@ -104,7 +104,7 @@ export function Activity({ route }) {
     get("/api/requests" + query({ ...filters, limit: PAGE }), { signal: stop.signal }).then((page) => {
       const newest = page.requests.length ? page.requests[0].id : "";
       const since = requests.value.filter((row) => row.id > newest && passes(row, filters)); // Told of while the page was under way.
-      setRows(mergeRows(tidyRows(page.requests), new Map(since.map((row) => [row.id, row]))));
+      setRows(mergeRows(caughtUp(tidyRows(page.requests)), new Map(since.map((row) => [row.id, row]))));
       setHeld([]);
       setNext(page.next);
       setFailed(false);

@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useState } from "../vendor/hooks.mjs";
 import { providerName as labelOf } from "../actions.js";
 import { baseUrl, get } from "../api.js";
 import { absolute, exact, ms, usd } from "../format.js";
-import { arrivals, nodeOf, resync, tidyRows } from "../live.js";
+import { arrivals, caughtUp, nodeOf, resync, tidyRows } from "../live.js";
 import { Button, Copy, Cost, Dot, Empty, html, Icon, oops, requestWords, Skeleton, Status } from "../ui.js";
 import { asCurl, protocolName } from "../protocols.js";
 import { go } from "../route.js";
@@ -101,7 +101,11 @@ export function Request({ route }) {
   useEffect(() => {
     const stop = new AbortController();
     setMissing("");
-    get("/api/requests/" + encodeURIComponent(route.id), { signal: stop.signal }).then((data) => setRow(tidyRows([data])[0])).catch((error) => error.name !== "AbortError" && setMissing(error.message));
+    const read = () => get("/api/requests/" + encodeURIComponent(route.id), { signal: stop.signal }).then((data) => tidyRows([data])[0]);
+    read().then(async (found) => {
+      setRow(found);
+      if (caughtUp([found])[0] !== found) setRow(await read()); // It was over while the answer was under way.
+    }).catch((error) => error.name !== "AbortError" && setMissing(error.message));
     return () => stop.abort();
   }, [route.id, resync.value]);
   useLayoutEffect(() => {
