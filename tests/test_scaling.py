@@ -86,5 +86,5 @@ def test_the_page_shows_what_the_command_prints() -> None:
     assert told, "the page has no table of constants"
     costs = Costs()
     assert {name: float(value) for name, value in told.items()} == {name: float(getattr(costs, name)) for name in told}
-    assert set(told) == set(vars(costs)) - {"late_sums", "land_us", "postgresql"}
+    assert set(told) == set(vars(costs)) - {"late_sums", "postgresql"}
     assert f"{worker_us(Load(1), costs) / 1e3:.1f} ms" in page

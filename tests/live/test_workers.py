@@ -16,7 +16,6 @@ import pytest
 from omni_connector.workers import SUPPORTED
 from tests.live.processes import CHAT, Json, Line, Server, chat
 from tests.live.test_start import DEMO, SLOW, bearer, key_of
-from tests.serving import SERVER
 
 pytestmark = pytest.mark.skipif(not SUPPORTED, reason="needs fork")
 CLIENTS = 6
@@ -124,9 +123,6 @@ async def test_workers_live_and_die_without_others(server: Server) -> None:  # C
         before = {w["pid"] for w in await crew(server)}
         os.kill(server.pid, signal.SIGHUP)
         await until_serving(server, before, 15)
-    if SERVER == "granian":  # whoever connects in the moment in which a worker leaves may be cut off, unanswered
-        assert len(load.broken) <= CLIENTS and all("0 bytes read" in words for words in load.broken), load.broken
-        load.broken.clear()
     assert not load.broken and load.done > 50, (load.done, load.broken)
     print(f"back {took:.2f} s after a kill; {load.done} requests during two reloads, the slowest took {load.waited:.2f} s")
 
