@@ -499,8 +499,11 @@ class AsgiSink:
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers + self._extra})
 
+    def say(self, data: bytes) -> bool:
+        return self._say is not None and self._say(data)
+
     async def write(self, data: bytes) -> None:
-        if self._say is None or not self._say(data):
+        if not self.say(data):
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:

@@ -418,7 +418,7 @@ ON_THE_WAY = (
     ),
     off(
         "silence in a stream", "A stream that falls silent is given up", WAITING,
-        "            if silent >= limits.idle:\n", "            if False:\n", SILENT,
+        "if self._silent >= limits.idle:\n", "if False:\n", SILENT,
     ),
     off(
         "silence in an answer", "A whole answer that falls silent is given up", WAITING,
@@ -563,8 +563,8 @@ THE_ANSWER = (
     ),
     off(
         "late errors", "An error in the middle of a stream ends it at once", RELAY,
-        "                out = lane.feed(piece)\n                if lane.error is not None:\n                    raise lane.error\n",
-        "                out = lane.feed(piece)\n", OF_EVERY_ONE + "test_an_error_in_the_middle_of_a_stream_ends_it_at_once",
+        "                if lane.error is not None:\n                    raise lane.error\n        out += lane.close()", "        out += lane.close()",
+        OF_EVERY_ONE + "test_an_error_in_the_middle_of_a_stream_ends_it_at_once",
     ),
     off(
         "torn streams", "A torn stream has no clean end", RELAY,

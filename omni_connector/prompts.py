@@ -97,6 +97,12 @@ class Heard:
         self._begin(status, headers)
         await self._sink.start(status, headers)
 
+    def say(self, data: bytes) -> bool:
+        said = self._sink.say(data)
+        if said:
+            self.answer.add(data)
+        return said
+
     async def write(self, data: bytes) -> None:
         self.answer.add(data)
         await self._sink.write(data)

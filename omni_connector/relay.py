@@ -431,16 +431,20 @@ class Relay:
 
     async def _stream(self, job: Job, lane: Lane, exchange: Exchange, out: bytes) -> None:
         """Chunks as they come. What holds the terminal event waits until the row is settled."""
-        sink = job.sink
+        sink, say = job.sink, job.sink.say
+
+        def take(piece: bytes) -> bool:
+            nonlocal out
+            out = lane.feed(piece)
+            return not lane.ended and lane.error is None and (not out or say(out))
+
         with waiting.Pieces(job, exchange, self.deadlines) as pieces:
             while not lane.ended:
                 if out:
                     await sink.write(out)
-                piece = await pieces.next()
-                if not piece:
+                if not await pieces.pass_on(take):
                     out = b""
                     break
-                out = lane.feed(piece)
                 if lane.error is not None:
                     raise lane.error
         out += lane.close()

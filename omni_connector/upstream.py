@@ -11,7 +11,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import field
 from typing import Any, Protocol
 
@@ -104,6 +104,17 @@ class Exchange(Protocol):
 
     def close(self) -> None:
         """Let go: gives a finished connection back to the pool, aborts an unfinished one so that the provider notices."""
+
+
+async def pass_on(exchange: Exchange, take: Callable[[bytes], bool]) -> bool:
+    """Gives each piece of an answer to `take` as soon as it comes; of a direct connection without waking this task for it. True: `take`
+    wants no more for now, False: this is the end. Safe to cancel and call again. Raises GatewayError, and whatever `take` does."""
+    if isinstance(exchange, direct.Answer):
+        return await exchange.pass_on(take)
+    while piece := await exchange.read():
+        if not take(piece):
+            return True
+    return False
 
 
 class Begun:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Self
+from collections.abc import Callable, Coroutine
+from typing import Any, Self, TypeVar
 
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.lanes import Gathered, Raw
 from omni_connector.underway import Deadlines, Job
-from omni_connector.upstream import Exchange, read_all
+from omni_connector.upstream import Exchange, pass_on, read_all
 from omni_connector.wire import dialect
 from omni_connector.within import Within
+
+T = TypeVar("T")
 
 LEAST_S = 0.01
 """A deadline that is over: still enough for what is there already."""
@@ -60,13 +63,17 @@ class Pieces:
         "_beat",
         "_cancelling",
         "_due",
+        "_ends",
         "_exchange",
         "_is_waiting",
         "_job",
         "_keepalive",
         "_limits",
         "_loop",
+        "_pause",
+        "_silent",
         "_struck",
+        "_take",
         "_task",
         "_timer",
     )
@@ -76,7 +83,7 @@ class Pieces:
         self._exchange = exchange
         self._limits = limits
         self._keepalive: bytes = b"" if isinstance(job.lane, Gathered | Raw) else dialect(job.call.wire).KEEPALIVE
-        self._beat = limits.keepalive if self._keepalive else limits.idle
+        self._beat = min(limits.keepalive, limits.idle) if self._keepalive else limits.idle
         self._loop = loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
@@ -84,8 +91,13 @@ class Pieces:
         self._cancelling = task.cancelling()
         self._is_waiting = self._struck = False
         self._timer: asyncio.TimerHandle | None = None
+        self._take: Callable[[bytes], bool] = bool
         self._at = self._due = 0.0
         """In the loop's time: when the timer looks next, and when the silence is too long."""
+        self._ends = loop.time() + left(job, limits)
+        """Of the request."""
+        self._pause = self._silent = 0.0
+        """Seconds: after which the client is to get a sign of life, and for which the provider had said nothing before that."""
 
     def __enter__(self) -> Self:
         return self
@@ -97,22 +109,40 @@ class Pieces:
             self._task.uncancel()
 
     async def next(self) -> bytes:
-        """The next bytes; keeps the client's line open while the provider is silent, until it is silent for too long."""
+        """The next bytes, b"" at the end; keeps the client's line open while the provider is silent, until it is silent for too long."""
+        return await self._within(self._exchange.read)
+
+    async def pass_on(self, take: Callable[[bytes], bool]) -> bool:
+        """As `upstream.pass_on`, while the client's line is kept open in the same way. What `take` could not get rid of may be kept for
+        the time after it: between two pieces of a stream there is a place for a sign of life."""
+        self._take = take
+        return await self._within(self._passing)
+
+    def _passing(self) -> Coroutine[Any, Any, bool]:
+        return pass_on(self._exchange, self._heard)
+
+    def _heard(self, piece: bytes) -> bool:
+        """The silence begins anew with every piece."""
+        self._due = min(self._loop.time() + self._beat, self._ends)
+        self._pause, self._silent = self._beat, 0.0
+        return self._take(piece)
+
+    async def _within(self, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
         job, limits = self._job, self._limits
-        silent = 0.0
+        self._silent = 0.0
         while True:
-            wait = min(self._beat, limits.idle - silent, left(job, limits))
-            self._watch(wait)
+            self._pause = min(self._beat, limits.idle - self._silent, left(job, limits))
+            self._watch(self._pause)
             try:
-                return await self._exchange.read()
+                return await read()
             except (TimeoutError, asyncio.CancelledError) as error:
                 # Not kept under another name: it leads to this frame, and the two would hold the whole request.
                 if isinstance(error, asyncio.CancelledError) and not self._is_ours():
                     raise
-                silent += wait
+                self._silent += self._pause
                 if left(job, limits) <= LEAST_S:
                     raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The answer took longer than {limits.total:.0f} s.") from error
-                if silent >= limits.idle:
+                if self._silent >= limits.idle:
                     raise GatewayError(Kind.UPSTREAM_TIMEOUT, f"The provider fell silent for {limits.idle:.0f} s.") from error
             finally:
                 self._is_waiting = False

@@ -102,6 +102,9 @@ class Client:
         self.started, self.status = True, status
         self.headers = {name.decode(): value.decode() for name, value in headers}
 
+    def say(self, data: bytes) -> bool:
+        return False
+
     async def write(self, data: bytes) -> None:
         assert data and not self.ended
         self.body += data

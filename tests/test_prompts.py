@@ -38,6 +38,9 @@ class Out:
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
 
+    def say(self, data: bytes) -> bool:
+        return False
+
     async def write(self, data: bytes) -> None:
         self.sent += data
 

@@ -573,3 +573,23 @@ async def test_a_burst_never_puts_more_in_flight_than_an_account_takes(house: Ho
     refused = next(client for client in clients if client.status == 503)
     assert failures(refused) == [("a", None, True)]
     assert "1 of 1 in flight" in refused.error["message"]
+
+
+class Hasty(Client):
+    """Takes some pieces at once, and lets others be waited for."""
+
+    def say(self, data: bytes) -> bool:
+        at_once = len(self.body) % 3 != 0
+        if at_once:
+            assert not self.ended
+            self.body += data
+        return at_once
+
+
+@pytest.mark.parametrize("wire", [CHAT, MESSAGES])
+async def test_what_is_said_at_once_and_what_is_waited_for_stays_in_order(house: House, wire: str) -> None:
+    provider = "openai" if wire == CHAT else "anthropic"
+    await house.account("a", Said(" ".join(map(str, range(100)))).answer(wire, streamed=True), provider=provider)
+    client = Hasty()
+    await house.gateway.relay.run(house.call(wire=wire, streamed=True), client)
+    assert client.ended and client.body == (await house.ask(wire=wire, streamed=True)).body

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from omni_connector import waiting
+from omni_connector.direct import Answer as Answered
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.underway import Deadlines, Job
 from tests.relaying import Client, Exchange
 from tests.serving import Answer
 
+SOURCE: Any = None
 LIMITS = Deadlines(total=100, whole=10, idle=0.05, first_byte=0.05, keepalive=0.01)
 
 
@@ -21,6 +23,30 @@ def job(began: float = 0.0, *, others: bool = False) -> Job:
     now = time.monotonic()
     call: Any = type("Said", (), {"wire": "openai-chat"})
     return Job(call, Client(started=True), None, now - began, attempt_began=now, others=others)  # type: ignore[arg-type]
+
+
+class Clock:
+    """A loop's, that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.next: tuple[float, Any] | None = None
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, look: Any) -> Any:
+        self.next = when, look
+        return type("Timer", (), {"cancel": lambda _: None})()
+
+    async def to(self, when: float) -> None:
+        """Whatever is due until then happens."""
+        while self.next is not None and self.next[0] <= 1000 + when:
+            (self.now, look), self.next = self.next, None
+            look()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        self.now = 1000 + when
 
 
 def test_only_where_somebody_else_could_answer_is_a_whole_answer_given_up_early() -> None:
@@ -107,3 +133,57 @@ async def test_silence_leaves_no_trace_of_a_cancellation() -> None:
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
     assert isinstance(request.sink, Client) and request.sink.body.count(b":") >= 2
+
+
+@pytest.fixture
+async def answer() -> Answered:
+    answer = Answered(SOURCE, "h", asyncio.get_running_loop())
+    answer.begin(200, {})
+    return answer
+
+
+async def followed(request: Job, answer: Answered, limits: Deadlines, clock: Clock, taken: list[bytes]) -> bool:
+    def take(piece: bytes) -> bool:
+        taken.append(piece)
+        return True
+
+    with waiting.Pieces(request, answer, limits) as pieces:
+        pieces._loop, pieces._ends = clock, clock.now + limits.total  # type: ignore[assignment]
+        return await pieces.pass_on(take)
+
+
+def come(answer: Answered) -> None:
+    answer.add(b"x")
+    answer.wake()
+
+
+async def test_silence_begins_anew_with_every_piece_that_is_passed_on(answer: Answered) -> None:
+    """The line is kept open while nothing comes; what was taken is the end of a silence."""
+    request, clock, taken = job(), Clock(), list[bytes]()
+    task = asyncio.create_task(followed(request, answer, Deadlines(total=10_000, idle=40, keepalive=15), clock, taken))
+    await asyncio.sleep(0)
+    for when in (10, 20, 30):
+        await clock.to(when)
+        come(answer)
+    assert taken == [b"x"] * 3 and isinstance(request.sink, Client)
+    for when, beats in ((44.9, 0), (45, 1), (59.9, 1), (69.9, 2)):
+        await clock.to(when)
+        assert request.sink.body.count(b":") == beats
+    assert not task.done()
+    await clock.to(70)
+    with pytest.raises(GatewayError, match="fell silent for 40 s"):
+        await task
+
+
+async def test_pieces_that_keep_coming_do_not_move_the_end_of_the_request(answer: Answered) -> None:
+    request, clock, taken = job(), Clock(), list[bytes]()
+    task = asyncio.create_task(followed(request, answer, Deadlines(total=20), clock, taken))
+    await asyncio.sleep(0)
+    for when in range(1, 20):
+        await clock.to(when)
+        come(answer)
+    request.began -= 20
+    await clock.to(20)
+    with pytest.raises(GatewayError, match="took longer than 20 s"):
+        await task
+    assert len(taken) == 19

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import Protocol
 
 from omni_connector.direct.decoding import READ, UNREADABLE, Decoder
 from omni_connector.direct.faults import BrokenOff, DirectError, Unreadable, told
 
 NO_HEADERS: Mapping[str, str] = {}
+
+Take = Callable[[bytes], bool]
+"""Takes a piece, whatever it answers. False: no more for now."""
 
 
 class Source(Protocol):
@@ -31,7 +35,10 @@ class Answer:
         "_fault",
         "_loop",
         "_pieces",
+        "_raised",
+        "_refused",
         "_source",
+        "_take",
         "_unpacks",
         "_waiter",
         "headers",
@@ -50,6 +57,11 @@ class Answer:
         self._decoder: Decoder | None = None
         self._fault: DirectError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Take | None = None
+        self._refused = False
+        """Who takes wants no more, which his task does not know yet."""
+        self._raised: BaseException | None = None
+        """What his taking ended with."""
         self._unpacks = unpacks
         self.host = host
         self.status = 0
@@ -73,15 +85,36 @@ class Answer:
     async def read(self) -> bytes:
         """The next bytes as soon as there are some, b"" at the end. Safe to cancel and call again. Raises GatewayError."""
         while True:
-            if self._pieces or self._decoder is not None:
-                piece = self._take()
-                if piece:
-                    return piece
-            if self._fault is not None:
-                raise told(self._fault, self.host) from self._fault
+            if piece := self._next():
+                return piece
             if self.is_complete:
                 return b""
             await self._wait()
+
+    async def pass_on(self, take: Take) -> bool:
+        """Gives each piece to `take`, in the very turn of the loop that brings it, so that this task need not be woken for it. True: it
+        wants no more for now; False: this is the end. Safe to cancel and call again. Raises GatewayError, and whatever `take` does."""
+        # A callback of the connection has the context of the request that opened it: what is logged would be somebody else's.
+        run = copy_context().run
+        self._take = lambda piece: run(take, piece)
+        try:
+            while not (self._refused or self._raised):
+                if piece := self._next():
+                    if not take(piece):
+                        return True
+                elif self.is_complete:
+                    return False
+                else:
+                    await self._wait()
+        finally:
+            self._take = None
+        self._refused, raised, self._raised = False, self._raised, None
+        if raised is None:
+            return True
+        try:
+            raise raised
+        finally:
+            del raised  # it leads to this frame
 
     def close(self) -> None:
         """Let go: an unfinished connection is cut off, so that the provider notices. A finished one is long back in the pool."""
@@ -128,19 +161,36 @@ class Answer:
         self.wake()
 
     def wake(self) -> None:
+        """There is something new."""
         waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiter is None:
+            return
+        if self._take is not None and self._pieces and self._decoder is None and not (self._refused or self._raised):
+            try:
+                self._refused = not self._take(self._all())
+            except BaseException as error:  # noqa: BLE001 - it is raised in the task that wants the pieces
+                self._raised = error
+            if not (self._refused or self._raised or self.is_complete or self._fault):
+                return
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
 
     # ------------------------------------------------------------ within
+
+    def _next(self) -> bytes:
+        """What there is, b"" for nothing yet or no more. Raises GatewayError."""
+        if (self._pieces or self._decoder is not None) and (piece := self._unpacked()):
+            return piece
+        if self._fault is not None:
+            raise told(self._fault, self.host) from self._fault
+        return b""
 
     async def _wait(self) -> None:
         waiter = self._waiter = self._loop.create_future()
         await waiter
 
-    def _take(self) -> bytes:
+    def _unpacked(self) -> bytes:
         decoder = self._decoder
         if decoder is None:
             return self._all()

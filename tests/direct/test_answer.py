@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from contextvars import Context, ContextVar
 
 import pytest
 
@@ -122,3 +123,107 @@ async def test_what_was_raised_is_let_go(answer: Answer) -> None:
     with pytest.raises(GatewayError) as later:
         await answer.read()
     assert later.value.__cause__ is not told.value, "who is closed holds no frames of those who asked"
+
+
+# ---------------------------------------------------------------- Passed on in the turn that brings it
+
+NUMBER: ContextVar[str] = ContextVar("NUMBER", default="nobody's")
+
+
+class Taker:
+    """Takes pieces; wants no more after one that ends with "."."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+        self.number = ""
+
+    def __call__(self, piece: bytes) -> bool:
+        self.taken += piece
+        self.number = NUMBER.get()
+        if piece == b"?":
+            raise ZeroDivisionError
+        return not piece.endswith(b".")
+
+
+@pytest.fixture
+async def taker(answer: Answer) -> Taker:
+    answer.begin(200, {})
+    return Taker()
+
+
+def come(answer: Answer, *pieces: bytes) -> None:
+    for piece in pieces:
+        answer.add(piece)
+    answer.wake()
+
+
+async def passing(answer: Answer, taker: Taker) -> asyncio.Task[bool]:
+    """A task that waits for pieces to pass on."""
+    task = asyncio.create_task(answer.pass_on(taker))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_pieces_are_taken_without_a_turn_of_the_loop(answer: Answer, taker: Taker) -> None:
+    answer.add(b"a")
+    NUMBER.set("ours")
+    task = await passing(answer, taker)
+    assert (taker.taken, taker.number) == (b"a", "ours")
+    Context().run(come, answer, b"b", b"c")
+    assert (taker.taken, taker.number) == (b"abc", "ours"), "logged as what the task does, wherever it is called from"
+    come(answer, b"d.")
+    come(answer, b"e")
+    assert taker.taken == b"abcd.", "it wants no more"
+    assert await task and answer.size == 1
+    task = await passing(answer, taker)
+    answer.add(b"f")
+    answer.end()
+    assert taker.taken == b"abcd.ef" and not await task
+    assert not await answer.pass_on(taker)
+
+
+@pytest.mark.parametrize("last", [b"a.", b"?"])
+async def test_who_is_interrupted_hears_later_what_became_of_it(answer: Answer, taker: Taker, last: bytes) -> None:
+    task = await passing(answer, taker)
+    task.cancel()
+    come(answer, last)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    come(answer, b"b")
+    assert taker.taken == last
+    if last == b"?":
+        with pytest.raises(ZeroDivisionError):
+            await answer.pass_on(taker)
+    else:
+        assert await answer.pass_on(taker)
+    await passing(answer, taker)
+    assert taker.taken == last + b"b"
+
+
+async def test_what_taking_raises_is_raised_where_it_is_waited_for(answer: Answer, taker: Taker) -> None:
+    task = await passing(answer, taker)
+    come(answer, b"?")
+    with pytest.raises(ZeroDivisionError):
+        await task
+    answer.add(b"?")
+    with pytest.raises(ZeroDivisionError):
+        await answer.pass_on(taker)
+
+
+async def test_what_came_is_passed_on_before_the_fault(answer: Answer, taker: Taker) -> None:
+    task = await passing(answer, taker)
+    answer.add(b"a")
+    answer.fail(BrokenOff())
+    assert taker.taken == b"a"
+    with pytest.raises(GatewayError, match="broke off"):
+        await task
+
+
+async def test_packed_pieces_are_passed_on_unpacked(answer: Answer, taker: Taker) -> None:
+    answer.begin(200, {"content-encoding": "gzip"})
+    task = await passing(answer, taker)
+    packed = gzip.compress(b"hello")
+    come(answer, packed[:3])
+    come(answer, packed[3:])
+    answer.end()
+    assert not await task and taker.taken == b"hello"

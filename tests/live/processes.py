@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,17 @@ Json = dict[str, Any]
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
+
+BUSY_S = 30.0
+"""How long to wait for what must happen: it decides nothing but how late a test fails on a busy machine."""
+
+
+async def soon(holds: Callable[[], Any], within: float = BUSY_S) -> None:
+    """Waits until it holds."""
+    end = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < end, "it never happened"
+        await asyncio.sleep(0.005)
 
 
 # ---------------------------------------------------------------- Bare HTTP
@@ -79,11 +90,11 @@ class Line:
         head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
         return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + data
 
-    async def ask(self, method: str, path: str, body: Any = b"", headers: Mapping[str, str] | None = None, within: float = 10) -> Reply:
+    async def ask(self, method: str, path: str, body: Any = b"", headers: Mapping[str, str] | None = None, within: float = BUSY_S) -> Reply:
         self.writer.write(self.request(method, path, body, headers))
         return await self.reply(within)
 
-    async def start(self, within: float = 10) -> Reply:
+    async def start(self, within: float = BUSY_S) -> Reply:
         """Status and headers of the next answer; `piece` gives its body bit by bit."""
         async with asyncio.timeout(within):
             head = await self.reader.readuntil(b"\r\n\r\n")
@@ -91,7 +102,7 @@ class Line:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         return Reply(int(status_line.split()[1]), headers)
 
-    async def reply(self, within: float = 10) -> Reply:
+    async def reply(self, within: float = BUSY_S) -> Reply:
         """The next whole answer (or what came of it before the connection broke)."""
         reply = await self.start(within)
         async with asyncio.timeout(within):
@@ -112,7 +123,7 @@ class Line:
         data = await self.reader.readexactly(size + 2)
         return data[:-2]
 
-    async def until(self, mark: bytes, within: float = 5) -> bytes:
+    async def until(self, mark: bytes, within: float = BUSY_S) -> bytes:
         """Chunks of the body up to the one in which `mark` is seen."""
         seen = b""
         async with asyncio.timeout(within):
@@ -122,7 +133,7 @@ class Line:
                 seen += piece
         return seen
 
-    async def rest(self, within: float = 5) -> bytes:
+    async def rest(self, within: float = BUSY_S) -> bytes:
         """What is left of a chunked body, to its very end."""
         seen = b""
         async with asyncio.timeout(within):
@@ -130,7 +141,7 @@ class Line:
                 seen += piece
         return seen
 
-    async def closed(self, within: float = 2) -> bool:
+    async def closed(self, within: float = BUSY_S) -> bool:
         """True when the server ended the connection cleanly: nothing more to read, no reset."""
         try:
             async with asyncio.timeout(within):
@@ -184,13 +195,13 @@ class Server:
     def output(self) -> Path:
         return self.home.parent / f"{self.home.name}.output"
 
-    async def ready(self, within: float = 20) -> float:
+    async def ready(self, within: float = 2 * BUSY_S) -> float:
         """Waits until /health answers; seconds since `spawn`."""
         until = time.monotonic() + within
         while time.monotonic() < until:
             assert self.process is not None
             assert self.process.poll() is None, f"the server ended: {self.output.read_text()}"
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            with contextlib.suppress(OSError, ValueError, KeyError, asyncio.IncompleteReadError):
                 note = json.loads((self.home / "server.json").read_text())
                 if note["pid"] == self.pid:
                     self.url = note["url"]
@@ -209,7 +220,7 @@ class Server:
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
 
-    async def ended(self, within: float = 10) -> int:
+    async def ended(self, within: float = BUSY_S) -> int:
         """The exit code, once the process has ended."""
         assert self.process is not None
         return await asyncio.to_thread(self.process.wait, within)
