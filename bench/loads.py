@@ -21,9 +21,10 @@ from bench.peer_programs import Program
 from bench.processes import cpu_s, memory_mb
 from bench.wires import CHUNKS, DONE, HEAD, LAST, Client, Upstream, chunked
 
-PACE, FORMAT = "please pace", "in its format"
-"""Last words of a request whose answer comes a chunk at a time, and of one whose answer is in the format of the path."""
-TICK_S = 0.010
+PACE, HOLD, FORMAT = "please pace", "please hold", "in its format"
+"""Last words of a request whose answer comes a chunk at a time, of one that takes minutes for it, and of one whose answer is in the
+format of the path."""
+TICK_S, HELD_TICK_S = 0.010, 1.0
 STAMP = re.compile(rb"@(\d{16})@")
 OPENED, COLD, CALM_S = 1024, 3, 20.0
 """Connections at most; requests of each connection before the clock runs; how long a program may go on with a load that was broken off."""
@@ -42,9 +43,10 @@ _BEFORE, _, _AFTER = wires.chunk({"content": "@STAMP@ "}).partition(b"@STAMP@")
 
 
 class Mock(Upstream):
-    """Answers whole, with 100 chunks at once, or with one every 10 ms that tells when it was sent."""
+    """Answers whole, with 100 chunks at once, or with one every 10 ms, or every second, that tells when it was sent."""
 
     _next: asyncio.TimerHandle | None = None
+    _tick = TICK_S
 
     def answer(self, path: bytes, body: bytes) -> None:
         stream = b"streamGenerateContent" in path or wires.streamed(body)
@@ -53,9 +55,10 @@ class Mock(Upstream):
             self.transport.write(formatted(path.decode("latin-1"), stream))
         elif not stream:
             super().answer(path, body)
-        elif PACE.encode() in words:
+        elif PACE.encode() in words or HOLD.encode() in words:
+            self._tick = TICK_S if PACE.encode() in words else HELD_TICK_S
             self.transport.write(_CHUNKED + chunked(CHUNKS[0]))
-            self._pace(1, asyncio.get_running_loop().time() + TICK_S)
+            self._pace(1, asyncio.get_running_loop().time() + self._tick)
         else:
             self.transport.write(BURST)
 
@@ -64,7 +67,7 @@ class Mock(Upstream):
             self.transport.write(chunked(CHUNKS[-1]) + chunked(DONE) + LAST)
             return
         self.transport.write(chunked(_BEFORE + b"@%016d@" % (time.perf_counter() * 1e6) + _AFTER))
-        self._next = asyncio.get_running_loop().call_at(due, self._pace, number + 1, due + TICK_S)
+        self._next = asyncio.get_running_loop().call_at(due, self._pace, number + 1, due + self._tick)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -213,6 +216,26 @@ async def paced(program: Program, data: bytes, mark: bytes, streams: int, passes
     return {"cpu_us": used / max(heard, 0.01) * 1e6, "memory_mb": memory, **told} if pids else told
 
 
+async def held(program: Program, data: bytes, streams: int, seconds: float) -> Figures:
+    """Memory with so many streams open at the same time, of each of which a chunk comes a second."""
+    clients = [await Client.open(program.port) for _ in range(streams)]
+    answers = list[asyncio.Future[bytes]]()
+    try:
+        for client in clients:
+            answers.append(client.ask(data))
+            await asyncio.sleep(HELD_TICK_S / streams)
+        await asyncio.sleep(2 * HELD_TICK_S + seconds)
+        silent = sum(not client.first_at for client in clients)
+        if silent or any(answer.done() for answer in answers):
+            raise RuntimeError(f"of {streams} streams, {silent} have not begun, {sum(answer.done() for answer in answers)} have ended")
+        return {"memory_mb": memory_mb(program.pids)} if program.pids else {}
+    finally:
+        for client, answer in zip(clients, answers, strict=False):
+            answer.cancel()
+            client.transport.close()
+        await calm(program)
+
+
 def late(client: Client) -> list[float]:
     """Seconds from when each chunk was sent to when it was heard."""
     found: list[float] = []
@@ -269,6 +292,10 @@ def _paced(streams: int) -> Callable[[Turn], Awaitable[Figures]]:
     return drive
 
 
+async def _held(turn: Turn) -> Figures:
+    return await held(turn.program, turn.program.request(2_000, True, HOLD), 500, turn.seconds)
+
+
 async def _half(turn: Turn) -> Figures:
     """What is added to going direct at the same rate, half of what went through in `whole`."""
     rate = turn.so_far["whole"]["per_s"] / 2
@@ -292,6 +319,7 @@ LOADS: Mapping[str, Load] = {
     "burst": Load("100 chunks at once", _at_once(2_000, True, 20)),
     "paced20": Load("100 chunks, 10 ms apart, 20 streams", _paced(20)),
     "paced200": Load("100 chunks, 10 ms apart, 200 streams", _paced(200)),
+    "open500": Load("500 streams that stay open", _held),
     "200k": Load("body of 200 KB", _at_once(200_000, False, 8)),
     "2m": Load("body of 2 MB", _at_once(2_000_000, False, 2)),
 }

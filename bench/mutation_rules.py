@@ -435,7 +435,7 @@ ON_THE_WAY = (
     ),
     off(
         "slow readers", "A client that does not read has an end as well", RELAY,
-        "async with asyncio.timeout(left(job, self.deadlines) + 1):", "async with asyncio.timeout(None):",
+        "with Within(left(job, self.deadlines) + 1, job.task):", "async with asyncio.timeout(None):",
         OF_EVERY_ONE + "test_a_client_that_does_not_read_is_not_waited_for",
     ),
     off(
@@ -563,7 +563,7 @@ THE_ANSWER = (
     ),
     off(
         "late errors", "An error in the middle of a stream ends it at once", RELAY,
-        "                if lane.error is not None:\n                    raise lane.error\n        out += lane.close()", "        out += lane.close()",
+        "                if lane.error is not None:\n                    raise lane.error\n        return out\n", "        return out\n",
         OF_EVERY_ONE + "test_an_error_in_the_middle_of_a_stream_ends_it_at_once",
     ),
     off(

@@ -57,6 +57,7 @@ TABLES: tuple[Table, ...] = (
             Column("streams/s", "paced200", "per_s"),
             Column("memory idle, MB", "idle", "memory_mb"),
             Column("with 200 streams", "paced200", "memory_mb"),
+            Column("with 500 open", "open500", "memory_mb"),
         ),
     ),
 )
@@ -93,6 +94,7 @@ GOALS: tuple[Goal, ...] = (
     Goal("CPU, burst of 100, of Portkey's", "burst", "cpu_us", "portkey", 0.27, 0.19),
     Goal("CPU, burst of 100, of TensorZero's", "burst", "cpu_us", "tensorzero", 0.42, 0.3),
     Goal("200 paced streams, chunk late p99, ms", "paced200", "late_ms", None, 10, 5),
+    Goal("500 streams open, memory, MB", "open500", "memory_mb", None, 200, 200),
     Goal("added at half load, p50, ms", "half", "added_p50_ms", None, 1.5, 1),
     Goal("added at half load, p99, ms", "half", "added_p99_ms", None, 6, 4),
 )

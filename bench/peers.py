@@ -6,8 +6,8 @@
     python -m bench.peers --only omni,litellm --loads whole,burst,pairs
 
 Programs: direct, nginx, omni (Hypercorn), omni-uvicorn, omni-granian, tensorzero, portkey, claude-code-router, litellm; one that is not
-there is left out, with a word why. Loads: whole, half, burst, paced20, paced200, 200k, 2m; and of ourselves beside ourselves: pairs (every
-pair of formats), commit, workers, workers-pg, accounts, pool, rows (--rows 10000000 for ten million).
+there is left out, with a word why. Loads: whole, half, burst, paced20, paced200, open500, 200k, 2m; and of ourselves beside ourselves:
+pairs (every pair of formats), commit, workers, workers-pg, accounts, pool, rows (--rows 10000000 for ten million).
 One core is the servers', the others are the clients' and the upstream's. In each round every program gets every load, so a ratio is of
 figures of the same minute; what is printed is the median of the rounds. CPU is user + system time of a program's processes, from the
 kernel's accounting. Everything stays on loopback and stops by itself; Ctrl-C ends all that was started.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from omni_connector import catalog, providers, usage
@@ -23,6 +23,7 @@ from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.store.allowances import Ask, Granted
 from omni_connector.usage import nano
+from omni_connector.values import dataclass
 from omni_connector.wire import caps
 
 LEAST_ANSWER = 64
@@ -146,6 +147,8 @@ class Admission:
         *,
         again: bool = True,
     ) -> Entering | None:
+        if not self._budgets.limits.by:
+            return None  # as in nearly every installation
         account, model = candidate.account, candidate.model
         bounds = [found for found in self._budgets.limits.applying(key_id, account, model) if found.enforced]
         if not bounds:

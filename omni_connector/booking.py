@@ -65,9 +65,8 @@ class Booking:
         """What was in the journal (journal.py)."""
 
         def note(conn: Any) -> None:
-            for prefix, files in ((LANDED, reached), (CARRIED, done)):
-                for file, size in files.items():
-                    settings.set_meta(conn, prefix + file, str(size))
+            facts = {prefix + file: str(size) for prefix, files in ((LANDED, reached), (CARRIED, done)) for file, size in files.items()}
+            settings.set_metas(conn, facts)
 
         def write(conn: Any) -> list[Spent]:
             spent = books.put(conn, opens, settles)

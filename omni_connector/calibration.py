@@ -11,10 +11,10 @@ pictures by address. Such answers teach nothing, and no bound holds for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import ceil, sqrt
 
 from omni_connector.record import Record
+from omni_connector.values import dataclass
 
 LEAST_RAW = 500
 """Estimated tokens. In smaller prompts it is the provider's own words (a chat's frame, instructions for tools) that are measured."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import TypeVar
 
 from omni_connector import usage
+from omni_connector.values import dataclass
 
 T = TypeVar("T")
 

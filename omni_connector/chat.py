@@ -13,12 +13,12 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Literal
 
 from omni_connector.errors import GatewayError
-from omni_connector.values import quick
+from omni_connector.values import dataclass, quick
 
 Json = dict[str, Any]
 Role = Literal["system", "developer", "user", "assistant", "tool"]

@@ -8,7 +8,7 @@ a thought mean nothing to another model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +32,7 @@ from omni_connector.errors import GatewayError
 from omni_connector.lanes import Lane, Translated
 from omni_connector.meter import COUNTS, Reading
 from omni_connector.record import Record
+from omni_connector.values import dataclass
 from omni_connector.wire import FORMATS, dialect
 
 ASK = (

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
@@ -22,6 +21,7 @@ from omni_connector.errors import GatewayError
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import Upstream, UpstreamRequest
+from omni_connector.values import dataclass
 from omni_connector.wire import FORMATS, anthropic_tokens, code_assist_tokens, gemini_tokens, openai_responses_tokens, views
 
 COUNTERS: Mapping[str, ModuleType] = {module.NAME: module for module in (anthropic_tokens, gemini_tokens, openai_responses_tokens)}

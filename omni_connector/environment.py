@@ -6,13 +6,14 @@ import hashlib
 import ipaddress
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from omni_connector import providers, settings
 from omni_connector.settings import Settings
 from omni_connector.snapshot import Account
+from omni_connector.values import dataclass
 
 log = logging.getLogger("omni.environment")
 

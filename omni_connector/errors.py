@@ -7,9 +7,11 @@ holds one map from kind to its own vocabulary, and the relay reads `retry` and `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Literal
+
+from omni_connector.values import dataclass
 
 Fault = Literal["caller", "account", "provider", "network", "us", "nobody"]
 

@@ -16,12 +16,13 @@ import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from omni_connector.direct import Answer, DirectError, Names, Pool, Trust, faults
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.providers.addresses import USER_AGENT
+from omni_connector.values import dataclass
 
 if TYPE_CHECKING:
     from yarl import URL

@@ -17,12 +17,13 @@ import struct
 import sys
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from omni_connector.values import dataclass
 
 log = logging.getLogger("omni.spill")
 

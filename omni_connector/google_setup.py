@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ from omni_connector.providers.addresses import check_url, named_endpoint
 from omni_connector.providers.provider import EMPTY
 from omni_connector.snapshot import Account
 from omni_connector.upstream import UpstreamRequest
+from omni_connector.values import dataclass
 from omni_connector.wire.code_assist_errors import UNSUPPORTED, UNSUPPORTED_ADVICE, VALIDATION, parse_error, validation_message
 from omni_connector.wire.code_assist_words import METADATA, VARIANT_METADATA
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import httptools
+
+from omni_connector.values import dataclass
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from omni_connector.store.engine import Database
 from omni_connector.store.files import Away
 from omni_connector.store.requests import Estimate
 from omni_connector.upkeep import Alarm, Upkeep
+from omni_connector.values import dataclass
 
 log = logging.getLogger("omni.jobs")
 

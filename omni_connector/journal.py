@@ -34,8 +34,11 @@ log = logging.getLogger("omni.journal")
 Row = dict[str, Any]
 ENDING = JOURNAL
 NOWHERE = ("", 0)
-GATHER_S = 0.05
-"""For which what is over waits for others."""
+GATHER_S, ALONE_S = 0.05, 0.15
+"""For which what is over waits for others; and how much longer where that is less than PLENTY: a transaction for itself costs as much as
+thirty rows. Not beside other workers: their readers wait for it and cannot ask for it."""
+PLENTY = 100
+"""Requests that are over: for more of them a transaction is hardly cheaper, and holds up others for longer."""
 OPEN_S = 2.0
 """For which what is not over waits for its end. A crash within that costs nothing: it is in the journal."""
 LARGE = 4 << 20
@@ -95,12 +98,17 @@ class Journal:
         self._direct: set[str] = set()
         """Requests that limits were asked for: who waits for what they hold must not wait any longer."""
         self._rests_until = 0.0
-        self._putting = asyncio.Lock()
+        self._writing = 0
+        """Entries that are on their way to the file."""
+        self._written = asyncio.Event()
+        self._written.set()
         self._lane = asyncio.Lock()
         self._landing: asyncio.Task[None] | None = None
         """One that readers wait for, and that has not begun."""
-        self._landings: set[asyncio.Task[None]] = set()
+        self._at_work: set[asyncio.Task[Any]] = set()
+        """That somebody waits for: the loop itself keeps only a weak reference."""
         self._news = asyncio.Event()
+        self._plenty = asyncio.Event()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._thread: OneThread | None = None
@@ -130,6 +138,7 @@ class Journal:
             return
         self._stop.set()
         self._news.set()
+        self._plenty.set()
         await self._task
         self.on = False
         try:
@@ -140,7 +149,7 @@ class Journal:
         except Exception as error:  # noqa: BLE001 - whatever the database raises
             log.error("%d entries of the books stay in %s until the next start: %s", self.waiting, self._folder, error)
         finally:
-            await asyncio.gather(*self._landings, return_exceptions=True)
+            await asyncio.gather(*self._at_work, return_exceptions=True)
             self.let_go()
 
     def let_go(self) -> None:
@@ -161,10 +170,35 @@ class Journal:
 
     # ------------------------------------------------------------ into the file
 
-    async def write(self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> Sequence[Verdict]:
-        """Durable when it returns. Raises what the database raises, where it is asked."""
-        if self._takes(settles, keeps, asks) and await self._put(opens, settles):
-            return ()
+    def write(
+        self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]
+    ) -> Awaitable[Sequence[Verdict]]:
+        """Durable when what it returns is done: a future where the file takes it, since that is the case that has to be quick. Raises,
+        there, what the database raises, where it is asked."""
+        frame = self._frame(opens, settles, keeps, asks)
+        if frame is None or self._thread is None:
+            return self._through(opens, settles, keeps, asks)
+        done: asyncio.Future[Sequence[Verdict]] = asyncio.get_running_loop().create_future()
+        self._thread.do(partial(self._append, frame), partial(self._appended, done, opens, settles, len(frame)))
+        self._writing += 1
+        self._written.clear()
+        return done
+
+    def _frame(self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> bytes | None:
+        """What the file gets; None: the database shall do it, or say what is wrong."""
+        if not self.on or keeps or asks or self._spill.away:
+            return None
+        if self._rests_until and asyncio.get_running_loop().time() < self._rests_until:
+            return None
+        if self._direct and any(row["id"] in self._direct for row in settles):
+            return None
+        try:
+            return framed(opens, settles, ())
+        except (UnicodeEncodeError, OverflowError, TypeError):
+            return None
+
+    async def _through(self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> Sequence[Verdict]:
+        """Straight into the database."""
         async with self._lane:
             if self._spill.away:
                 raise Away(AWAY)
@@ -174,33 +208,46 @@ class Journal:
             self._direct.difference_update(row["id"] for row in settles)
         return verdicts
 
-    def _takes(self, settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]) -> bool:
-        if not self.on or keeps or asks or (self._rests_until and asyncio.get_running_loop().time() < self._rests_until):
-            return False
-        return not self._direct or not any(row["id"] in self._direct for row in settles)
-
-    async def _put(self, opens: Sequence[Row], settles: Sequence[Row]) -> bool:
-        """False: the database shall say what is wrong, or do it."""
-        loop = asyncio.get_running_loop()
-        async with self._putting:
-            if not self.on or self._thread is None or self._spill.away:
-                return False
-            try:
-                frame = framed(opens, settles, ())
-                place = await self._thread.do(partial(self._append, frame))
-            except (UnicodeEncodeError, OverflowError, TypeError):
-                return False
-            except OSError as error:
-                log.error("the journal in %s cannot be written: %s", self._folder, error)
-                self._rests_until = loop.time() + REST_S
-                return False
-            self._known = (place[0], place[1] + len(frame))
-            now = loop.time()
-            for row in opens:
-                self._opens[row["id"]] = (row, now, place)
-            self._settles += settles
+    def _appended(
+        self,
+        done: asyncio.Future[Sequence[Verdict]],
+        opens: Sequence[Row],
+        settles: Sequence[Row],
+        size: int,
+        place: tuple[str, int] | None,
+        error: BaseException | None,
+    ) -> None:
+        """Before anybody hears that it is durable, it waits for the database."""
+        self._writing -= 1
+        if not self._writing:
+            self._written.set()
+        if place is None:
+            self._refused(done, opens, settles, error)
+            return
+        self._known = (place[0], place[1] + size)
+        now = asyncio.get_running_loop().time()
+        for row in opens:
+            self._opens[row["id"]] = (row, now, place)
+        self._settles += settles
         self._news.set()
-        return True
+        if len(self._settles) >= PLENTY:
+            self._plenty.set()
+        if not done.done():
+            done.set_result(())
+
+    def _refused(
+        self, done: asyncio.Future[Sequence[Verdict]], opens: Sequence[Row], settles: Sequence[Row], error: BaseException | None
+    ) -> None:
+        """The file did not take it: the database may."""
+        if not isinstance(error, OSError):
+            done.set_exception(error or RuntimeError("nobody knows where it went"))
+            return
+        log.error("the journal in %s cannot be written: %s", self._folder, error)
+        self._rests_until = asyncio.get_running_loop().time() + REST_S
+        instead = asyncio.create_task(self._through(opens, settles, (), ()), name="instead of the journal")
+        self._at_work.add(instead)
+        instead.add_done_callback(self._at_work.discard)
+        instead.add_done_callback(partial(_same, done))
 
     def _append(self, frame: bytes) -> tuple[str, int]:
         """The file that has it then, and where."""
@@ -231,8 +278,8 @@ class Journal:
         """One landing for all who ask before it begins. A reader that leaves (its client did) leaves it behind unharmed."""
         if self._landing is None:
             self._landing = asyncio.create_task(self._land_all(), name="landing")
-            self._landings.add(self._landing)  # the loop itself keeps only a weak reference
-            self._landing.add_done_callback(self._landings.discard)
+            self._at_work.add(self._landing)
+            self._landing.add_done_callback(self._at_work.discard)
         return self._landing
 
     async def _land_all(self) -> None:
@@ -263,7 +310,7 @@ class Journal:
         tries = 0
         while not self._stop.is_set():
             if tries:
-                await self._pause(PAUSES_S[min(tries, len(PAUSES_S)) - 1])
+                await _within(self._stop, PAUSES_S[min(tries, len(PAUSES_S)) - 1])
             else:
                 await self._gathered()
             if self._stop.is_set():
@@ -279,15 +326,13 @@ class Journal:
     async def _gathered(self) -> None:
         """Until there is something for the database that is not worth waiting any longer."""
         if not self._settles and not self._full:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), OPEN_S if self._opens else None)
+            await _within(self._news, OPEN_S if self._opens else None)
         if self.waiting < MOST:
-            await self._pause(GATHER_S)
+            await _within(self._stop, GATHER_S)
+        self._plenty.clear()  # before it is looked at, as below
+        if self.waiting < MOST and len(self._settles) < PLENTY and not (self._has_siblings() or self._stop.is_set()):
+            await _within(self._plenty, ALONE_S)
         self._news.clear()  # before it is looked at: what comes meanwhile is news
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
 
     async def _empty(self, *, everything: bool) -> None:
         """With the lane in hand. Without `everything`, what may be over soon stays."""
@@ -330,10 +375,11 @@ class Journal:
 
     async def _aside(self) -> None:
         """To where it is waited for, told of and bounded: all of it, with what is just being put into the file."""
-        async with self._putting:
-            # What was spilled before came after this, so this stays here and goes over before that (`carry`).
-            if not self._spill.away and await self._spill.put([row for row, _, _ in self._opens.values()], self._settles, ()):
-                self._opens, self._settles = {}, []
+        await self._written.wait()
+        # Nothing more is on its way, as `on` is off.
+        # What was spilled before came after this, so this stays here and goes over before that (`carry`).
+        if not self._spill.away and await self._spill.put([row for row, _, _ in self._opens.values()], self._settles, ()):
+            self._opens, self._settles = {}, []
 
     async def _done_with(self, files: Sequence[FrameFile]) -> None:
         for file in files:
@@ -345,6 +391,24 @@ class Journal:
                 log.warning("%s is of no use any more, but stays: %s", file.path.name, error)
             finally:
                 file.close()
+
+
+async def _within(event: asyncio.Event, seconds: float | None) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _same(done: asyncio.Future[Sequence[Verdict]], instead: asyncio.Task[Sequence[Verdict]]) -> None:
+    """What came of the one, for who waits for the other."""
+    if done.done():
+        return
+    if instead.cancelled():
+        done.cancel()
+    elif (error := instead.exception()) is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(instead.result())
 
 
 def _size(path: Path) -> int:

@@ -1,6 +1,6 @@
 """The ledger: a row is open and durable before the upstream call, settled before the last byte leaves (DESIGN.md, law 4).
 
-Group commit: one writer task takes everything that waits and commits it in one transaction, so that one fsync serves all
+Group commit: everything that waits is committed in one transaction, one after the other, so that one fsync serves all
 rows of a few milliseconds. What a settled request leaves for later ones rides along, so that it is there before the client
 can ask for it; it never costs the settlement. Enqueuing never waits and never fails; whoever needs durability awaits the
 future. A caller that is cancelled (the client left) need not await: the row is already in the writer's hands.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from omni_connector.errors import GatewayError, Kind
@@ -23,16 +24,21 @@ from omni_connector.store.files import Away, DatabaseError, Silent
 Row = dict[str, Any]
 Verdict = Granted | Refused
 Write = Callable[[Sequence[Row], Sequence[Row], Sequence[Row], Sequence[Ask]], Awaitable[Sequence[Verdict]]]
-"""Writes rows to open, rows to settle and rows to keep in one durable transaction, and answers what is asked of the limits in it."""
+"""Writes rows to open, rows to settle and rows to keep in one durable transaction, and answers what is asked of the limits in it. Where it
+answers with a future (the journal does), all is done without a task, which is most of what a commit of few rows costs."""
 
 log = logging.getLogger("omni.ledger")
 
 Waiting = tuple[Row, asyncio.Future[None] | None, Sequence[Row]]
 """A row, who waits for it (nobody for one that is offered again), and what is to be kept with it."""
 Asking = tuple[Ask, asyncio.Future[Verdict]]
+Batch = tuple[Sequence[Waiting], Sequence[Waiting], Sequence[Asking]]
+"""Of one commit: who opens, who settles, who asks."""
 
 BARE = ("id", "settled_at", "outcome", "http_status", "flag")
 """What a settlement is reduced to when the database takes the rest of it not even alone."""
+LAST_TRIES = 2
+"""For what is unsettled when all ends."""
 PROBES = 3
 """Rows that are refused one by one before the database itself is held to be out of order."""
 
@@ -68,10 +74,11 @@ class Ledger:
         self._opens: list[Waiting] = []
         self._settles: list[Waiting] = []
         self._asks: list[Asking] = []
-        self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        """Set while nothing waits and nothing is under way; not before `start`."""
         self._task: asyncio.Task[None] | None = None
-        self._closing = False
+        """The commit that is under way, where that takes a task."""
+        self._started = self._closing = False
         self._crowded = False
         """Whether the last commit was of so many rows that it is worth waiting for more."""
         self._ended = 0.0
@@ -83,23 +90,24 @@ class Ledger:
         let go: their clients were told of a failure."""
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="ledger")
+        self._started = True
+        self._soon()
 
     async def close(self) -> None:
         """Write what waits, then stop."""
         self._closing = True
-        self._wake.set()
-        if self._task is not None:
-            await self._task
-            self._idle.set()
-        if self.unsettled:
-            await self._commit([], [], [])
+        await self.rest()
+        self._started = False
+        self._idle.clear()
+        for _ in range(LAST_TRIES):
+            if self.unsettled:
+                await self._commit(([], [], []), None)
         if self.unsettled and self._spill is not None and await self._spill.put([], self.unsettled, ()):
             self.unsettled = []  # the next start has them
 
     async def rest(self) -> None:
         """Until nothing is on its way into the database, also of callers that have left."""
-        while self._task is not None and not self._task.done() and (self._wake.is_set() or not self._idle.is_set()):
+        while self._started and not self._idle.is_set():
             await self._idle.wait()
             await asyncio.sleep(0)
 
@@ -114,7 +122,8 @@ class Ledger:
         """Whether the limits let a request in. Right after `open` it is answered in the transaction that opens the row."""
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._asks.append((ask, future))
-        self._wake.set()
+        if self._idle.is_set():
+            self._soon()
         return future
 
     @property
@@ -124,48 +133,93 @@ class Ledger:
     def _put(self, queue: list[Waiting], row: Row, keep: Sequence[Row] = ()) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append((row, future, keep))
-        self._wake.set()
+        if self._idle.is_set():
+            self._soon()
         return future
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._idle.set()
-            await self._wake.wait()
-            self._idle.clear()
-            # Who comes alone is committed at once; under load a short wait lets one fsync serve many.
-            pause = self._ended + self.gather - loop.time()
-            if pause > 0 and self._crowded and not self._closing:
-                await asyncio.sleep(min(pause, self.gather))
-            self._wake.clear()
-            opens, self._opens = self._opens, []
-            settles, self._settles = self._settles, []
-            asks, self._asks = self._asks, []
-            if opens or settles or asks or (self._closing and self.unsettled):
-                await self._commit(opens, settles, asks)
-                self._ended, self._crowded = loop.time(), len(opens) + len(settles) >= CROWD
-                if self._closing and not self.waiting and not self._asks:
-                    return
-            elif self._closing:
-                return
-            if self._closing:
-                self._wake.set()
+    # ------------------------------------------------------------ one commit after the other
 
-    async def _commit(self, opens: Sequence[Waiting], settles: Sequence[Waiting], asks: Sequence[Asking]) -> None:
-        held: list[Waiting] = [(row, None, ()) for row in self.unsettled]
-        self.unsettled = []
-        settles = [*held, *settles]
-        if self._spill is not None and await self._spill.needed():
+    def _soon(self) -> None:
+        """Who comes alone is committed at once; under load a short wait lets one fsync serve many."""
+        self._idle.clear()
+        loop = asyncio.get_running_loop()
+        pause = self._ended + self.gather - loop.time() if self._crowded and not self._closing else 0
+        if pause > 0:
+            loop.call_later(min(pause, self.gather), self._begin)
+        else:
+            loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        opens, settles, asks = batch = self._opens, self._settles, self._asks
+        if not (opens or settles or asks):
+            self._idle.set()
+            return
+        self._opens, self._settles, self._asks = [], [], []
+        if self.unsettled or (self._spill is not None and self._spill.away):
+            self._apart(batch, None)
+            return
+        try:
+            answer = self._written(batch)
+        except Exception:  # noqa: BLE001 — said when it is tried again
+            self._apart(batch, None)
+            return
+        if isinstance(answer, asyncio.Future):
+            answer.add_done_callback(partial(self._answered, batch))
+        else:
+            self._apart(batch, answer)
+
+    def _written(self, batch: Batch) -> Awaitable[Sequence[Verdict]]:
+        opens, settles, asks = batch
+        keeps = [kept for _, _, keep in settles for kept in keep]
+        return self._write([row for row, _, _ in opens], [row for row, _, _ in settles], keeps, [ask for ask, _ in asks])
+
+    def _answered(self, batch: Batch, answer: asyncio.Future[Sequence[Verdict]]) -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            self._apart(batch, answer)
+            return
+        self._tell_all(batch, answer.result())
+        self._after(len(batch[0]) + len(batch[1]))
+
+    def _apart(self, batch: Batch, answer: Awaitable[Sequence[Verdict]] | None) -> None:
+        """In a task, where something has to be waited for."""
+        self._task = asyncio.create_task(self._commit(batch, answer), name="ledger")
+        self._task.add_done_callback(partial(self._ended_apart, len(batch[0]) + len(batch[1])))
+
+    def _ended_apart(self, rows: int, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():  # the loop is being closed
+            self._idle.set()
+            return
+        if (error := task.exception()) is not None:
+            log.error("a commit of the books failed", exc_info=error)
+        self._after(rows)
+
+    def _after(self, rows: int) -> None:
+        self._ended, self._crowded = asyncio.get_running_loop().time(), rows >= CROWD
+        if self._opens or self._settles or self._asks:
+            self._soon()
+        else:
+            self._idle.set()
+
+    async def _commit(self, batch: Batch, answer: Awaitable[Sequence[Verdict]] | None) -> None:
+        """`answer`: of the first try, where that is under way already."""
+        opens, settles, asks = batch
+        if self.unsettled:
+            settles = [*((row, None, ()) for row in self.unsettled), *settles]
+            batch, self.unsettled = (opens, settles, asks), []
+        if self._spill is not None and answer is None and await self._spill.needed():
             await self._aside(self._spill, opens, settles, asks)
             return
-        keeps = [kept for _, _, keep in settles for kept in keep]
-        verdicts = await self._try([row for row, _, _ in opens], [row for row, _, _ in settles], keeps, [ask for ask, _ in asks])
-        if isinstance(verdicts, GatewayError):
-            if self._spill is not None and isinstance(verdicts.__cause__, Away):
-                await self._aside(self._spill, opens, settles, asks)
-                return
+        verdicts = await self._try(batch, answer)
+        if not isinstance(verdicts, GatewayError):
+            self._tell_all(batch, verdicts)
+        elif self._spill is not None and isinstance(verdicts.__cause__, Away):
+            await self._aside(self._spill, opens, settles, asks)
+        else:
             await self._one_by_one(opens, settles, asks, verdicts)
-            return
+
+    def _tell_all(self, batch: Batch, verdicts: Sequence[Verdict]) -> None:
+        opens, settles, asks = batch
         self.commits += 1
         self.rows += len(opens) + len(settles)
         for _, future, _ in (*opens, *settles):
@@ -227,7 +281,7 @@ class Ledger:
         for ask, asking in asks:
             if asking.done():
                 continue
-            found = error if not stored or ask.request_id in unopened else await self._try([], [], [], [ask])
+            found = error if not stored or ask.request_id in unopened else await self._try(([], [], [(ask, asking)]))
             if isinstance(found, GatewayError):
                 _refuse(asking, found)
             else:
@@ -250,16 +304,15 @@ class Ledger:
             except Exception as error:  # noqa: BLE001 — as above
                 log.error("a %s that was to be kept could not be: %s", row.get("kind"), error)
 
-    async def _try(
-        self, opens: Sequence[Row], settles: Sequence[Row], keeps: Sequence[Row], asks: Sequence[Ask]
-    ) -> Sequence[Verdict] | GatewayError:
+    async def _try(self, batch: Batch, answer: Awaitable[Sequence[Verdict]] | None = None) -> Sequence[Verdict] | GatewayError:
         reason: Exception | None = None
         for pause in (*RETRIES, None):
             try:
-                return await self._write(opens, settles, keeps, asks)
+                return await (answer or self._written(batch))
             except Exception as error:  # noqa: BLE001 — whatever the database raises, the writer must live on
                 reason = error
                 log.error("the ledger could not be written: %s", error)
+            answer = None
             # An absence is often over at once. One that took its time to show is not tried twice: all requests wait here.
             away = isinstance(reason, Silent) or (isinstance(reason, Away) and pause != RETRIES[0])
             if away and self._spill is not None and self._spill.wanted:

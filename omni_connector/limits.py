@@ -7,7 +7,6 @@ at once; here is only what applies, and what a client is told.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 from omni_connector import catalog
@@ -17,6 +16,7 @@ from omni_connector.routing.plan import Overspent
 from omni_connector.snapshot import Account, Limit, Snapshot
 from omni_connector.store.allowances import Claim, Refused
 from omni_connector.usage import nano, usd
+from omni_connector.values import dataclass
 
 OWN = ("key", "installation")
 """Scopes whose limit no other account can help against."""

@@ -12,11 +12,11 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from omni_connector import handover
 from omni_connector.settings import Settings, SettingsError
+from omni_connector.values import dataclass
 
 Side = Literal["both", "client", "admin"]
 Address = tuple[str, int]

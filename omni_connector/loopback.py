@@ -13,7 +13,9 @@ import hashlib
 import html
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from omni_connector.values import dataclass
 
 log = logging.getLogger("omni.loopback")
 

@@ -1,5 +1,6 @@
-"""One thread that does what an event loop gives it, one after the other: what `run_in_executor` does, for half of what that costs. A future
-of another kind, a lock of its own and looks at other threads come with every call of that."""
+"""One thread that does what an event loop gives it, one after the other, and calls back into the loop: a future, a lock and looks at other
+threads come with every call of `run_in_executor`, which cost more than what is done here.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ import contextlib
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
-
-Given = tuple[asyncio.Future[Any], Callable[[], Any]]
+Then = Callable[[Any, BaseException | None], object]
+"""Called with what the work returned, or None and what it raised."""
+Given = tuple[Callable[[], Any], Then]
 
 
 class OneThread:
@@ -25,14 +26,11 @@ class OneThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """What it returns, or raises. Who waits no longer (is cancelled) does not stop it, once it has begun. Raises RuntimeError after
-        `close`."""
+    def do(self, work: Callable[[], Any], then: Then) -> None:
+        """`then` is called in the loop, in the order of the work. Raises RuntimeError after `close`."""
         if self._closed:
             raise RuntimeError("this thread is closed")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._given.put((future, work))
-        return future
+        self._given.put((work, then))
 
     def close(self) -> None:
         """Returns when all that it was given is done. May be called twice."""
@@ -46,23 +44,12 @@ class OneThread:
             self._one(*given)
             del given  # or it would be held until there is something else to do
 
-    def _one(self, future: asyncio.Future[Any], work: Callable[[], Any]) -> None:
-        if future.cancelled():
-            return
+    def _one(self, work: Callable[[], Any], then: Then) -> None:
         result, error = None, None
         try:
             result = work()
         except BaseException as raised:  # noqa: BLE001 - whoever waits for it hears of it
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_tell, future, result, error)
-        del future, error  # the error leads to this frame: no ring is to wait for the collector
-
-
-def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+            self._loop.call_soon_threadsafe(then, result, error)
+        del then, error  # it leads to this frame: no ring is to wait for the collector

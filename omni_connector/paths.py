@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import parse_qs
 
+from omni_connector.values import dataclass
 from omni_connector.wire import dialect_of, ocr
 from omni_connector.wire.raw import RAW
 

@@ -23,6 +23,7 @@ from omni_connector.routing.drawing import Drawing
 from omni_connector.routing.plan import Over, Overspent, Plan, going_on, is_open, make_plan, sole
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate, ModelName, Resolution, resolve, visible_models
+from omni_connector.routing.score import Price
 from omni_connector.settings import Settings
 from omni_connector.snapshot import Account, ClientKey, Snapshot
 from omni_connector.wire import caps, conversations
@@ -115,7 +116,7 @@ class Planner:
             policy,
             now,
             self._rng,
-            price=lambda candidate: self._cost(candidate.account, candidate.model, tokens),
+            price=self._costs(tokens),
             home=self.homes.home(asked.conversation, now) if asked.conversation else None,
             saving=self._saving,
             wishes=wishes,
@@ -238,6 +239,21 @@ class Planner:
             return None
         tokens = self.likely(model, tokens)
         return found.per_request + found.input.at(tokens) * tokens + found.output.at(tokens) * ANSWER_TOKENS
+
+    def _costs(self, tokens: int) -> Price:
+        """`_cost` for one request's candidates: who has no prices of his own pays what all of his price list do."""
+        known: dict[tuple[str | None, str], Decimal | None] = {}
+
+        def cost(candidate: Candidate) -> Decimal | None:
+            account, model = candidate.account, candidate.model
+            if account.prices:
+                return self._cost(account, model, tokens)
+            listed = providers.price_id(account), model
+            if listed not in known:
+                known[listed] = self._cost(account, model, tokens)
+            return known[listed]
+
+        return cost
 
     def stake(self, account: Account, model: str, wanted: caps.Wanted, tokens: int, body: bytes) -> admission.Stake:
         """What a request with so many tokens, as estimated, can cost there."""

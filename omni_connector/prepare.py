@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from omni_connector import catalog, continuing, providers
 from omni_connector.call import Call
@@ -23,7 +23,7 @@ from omni_connector.providers.remembered import Remembered
 from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import UpstreamRequest
-from omni_connector.values import quick
+from omni_connector.values import dataclass, quick
 from omni_connector.wire import (
     EMBEDDINGS,
     FORMATS,

@@ -8,7 +8,7 @@ law 6). A probe never lengthens a guess: it only ends it early.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import jobs as queue
 from omni_connector.store.engine import Database
 from omni_connector.upstream import Upstream, UpstreamRequest
+from omni_connector.values import dataclass
 from omni_connector.wire import views
 
 KIND = "probe"

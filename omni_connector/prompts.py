@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from omni_connector import secrets
 from omni_connector.call import Call, Headers, Sink
 from omni_connector.settings import Settings
+from omni_connector.values import dataclass
 
 log = logging.getLogger("omni.prompts")
 

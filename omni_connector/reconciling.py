@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -27,6 +26,7 @@ from omni_connector.store import jobs as queue
 from omni_connector.store import reconciliations as table
 from omni_connector.store.engine import Database
 from omni_connector.upstream import Upstream, UpstreamRequest
+from omni_connector.values import dataclass
 
 KIND = "reconcile"
 ALERT = "books_differ"

@@ -7,7 +7,7 @@ and `logs -f` show, so that a live row and a stored row look the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
@@ -16,7 +16,7 @@ from omni_connector.errors import KINDS, GatewayError
 from omni_connector.meter import Reading
 from omni_connector.nodes import node_of
 from omni_connector.usage import TIER, nano, usd
-from omni_connector.values import quick
+from omni_connector.values import dataclass, quick
 
 Json = dict[str, Any]
 Outcome = Literal["ok", "failed", "client_left", "cut", "recovered"]

@@ -28,7 +28,7 @@ from omni_connector.routing.plan import Plan, refusal
 from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.underway import Deadlines, Doors, Job
-from omni_connector.upstream import Begun, Exchange, Upstream, read_all
+from omni_connector.upstream import Begun, Exchange, Upstream, is_here, read_all
 from omni_connector.usage import UNKNOWN
 from omni_connector.waiting import left, left_whole
 from omni_connector.wire import dialect, passing, views
@@ -346,8 +346,8 @@ class Relay:
         held = await self._first(job, lane, exchange, began)
         self._committed(job, candidate, exchange, began)
         try:
-            # `next_piece` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
-            async with asyncio.timeout(left(job, self.deadlines) + 1):
+            # `Pieces` keeps the provider's deadlines, a little earlier: what still waits at this one is the client's side.
+            with Within(left(job, self.deadlines) + 1, job.task):
                 if not job.sink.started:
                     await job.sink.start(200, self._headers(job, exchange))
                 elif isinstance(lane, continuing.Told):
@@ -404,7 +404,7 @@ class Relay:
         begun = False
         while not (lane.first_output or lane.ended):
             try:
-                with Within(max(0.001, until - time.monotonic())):
+                with Within(None if is_here(exchange) else max(0.001, until - time.monotonic()), job.task):
                     piece = await exchange.read()
             except TimeoutError as error:
                 if begun:
@@ -431,6 +431,23 @@ class Relay:
 
     async def _stream(self, job: Job, lane: Lane, exchange: Exchange, out: bytes) -> None:
         """Chunks as they come. What holds the terminal event waits until the row is settled."""
+        sink = job.sink
+        if not lane.ended:
+            out = await self._pass_on(job, lane, exchange, out)
+        out += lane.close()
+        if lane.error is not None:
+            raise lane.error
+        if not lane.complete:
+            if out and isinstance(lane, continuing.Told):
+                await sink.write(out)  # the lane counts it as sent
+            raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream broke off before it was complete.")
+        if job.record.first_token_ms is None:
+            job.record.first_token_ms = job.elapsed_ms()
+        await self._settle(job, "ok", 200)
+        await sink.end(out)
+
+    async def _pass_on(self, job: Job, lane: Lane, exchange: Exchange, out: bytes) -> bytes:
+        """What is there to be sent when the lane, or the provider, is at its end. Raises the lane's error."""
         sink, say = job.sink, job.sink.say
 
         def take(piece: bytes) -> bool:
@@ -443,21 +460,10 @@ class Relay:
                 if out:
                     await sink.write(out)
                 if not await pieces.pass_on(take):
-                    out = b""
-                    break
+                    return b""
                 if lane.error is not None:
                     raise lane.error
-        out += lane.close()
-        if lane.error is not None:
-            raise lane.error
-        if not lane.complete:
-            if out and isinstance(lane, continuing.Told):
-                await sink.write(out)  # the lane counts it as sent
-            raise GatewayError(Kind.UPSTREAM_FAILED, "The provider's stream broke off before it was complete.")
-        if job.record.first_token_ms is None:
-            job.record.first_token_ms = job.elapsed_ms()
-        await self._settle(job, "ok", 200)
-        await sink.end(out)
+        return out
 
     def _committed(self, job: Job, candidate: Candidate, exchange: Exchange, began: float) -> None:
         """The account answered: from here on nobody else can, but for going on with an answer that broke (continuing.py)."""

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from omni_connector.store import files, schema
 from omni_connector.store.engine import Database, file_of
 from omni_connector.store.files import Damaged, DatabaseError
 from omni_connector.store.snapshot import load_snapshot
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

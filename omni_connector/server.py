@@ -17,7 +17,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +48,8 @@ from omni_connector.store import schema
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
 from omni_connector.supervisor import Supervisor
+from omni_connector.values import dataclass
+from omni_connector.wire import late
 from omni_connector.workers import ALIVE_S, LEAVE, RETIRE, SUPPORTED, Channel, has_terminal, terminal_is_gone
 
 log = logging.getLogger("omni.app")
@@ -205,6 +207,7 @@ def _supervise(make: Make, wish: Wish, sockets: Sockets, turn: handover.Turn, co
     note = Note(wish.home, turn, notifier, count)
     for name in SHARED:
         importlib.import_module(name)
+    late.load_all()
     _at_rest()  # before the workers part: what nobody looks through stays shared
 
     def work(channel: Channel) -> int:

@@ -12,18 +12,15 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import h11
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.typing import AppWrapper, LifespanState
-from hypercorn.utils import wrap_app
 
 from omni_connector.call import error_answer, lower
 from omni_connector.certificates import LOOK_S, Certificate
-from omni_connector.connections import Connection
+from omni_connector.connections import Connection, Hall
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.listeners import BACKLOG, Opener, Place, Side
 from omni_connector.paths import wire_of
@@ -136,30 +133,18 @@ class Server(Protocol):
 
 
 class HypercornServer:
-    """Hypercorn, its HTTP/1.1 read by `http1`."""
+    """Hypercorn, its HTTP/1.1 served by `connections`."""
 
     def __init__(self, app: App, config: Config) -> None:
-        self._config = config
-        self._app: AppWrapper = wrap_app(cast(Any, app), 0, "asgi")
-        self._context = WorkerContext(None)
-        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._hall = Hall(app, config)
         self._server: asyncio.Server | None = None
 
     async def open(self, listener: socket.socket, certificate: Certificate | None) -> None:
         tls: dict[str, Any] = {}
         if certificate is not None:
-            tls = {"ssl": certificate.context, "ssl_handshake_timeout": self._config.ssl_handshake_timeout}
-        self._server = await asyncio.start_server(self._met, backlog=BACKLOG, sock=listener, **tls)
-
-    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        connection = Connection(self._app, asyncio.get_running_loop(), self._config, self._context, LifespanState({}), reader, writer)
-        self._connections[task] = connection
-        try:
-            with contextlib.suppress(asyncio.CancelledError):  # by `abort`, whose caller waits for us
-                await connection.run()
-        finally:
-            del self._connections[task]
+            tls = {"ssl": certificate.context, "ssl_handshake_timeout": self._hall.config.ssl_handshake_timeout}
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self._hall), sock=listener, backlog=BACKLOG, **tls)
 
     def shut(self) -> None:
         if self._server is not None:
@@ -167,17 +152,18 @@ class HypercornServer:
             self._server = None
 
     async def terminate(self) -> None:
-        await self._context.terminated.set()
-        for connection in tuple(self._connections.values()):
+        await self._hall.context.terminated.set()
+        for connection in tuple(self._hall.connections):
             connection.hang_up()
 
     def abort(self) -> None:
-        for task in tuple(self._connections):
-            task.cancel()
+        for connection in tuple(self._hall.connections):
+            connection.abort()
 
     async def empty(self) -> None:
-        while self._connections:
-            await asyncio.wait(self._connections)
+        while self._hall.connections:
+            self._hall.left.clear()
+            await self._hall.left.wait()
 
     async def renew(self) -> None:
         """The context in use was changed."""

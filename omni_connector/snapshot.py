@@ -7,10 +7,12 @@ Pure values: the hot path reads these and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict
+
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})

@@ -6,7 +6,6 @@ The pool is what the next request of this process sees; the rows are what other 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -22,6 +21,7 @@ from omni_connector.snapshot import Cooldown
 from omni_connector.store import accounts as account_rows
 from omni_connector.store import settings as setting_rows
 from omni_connector.store.engine import Database
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

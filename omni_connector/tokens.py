@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import msgspec
+
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

@@ -11,13 +11,14 @@ import logging
 import random
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from omni_connector import __version__
 from omni_connector.record import Attempt, Record
 from omni_connector.settings import Settings
 from omni_connector.upstream import UpstreamRequest
+from omni_connector.values import dataclass
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

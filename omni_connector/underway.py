@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ from omni_connector.routing.resolve import Candidate
 from omni_connector.snapshot import Account
 from omni_connector.upstream import UpstreamRequest
 from omni_connector.usage import Price
+from omni_connector.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

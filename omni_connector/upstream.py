@@ -13,9 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import field
-from typing import Any, Protocol
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Protocol
 
 from omni_connector import direct
 from omni_connector.command import Commands
@@ -24,6 +22,9 @@ from omni_connector.providers import demo
 from omni_connector.providers.addresses import USER_AGENT
 from omni_connector.values import quick
 from omni_connector.within import Within
+
+if TYPE_CHECKING:
+    import httpx2  # loaded when a proxy is first used: 20 ms and 2 MB that few need
 
 Json = dict[str, Any]
 
@@ -36,44 +37,37 @@ QUICKLY_S = 0.5
 _UNREACHABLE, _FAILED, _TIMEOUT = Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_FAILED, Kind.UPSTREAM_TIMEOUT
 
 # The most specific class wins: rows are looked through in the order of the exception's own class tree (MRO).
-HTTPX_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
-    httpx2.ConnectTimeout: (_TIMEOUT, "connecting took too long"),
-    httpx2.PoolTimeout: (_TIMEOUT, "no connection became free in time"),
-    httpx2.TimeoutException: (_TIMEOUT, "the provider did not answer in time"),
-    httpx2.ConnectError: (_UNREACHABLE, "nothing answers at the address"),
-    httpx2.ProxyError: (_UNREACHABLE, "the proxy refused the connection"),
-    httpx2.UnsupportedProtocol: (_UNREACHABLE, "the address needs http:// or https://"),
-    httpx2.InvalidURL: (_UNREACHABLE, "the address is not valid"),
-    httpx2.NetworkError: (_UNREACHABLE, "the connection broke"),
-    httpx2.RemoteProtocolError: (_FAILED, "the answer broke off or is not valid HTTP"),
-    httpx2.HTTPError: (_FAILED, "the exchange failed"),
-    httpx2.StreamError: (_FAILED, "the answer broke off"),
-    httpx2.CookieConflict: (_FAILED, "the answer is not valid HTTP"),
+HTTPX_FAULTS: Mapping[str, tuple[Kind, str]] = {
+    "ConnectTimeout": (_TIMEOUT, "connecting took too long"),
+    "PoolTimeout": (_TIMEOUT, "no connection became free in time"),
+    "TimeoutException": (_TIMEOUT, "the provider did not answer in time"),
+    "ConnectError": (_UNREACHABLE, "nothing answers at the address"),
+    "ProxyError": (_UNREACHABLE, "the proxy refused the connection"),
+    "UnsupportedProtocol": (_UNREACHABLE, "the address needs http:// or https://"),
+    "InvalidURL": (_UNREACHABLE, "the address is not valid"),
+    "NetworkError": (_UNREACHABLE, "the connection broke"),
+    "RemoteProtocolError": (_FAILED, "the answer broke off or is not valid HTTP"),
+    "HTTPError": (_FAILED, "the exchange failed"),
+    "StreamError": (_FAILED, "the answer broke off"),
+    "CookieConflict": (_FAILED, "the answer is not valid HTTP"),
 }
+"""By the names of httpx2's classes, which may not be loaded."""
 OTHER_FAULTS: Mapping[type[BaseException], tuple[Kind, str]] = {
     TimeoutError: (_TIMEOUT, "the provider did not answer in time"),
     ssl.SSLError: (_UNREACHABLE, "the TLS handshake failed"),
     OSError: (_UNREACHABLE, "the connection broke"),
     ValueError: (_UNREACHABLE, "the address is not valid"),
 }
-_FAULTS = {**direct.FAULTS, **HTTPX_FAULTS, **OTHER_FAULTS}
-_CAUGHT: tuple[type[Exception], ...] = (
-    direct.DirectError,
-    httpx2.HTTPError,
-    httpx2.InvalidURL,
-    httpx2.StreamError,
-    httpx2.CookieConflict,
-    TimeoutError,
-    OSError,
-    ValueError,
-)
+_FAULTS = {**direct.FAULTS, **OTHER_FAULTS}
 
 
 def fault(error: BaseException, host: str) -> GatewayError:
-    """A library's exception → ours. The message names the host and the reason, never the whole URL (it may hold a key)."""
+    """A library's exception → ours; raises any other as it is. The message names the host and the reason, never the whole URL (it may hold
+    a key)."""
     for cls in type(error).__mro__:
-        if cls in _FAULTS:
-            kind, words = _FAULTS[cls]
+        row = HTTPX_FAULTS.get(cls.__name__) if cls.__module__.startswith("httpx2") else _FAULTS.get(cls)
+        if row is not None:
+            kind, words = row
             return GatewayError(kind, f"{host}: {words}.")
     raise error
 
@@ -115,6 +109,11 @@ async def pass_on(exchange: Exchange, take: Callable[[bytes], bool]) -> bool:
         if not take(piece):
             return True
     return False
+
+
+def is_here(exchange: Exchange) -> bool:
+    """Whether reading an answer waits for nothing, so that no deadline is needed."""
+    return isinstance(exchange, direct.Answer) and exchange.is_here
 
 
 class Begun:
@@ -188,7 +187,7 @@ class _HttpxExchange:
                 if piece:
                     await self._queue.put(piece)
             await self._queue.put(b"")
-        except _CAUGHT as error:
+        except Exception as error:  # noqa: BLE001 - `fault` passes on what is none of a library
             await self._queue.put(fault(error, self._host))
         finally:
             await self._response.aclose()
@@ -293,7 +292,7 @@ class Upstream:
                 if request.once or time.monotonic() - started > QUICKLY_S:
                     raise
                 return await self._begin(request, fresh=True)
-        except _CAUGHT as error:
+        except Exception as error:
             raise fault(error, _host(request.url)) from error
 
     async def _begin(self, request: UpstreamRequest, *, fresh: bool = False) -> Exchange:
@@ -309,6 +308,8 @@ class Upstream:
 
     async def _post_by_proxy(self, request: UpstreamRequest) -> httpx2.Response:
         client = await self._client(request.proxy_url)
+        import httpx2
+
         outgoing = client.build_request(request.method, request.url, headers=dict(request.headers), content=request.body)
         try:
             return await client.send(outgoing, stream=True)
@@ -319,7 +320,9 @@ class Upstream:
 
     async def _client(self, proxy_url: str) -> httpx2.AsyncClient:
         if self._tls is None:  # each client would read the roots twice, at 20 ms
-            self._tls = await asyncio.to_thread(httpx2.create_ssl_context, trust_env=False)
+            self._tls = await asyncio.to_thread(_trusted)
+        import httpx2
+
         if proxy_url not in self._clients:
             timeout = httpx2.Timeout(connect=self.connect_timeout, read=None, write=60, pool=self.connect_timeout)
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50)
@@ -339,6 +342,13 @@ class Upstream:
                     exchange.close()
         except TimeoutError as error:
             raise fault(error, _host(request.url)) from error
+
+
+def _trusted() -> ssl.SSLContext:
+    """In a thread: the library is loaded and the roots are read."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _host(url: str) -> str:
@@ -361,6 +371,8 @@ class AdminClient:
     making, and under another name than we call it by: we ask the address that our own file names."""
 
     def __init__(self, url: str, key: str) -> None:
+        import httpx2
+
         self._client = httpx2.AsyncClient(
             base_url=url,
             headers={"authorization": f"Bearer {key}"},
@@ -371,10 +383,12 @@ class AdminClient:
 
     async def request(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
         """Status and JSON answer. Raises GatewayError (UPSTREAM_UNREACHABLE) when the server does not answer."""
+        import httpx2
+
         try:
             patience = httpx2.Timeout(None, connect=2) if path in LONG else self._client.timeout
             response = await self._client.request(method, path, json=body, timeout=patience)
-        except _CAUGHT as error:
+        except Exception as error:
             raise fault(error, str(self._client.base_url.host)) from error
         try:
             answer = response.json()
@@ -385,6 +399,8 @@ class AdminClient:
     async def lines(self, path: str) -> AsyncIterator[str]:
         """The lines of a streamed answer (server-sent events), for `logs -f`. Raises GatewayError also when it falls silent, without so
         much as a sign of life, and for another status than 200 (code "refused", with the words of the answer)."""
+        import httpx2
+
         try:
             async with self._client.stream("GET", path, timeout=httpx2.Timeout(SILENT_S, connect=2)) as response:
                 if response.status_code != 200:
@@ -392,7 +408,7 @@ class AdminClient:
                     raise GatewayError(Kind.BAD_REQUEST, words, upstream_status=response.status_code, code="refused")
                 async for line in response.aiter_lines():
                     yield line
-        except _CAUGHT as error:
+        except Exception as error:
             raise fault(error, str(self._client.base_url.host)) from error
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
@@ -22,7 +22,7 @@ from typing import Any
 
 from omni_connector import price_table
 from omni_connector.chat import ChatRequest, MediaPart, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart, ToolResultPart, Usage
-from omni_connector.values import quick
+from omni_connector.values import dataclass, quick
 
 FREE: Mapping[str, str] = {"local": "local", "demo": "demo", "subscription": "subscription"}
 """Price ids that stand for "no money changes hands per token", and the source written on the row."""

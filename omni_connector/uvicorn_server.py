@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -21,7 +22,7 @@ from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from omni_connector.certificates import Certificate
-from omni_connector.connections import LAST_WORDS_S
+from omni_connector.connections import LAST_WORDS_S, SAYS, TELLS_END
 from omni_connector.http1 import BAD, Asked, Parser, is_websocket
 from omni_connector.listeners import BACKLOG
 from omni_connector.speaking import CLOCK
@@ -57,6 +58,8 @@ class Cycle(RequestResponseCycle):
         """The client says no more, but may listen still."""
         self._told_all = False
         self._line = line
+        self._tell: Callable[[], None] | None = None
+        self.scope["extensions"] = cast(Any, {SAYS: self.say, TELLS_END: self.on_end})
 
     async def run_asgi(self, app: Any) -> None:
         try:
@@ -69,6 +72,40 @@ class Cycle(RequestResponseCycle):
             elif not self.response_complete:
                 self.transport.close()
             self.on_response = lambda: None
+            self._tell = None
+            self.scope["extensions"].clear()  # the way back to us, who have this scope: no ring is to wait for the collector
+
+    def leave(self, *, for_good: bool) -> None:
+        """The client says no more; `for_good`: nor does it listen."""
+        self.gone = True
+        self.disconnected = self.disconnected or for_good
+        self.message_event.set()
+        if self._tell is not None:
+            self._line.loop.call_soon(self._told)
+
+    def on_end(self, tell: Callable[[], None] | None) -> None:
+        """As `connections.Exchange.on_end`."""
+        self._tell = tell
+        if tell is None:
+            return
+        if self.gone:
+            self._line.loop.call_soon(self._told)
+        elif not (self.more_body or self._line.pipeline):  # nobody may ask `receive` any more, and the end is read as the body is
+            self.flow.resume_reading()
+
+    def _told(self) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def say(self, data: bytes) -> bool:
+        """As `connections.Exchange.say`."""
+        if not data or not self.chunked_encoding or not self.response_started or self.response_complete or self.disconnected:
+            return False
+        if self.flow.write_paused or self.transport.is_closing() or self.scope["method"] == "HEAD":
+            return False
+        self.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
+        return True
 
     async def receive(self) -> Any:
         if self.waiting_for_100_continue and not self.transport.is_closing():
@@ -99,6 +136,8 @@ class Spoken(HttpToolsProtocol):
         self._heard = Parser(state.limits.h11_max_incomplete_size)
         self._refusal = 0
         self._asked_times = 0
+        self._served: Cycle | None = None
+        """Whose app was started last: `cycle` may wait behind it."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -110,9 +149,10 @@ class Spoken(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        for cycle, _ in self.pipeline:
-            cycle.disconnected = True
         self.pipeline.clear()
+        if self._served is not None and not self._served.response_complete:
+            self._served.leave(for_good=True)
+        self._served = None
         self._state.left.set()
 
     def _await_head(self) -> None:
@@ -137,8 +177,8 @@ class Spoken(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             return False
         cycle = cast(Cycle, self.cycle)
-        cycle.gone, cycle.keep_alive = True, False
-        cycle.message_event.set()
+        cycle.keep_alive = False
+        cycle.leave(for_good=False)
         return not is_ssl(self.transport)
 
     def _ask(self, asked: Asked) -> None:
@@ -158,7 +198,6 @@ class Spoken(HttpToolsProtocol):
             "query_string": query,
             "headers": asked.headers,
             "state": {},
-            "extensions": {},
         }
         before = self.cycle
         cycle = Cycle(
@@ -183,6 +222,10 @@ class Spoken(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _piece(self, data: bytes, more: bool) -> None:
         cycle = self.cycle
         if cycle.response_complete:
@@ -202,8 +245,7 @@ class Spoken(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             if self.pipeline or not cycle.more_body:
                 return
-            cycle.disconnected = True
-            cycle.message_event.set()
+            cast(Cycle, cycle).leave(for_good=True)
             if cycle.response_started:
                 self.transport.close()
                 return

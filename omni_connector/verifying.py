@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from omni_connector.chat import (
@@ -32,6 +32,7 @@ from omni_connector.clients import proof
 from omni_connector.errors import GatewayError
 from omni_connector.providers.listing import NOT_CHAT
 from omni_connector.upstream import Upstream, UpstreamRequest
+from omni_connector.values import dataclass
 from omni_connector.wire import FORMATS, anthropic_tokens, gemini_tokens, model_lists, openai_responses_tokens
 
 Json = dict[str, Any]

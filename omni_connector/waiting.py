@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.lanes import Gathered, Raw
 from omni_connector.underway import Deadlines, Job
-from omni_connector.upstream import Exchange, pass_on, read_all
+from omni_connector.upstream import Exchange, is_here, pass_on, read_all
 from omni_connector.wire import dialect
 from omni_connector.within import Within
 
@@ -44,6 +44,8 @@ async def beginning(job: Job, exchange: Exchange, limits: Deadlines) -> bytes:
 
 async def body(job: Job, exchange: Exchange, limits: Deadlines) -> bytes:
     """A whole answer."""
+    if is_here(exchange):
+        return await read_all(exchange)
     try:
         with Within(left_whole(job, limits), job.task):
             return await read_all(exchange, idle=limits.idle, task=job.task)
@@ -85,7 +87,7 @@ class Pieces:
         self._keepalive: bytes = b"" if isinstance(job.lane, Gathered | Raw) else dialect(job.call.wire).KEEPALIVE
         self._beat = min(limits.keepalive, limits.idle) if self._keepalive else limits.idle
         self._loop = loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        task = job.task or asyncio.current_task(loop)
         assert task is not None
         self._task: asyncio.Task[Any] = task
         self._cancelling = task.cancelling()

@@ -261,14 +261,14 @@ class Reaper:
         sa.event.listen(conn, "after_cursor_execute" if self._order.late else "before_cursor_execute", lambda *_: self._here())
         sa.event.listen(conn, "commit", lambda *_: self._here())
 
-    def appending(self, append: Callable[[bytes], None], frame: bytes) -> None:
+    def appending(self, append: Callable[[bytes], T], frame: bytes) -> T:
         """A journal waits in its own thread, once for each flush."""
+        if not self._order.late:
+            self._here()
+        place = append(frame)
         if self._order.late:
-            append(frame)
             self._here()
-        else:
-            self._here()
-            append(frame)
+        return place
 
     def _here(self, _place: int = 0, _future: object = None) -> None:
         with self._path.open("ab") as file:
@@ -307,11 +307,8 @@ def walk_storage(gateway: Any, reaper: Reaper) -> None:
         doing: Coroutine[Any, Any, T] = work(engine, stepwise if in_thread else fn, commit=commit)
         return await (reaper.walk(doing) if fatal[0] and commit else doing)
 
-    def appended(frame: bytes) -> None:
-        if fatal[0]:
-            reaper.appending(append, frame)
-        else:
-            append(frame)
+    def appended(frame: bytes) -> Any:
+        return reaper.appending(append, frame) if fatal[0] else append(frame)
 
     gateway.relay.run, gateway.db._work, gateway.journal._append = running, worked, appended
 

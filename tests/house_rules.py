@@ -96,6 +96,9 @@ EVERYTHING = BACK | {
     "server",
 }
 
+ANYWHERE = {"values"}
+"""What every room may know: how dataclasses are declared."""
+
 ARROWS: Mapping[str, set[str]] = {
     # Values: they know nothing above them.
     "errors": set(),
@@ -179,7 +182,7 @@ ARROWS: Mapping[str, set[str]] = {
     "certificates": {"settings"},
     "http1": set(),
     "speaking": {"http1"},
-    "connections": {"speaking"},
+    "connections": {"http1", "speaking"},
     "serving": {"call", "certificates", "connections", "errors", "listeners", "paths", "proxies"},
     "servers": {"serving", "settings", "uvicorn_server", "granian_server"},
     "uvicorn_server": {"certificates", "connections", "http1", "listeners", "speaking"},

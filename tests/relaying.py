@@ -153,7 +153,7 @@ class House:
 
     async def ask(self, **more: Any) -> Client:
         client = Client()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.gateway.relay.run(self.call(**more), client)
         assert client.ended
         assert all(exchange.closed for exchange in self.network.exchanges), "every exchange is let go"

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,7 +206,8 @@ class Rig:
 
     async def rows(self) -> list[Json]:
         """The ledger, newest first, once everything that ran has been settled."""
-        for _ in range(200):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
             found = (await self.gateway.admin.requests({"limit": "500"}))["requests"]
             if all(row["state"] == "settled" for row in found) and not self.gateway.relay.active:
                 return list(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.auth_server import AuthServer
 
 Json = dict[str, Any]
 ADDRESS = "http://localhost:38471"
+BUSY_S = 30.0
+"""How long to wait for what must happen: it decides nothing but how late a test fails on a busy machine."""
 
 
 class Clock:
@@ -118,19 +121,17 @@ class Place:
         return found
 
     async def until(self, true: Callable[[], Any]) -> None:
-        for _ in range(400):
-            if true():
-                return
+        end = time.monotonic() + BUSY_S
+        while not true():
+            assert time.monotonic() < end, "it does not happen"
             await asyncio.sleep(0.005)
-        raise AssertionError("it does not happen")
 
     async def ended(self, flow: Json) -> Json:
-        for _ in range(400):
-            told = await self.onboarding.status(flow["flow_id"])
-            if told["status"] != "waiting":
-                return told
+        end = time.monotonic() + BUSY_S
+        while (told := await self.onboarding.status(flow["flow_id"]))["status"] == "waiting":
+            assert time.monotonic() < end, "it does not end"
             await asyncio.sleep(0.005)
-        raise AssertionError("it does not end")
+        return told
 
     async def close(self) -> None:
         for node in self._opened:

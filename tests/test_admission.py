@@ -248,7 +248,7 @@ FAILED = Answer(500, {"content-type": "application/json"}, [b'{"error": {"messag
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 

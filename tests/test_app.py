@@ -524,7 +524,7 @@ async def test_live_events_over_http_are_not_cut_after_a_minute(tmp_path: Path) 
             while (await answer.content.readline()) != b"event: account\n":
                 pass
             assert json.loads((await answer.content.readline())[6:])["id"] == account["id"]
-        for _ in range(100):
+        for _ in range(3000):
             if not rig.gateway.live.listening:
                 break
             await asyncio.sleep(0.01)
@@ -532,7 +532,7 @@ async def test_live_events_over_http_are_not_cut_after_a_minute(tmp_path: Path) 
 
 
 async def test_a_look_at_the_head_of_the_live_events_leaves_no_reader(desk: Desk) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         answer = await desk.ask("HEAD", "/api/events", **desk.admin)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
     assert not desk.gateway.live.listening

@@ -117,7 +117,7 @@ async def test_a_change_is_one_in_every_process(desk: Desk, ask: Ask) -> None:  
         for what, method, path, body, look, wanted in CHANGES:
             status, told = await ask(method, path, body)
             assert status in (200, 201), (what, told)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(30):
                 while look(other) != wanted:
                     moved.clear()
                     await moved.wait()

@@ -77,7 +77,7 @@ class Line:
             ], **HERE, "extensions": {TELLS_END: self.on_end} if self.tells else {},
         }  # fmt: skip
         app: Any = self.desk.app.asgi_app
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await app(scope, self.receive, self.send)
         return self
 
@@ -186,7 +186,7 @@ async def test_who_hangs_up_ends_the_request_wherever_it_is(desk: Desk, key: str
     line = Line(desk, [piece(BODY[:-1] + b',"stream":true}', more=False)])
     line.tells = tells
     run = asyncio.create_task(line.run(key))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while not (line.body if begun else house.network.exchanges):
             await asyncio.sleep(0)
     if tells:

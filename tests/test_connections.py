@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import ssl
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypercorn.protocol.http_stream import HTTPStream
+from h2.connection import H2Connection
 
-from omni_connector.connections import SAYS, Inbox
+from omni_connector.connections import SAYS, TELLS_END, Connection, Exchange, Hall
 from omni_connector.listeners import Place, listen
+from omni_connector.servers import maker
 from omni_connector.serving import Door, HypercornServer, settings_of_http
 from tests.live.processes import Line
-from tests.test_speaking import app
+from tests.test_speaking import Wire, app, get, turns
+from tests.tls import make_pair
 
 Message = dict[str, Any]
 
@@ -22,7 +28,8 @@ Message = dict[str, Any]
 class Room:
     """A listener with an app that the test writes."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str = "hypercorn") -> None:
+        self.server = server
         self.config = settings_of_http()
         self.app: Any = app
         self.told: list[Message] = []
@@ -31,8 +38,9 @@ class Room:
     async def __call__(self, scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
         await self.app(scope, receive, send)
 
-    async def open(self) -> Door:
-        self.door = Door(Place("both", "127.0.0.1", 0), self, lambda app: HypercornServer(app, self.config))  # type: ignore[arg-type]
+    async def open(self, cert: Path | None = None, key: Path | None = None) -> Door:
+        place = Place("both", "127.0.0.1", 0, str(cert or ""), str(key or ""))
+        self.door = Door(place, self, maker(self.server, self.config))  # type: ignore[arg-type]
         await self.door.open(listen("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.door.port}"
         return self.door
@@ -46,19 +54,25 @@ async def room() -> AsyncIterator[Room]:
     await room.door.end(0.1)
 
 
+def hall_of(door: Door) -> Hall:
+    server = door._server
+    assert isinstance(server, HypercornServer)
+    return server._hall
+
+
 async def start(send: Callable[[Message], Any]) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
 
 
 async def test_one_timer_for_all_requests_of_a_connection(room: Room) -> None:
-    room.config.keep_alive_timeout = 0.4
+    room.config.keep_alive_timeout = 0.8
     await room.open()
     async with Line.open(room.url) as line:
         began = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() < began + 0.6:  # longer than the silence that ends it
+        while asyncio.get_running_loop().time() < began + 1:  # longer than the silence that ends it
             assert (await line.ask("GET", "/a")).status == 200
             await asyncio.sleep(0.05)
-        assert await line.closed(within=2)
+        assert await line.closed()
 
 
 async def test_an_app_hears_at_once_that_its_client_has_gone(room: Room) -> None:
@@ -76,7 +90,7 @@ async def test_an_app_hears_at_once_that_its_client_has_gone(room: Room) -> None
         line.writer.write(line.request("GET", "/"))
         await line.start()
         await line.until(b"x")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await room.go.wait()
     assert [message["type"] for message in room.told] == ["http.disconnect"] * 2
 
@@ -132,22 +146,11 @@ async def test_an_answer_before_the_end_of_a_body_ends_the_connection(room: Room
         line.writer.write(line.request("POST", "/early", b"x" * 3000, {"Content-Length": "100000000"}))
         assert (await line.reply()).status == 200
         for _ in range(200):
-            if not door._server._connections:
+            if not hall_of(door).connections:
                 break
             line.writer.write(b"x" * 65536)
             await asyncio.sleep(0.01)
-        assert not door._server._connections
-
-
-async def test_an_inbox_lets_nobody_wait_for_an_app_that_has_ended() -> None:
-    inbox = Inbox(1)
-    await inbox.put({"type": "http.request", "body": b"1"})
-    waiting = asyncio.ensure_future(inbox.put({"type": "http.request", "body": b"2"}))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    await inbox.put({"type": "http.disconnect"})
-    await waiting
-    assert [(await inbox.get())["type"] for _ in range(3)] == ["http.request", "http.disconnect", "http.disconnect"]
+        assert not hall_of(door).connections
 
 
 async def test_a_piece_of_a_body_on_the_shorter_way(room: Room) -> None:
@@ -226,32 +229,235 @@ async def test_nothing_is_left_of_an_answer(room: Room) -> None:
         try:
             for _ in range(3):
                 assert (await line.ask("GET", "/")).body == b"onetwo"
-            assert not [one for one in gc.get_objects() if isinstance(one, HTTPStream)]
+            assert not [one for one in gc.get_objects() if isinstance(one, Exchange)]
         finally:
             gc.enable()
 
 
-async def test_who_wants_to_know_the_end_is_told_of_it_once() -> None:
-    """Never from within the message: it may come from the very task that is to be told."""
+async def test_who_wants_to_know_the_end_is_told_of_it_once(room: Room) -> None:
+    """Never from within what is said: that may be the very task that is to be told. A client that closed its half counts as gone."""
     told: list[str] = []
-    for late in (False, True):
-        inbox = Inbox(1)
-        if not late:
-            inbox.on_end(lambda: told.append("gone"))
-        await inbox.put({"type": "http.request", "body": b"1"})
-        await inbox.put({"type": "http.disconnect"})
-        await inbox.put({"type": "http.disconnect"})
-        if late:
-            inbox.on_end(lambda: told.append("gone"))
-        assert not told
+
+    async def streams(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        on_end = scope["extensions"][TELLS_END]
+        while (await receive())["more_body"]:
+            pass
+        if scope["path"] == "/none":
+            on_end(lambda: told.append("who does not want to know it"))
+            on_end(None)
+        elif scope["path"] == "/early":
+            on_end(lambda: told.append("gone"))
+        await start(send)
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
         await asyncio.sleep(0)
-        assert told == ["gone"]
-        told.clear()
-        await asyncio.sleep(0)
-        assert not told
-    inbox = Inbox(1)
-    inbox.on_end(lambda: told.append("gone"))
-    await inbox.put({"type": "http.disconnect"})
-    inbox.on_end(None)
-    await asyncio.sleep(0)
-    assert not told, "nobody wants to know it any more"
+        if scope["path"] == "/late":
+            on_end(lambda: told.append("gone"))
+            assert not told
+            await asyncio.sleep(0)
+        room.told.append({"told": list(told)})
+        room.go.set()
+        await send({"type": "http.response.body", "body": b"y", "more_body": False})
+
+    room.app = streams
+    await room.open()
+    for path, expected in (("/early", ["gone"]), ("/late", ["gone"]), ("/none", [])):
+        for half in (False, True):
+            room.go.clear()
+            async with Line.open(room.url) as line:
+                line.writer.write(line.request("POST", path, b"z" * 300_000))  # more than is read ahead of an app
+                await line.start()
+                await line.until(b"x")
+                if half:
+                    line.writer.write_eof()
+                    assert await line.rest() == b"y" and await line.closed()
+            async with asyncio.timeout(30):
+                await room.go.wait()
+            assert room.told.pop()["told"] == expected, (path, half)
+            await asyncio.sleep(0)
+            assert told == expected
+            told.clear()
+
+
+async def test_the_end_is_told_to_who_does_not_listen(room: Room) -> None:
+    """The body was taken, and nobody waits in `receive`."""
+
+    async def streams(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        while (await receive())["more_body"]:
+            pass
+        scope["extensions"][TELLS_END](room.go.set)
+        await start(send)
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await room.go.wait()
+        assert not scope["extensions"][SAYS](b"to nobody")
+
+    room.app = streams
+    await room.open()
+    async with Line.open(room.url) as line:
+        line.writer.write(line.request("POST", "/", b"z" * 300_000))
+        await line.start()
+        await line.until(b"x")
+    async with asyncio.timeout(30):
+        await room.go.wait()
+
+
+async def test_answers_without_a_body_have_no_shorter_way(room: Room) -> None:
+    said: list[bool] = []
+
+    async def streams(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        await start(send)
+        said.append(scope["extensions"][SAYS](b"one"))
+        body = b"two" if said[-1] else b"onetwo"
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    room.app = streams
+    await room.open()
+    async with Line.open(room.url) as line:
+        line.writer.write(line.request("HEAD", "/"))
+        await line.start()
+        assert said.pop() is False
+        assert (await line.ask("GET", "/")).body == b"onetwo"
+    async with Line.open(room.url) as line:
+        line.writer.write(line.request("GET", "/").replace(b"HTTP/1.1", b"HTTP/1.0"))
+        reply = await line.start()
+        rest = await line.reader.read()
+        assert rest == (b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n" if "transfer-encoding" in reply.headers else b"onetwo")
+
+
+async def test_requests_in_a_row_are_answered_one_after_the_other(room: Room) -> None:
+    """And each app starts without what the one before it noted for itself."""
+    noted: ContextVar[str] = ContextVar("noted", default="nothing")
+
+    async def notes(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        room.told.append({"path": scope["path"], "noted": noted.get()})
+        noted.set(scope["path"])
+        await receive()
+        await room.go.wait()
+        await start(send)
+        await send({"type": "http.response.body", "body": scope["path"].encode(), "more_body": False})
+        await asyncio.sleep(0.05)
+
+    room.app = notes
+    await room.open()
+    async with Line.open(room.url) as line:
+        line.writer.write(b"".join(line.request("POST", f"/{name}", b"hello") for name in "abc"))
+        await asyncio.sleep(0.05)
+        assert [one["path"] for one in room.told] == ["/a"]
+        line.writer.write(line.request("POST", "/d", b"hello"))
+        line.writer.write_eof()
+        room.go.set()
+        assert [(await line.reply()).body for _ in range(4)] == [b"/a", b"/b", b"/c", b"/d"]
+        assert [one["noted"] for one in room.told] == ["nothing"] * 4
+        assert await line.closed()
+
+
+async def test_who_asks_ahead_and_does_not_read_is_not_answered_ahead(room: Room) -> None:
+    async def large(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        room.told.append(scope)
+        await start(send)
+        await send({"type": "http.response.body", "body": b"y" * (8 << 20), "more_body": False})
+
+    room.app = large
+    await room.open()
+    async with Line.open(room.url) as line:
+        line.writer.write(line.request("GET", "/") * 20)
+        await asyncio.sleep(0.3)
+        assert 0 < len(room.told) < 5
+        for _ in range(20):
+            assert len((await line.reply()).body) == 8 << 20
+
+
+async def test_an_end_before_an_app_has_begun() -> None:
+    """Its task is not lost before its first step: it says that it has ended."""
+    hall = Hall(app, settings_of_http())
+    connection = Connection(hall)
+    wire = Wire(connection)
+    connection.data_received(get("/a", "Content-Length: 5", method="POST"))
+    connection.abort()
+    await turns()
+    assert wire.said.startswith(b"HTTP/1.1 500 ") and wire.is_closing() and not hall.connections
+
+
+async def test_an_app_that_answers_a_refused_request_says_it_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """The client is told of the fault in its body; it is none of the app's that it answers all the same."""
+    hall = Hall(app, settings_of_http())
+    connection = Connection(hall)
+    wire = Wire(connection)
+    connection.data_received(get("/a", "Transfer-Encoding: chunked", method="POST"))
+    await turns()
+    connection.data_received(b"zz\r\n")
+    await turns()
+    assert wire.said.startswith(b"HTTP/1.1 400 ") and wire.said.count(b"HTTP/1.1") == 1 and not caplog.records
+    wire.close()
+    await turns()
+    assert not hall.connections
+
+
+# ---------------------------------------------------------------- What is Hypercorn's
+
+
+async def test_a_websocket_is_hypercorns(room: Room) -> None:
+    """Also behind a request."""
+
+    async def echo(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        if scope["type"] == "http":
+            await app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"] * 2})
+
+    room.app = echo
+    door = await room.open()
+    async with Line.open(room.url) as line:
+        asked = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZQ=="}
+        head = "".join(f"{name}: {value}\r\n" for name, value in asked.items())
+        frame = b"\x81\x82\0\0\0\0hi"
+        line.writer.write(line.request("GET", "/a") + f"GET /socket HTTP/1.1\r\nHost: a\r\n{head}\r\n".encode())
+        assert (await line.reply()).body == b"12345"
+        assert (await line.start()).status == 101
+        for _ in range(2):
+            line.writer.write(frame)
+            assert await line.reader.readexactly(6) == b"\x81\x04hihi"
+    async with asyncio.timeout(30):
+        await door._server.empty()
+
+
+@pytest.mark.parametrize("version", ["h2", "http/1.1", ""])
+async def test_tls(room: Room, tmp_path: Path, version: str) -> None:
+    """HTTP/2 where ALPN chose it; it too ends when the listener does."""
+    cert, key = make_pair(tmp_path / "tls", 1)
+    door = await room.open(cert, key)
+    assert door.certificate is not None
+    door.certificate.context.set_alpn_protocols(["h2", "http/1.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if version:
+        context.set_alpn_protocols([version])
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port, ssl=context)
+    if version == "h2":
+        client = H2Connection()
+        client.initiate_connection()
+        headers = [(":method", "GET"), (":path", "/a"), (":scheme", "https"), (":authority", "a")]
+        client.send_headers(1, headers, end_stream=True)
+        writer.write(client.data_to_send())
+        body = b""
+        while b"12345" not in body:
+            piece = await reader.read(65536)
+            assert piece, "the server hung up"
+            for event in client.receive_data(piece):
+                body += getattr(event, "data", b"") or b""
+    else:
+        line = Line(reader, writer, "localhost")
+        for _ in range(2):
+            assert (await line.ask("POST", "/chunks", b"x" * 300_000)).body == b"onetwo"
+        line.writer.write(get("/", "Host: b"))
+        assert (await line.reply()).status == 400
+        assert await line.closed()
+    await door.end(1)
+    assert not hall_of(door).connections
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

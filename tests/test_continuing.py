@@ -89,7 +89,7 @@ async def ask(house: House, wire: str, **more: Any) -> Client:
 
 async def run(house: House, call: Call) -> Client:
     client = Client()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await house.gateway.relay.run(call, client)
     assert client.ended
     assert all(exchange.closed for exchange in house.network.exchanges)
@@ -365,13 +365,13 @@ async def test_a_client_that_leaves_is_not_gone_on_for(house: House) -> None:
     await house.account("b", Answer(200, {"content-type": "text/event-stream"}, [], hang=True))
     await house.account("c", told(Said("never"), CHAT, True))
     task = asyncio.create_task(house.gateway.relay.run(house.call(streamed=True), Client()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while house.network.asked != ["a", "b"]:
             await asyncio.sleep(0)
     task.cancel("client left")
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await house.gateway.admin.requests({"limit": "1"}))["requests"][0]["state"] != "settled":
             await asyncio.sleep(0)
     row = await house.row()

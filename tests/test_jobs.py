@@ -177,7 +177,7 @@ async def test_the_scheduler_beats_and_ticks_and_ends(works: Works, monkeypatch:
     monkeypatch.setattr(jobs, "tick", tick)
     monkeypatch.setattr(AsyncIOScheduler, "add_job", _without_jitter(AsyncIOScheduler.add_job))
     await jobs.start(clock=True)
-    for _ in range(200):
+    for _ in range(3000):
         if len(seen) > 2:
             break
         await asyncio.sleep(0.01)

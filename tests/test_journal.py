@@ -60,6 +60,7 @@ async def test_what_is_over_goes_over_with_its_beginning_and_what_is_not_waits(j
 
 async def test_it_lands_by_itself(journal: Journal, paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GATHER_S", 0.0)
+    monkeypatch.setattr(module, "ALONE_S", 0.0)
     await journal.write([opened("a")], [over("a")], [], [])
     while not paper.done:
         await asyncio.sleep(0)
@@ -68,6 +69,24 @@ async def test_it_lands_by_itself(journal: Journal, paper: Paper, monkeypatch: p
     while len(paper.done) < 2:
         await asyncio.sleep(0)
     assert paper.done == [("land", ["a"], ["a"]), ("land", ["b"], [])]
+
+
+async def test_little_waits_for_more_and_plenty_for_nothing(journal: Journal, paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GATHER_S", 0.0)
+    monkeypatch.setattr(module, "ALONE_S", 60.0)
+    monkeypatch.setattr(module, "PLENTY", 2)
+    await journal.write([opened("a")], [over("a")], [], [])
+    await asyncio.sleep(0.01)
+    assert paper.done == []
+    await journal.write([opened("b")], [over("b")], [], [])
+    async with asyncio.timeout(30):
+        while not paper.done:
+            await asyncio.sleep(0)
+    await journal.write([opened("c")], [over("c")], [], [])
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(30):
+        await journal.close()
+    assert paper.done == [("land", ["a", "b"], ["a", "b"]), ("land", ["c"], ["c"])], "it does not wait when all ends"
 
 
 async def test_what_limits_are_asked_for_goes_straight_after_what_came_before(journal: Journal, paper: Paper) -> None:
@@ -149,12 +168,11 @@ _AFTER = {
 async def test_rows_and_sums_are_the_same_as_those_written_in_two_steps(db: Database) -> None:
     number = iter(range(10**6))
 
-    async def both(begun: Row, ended: Row) -> None:
+    def both(conn: Any, begun: Row, ended: Row) -> None:
         name, twin = (f"req_{next(number):08}" for _ in range(2))
         for which, how in ((name, books.put), (twin, _in_two_steps)):
-            full = {**opened(which), **begun}
-            await db.tx(lambda conn, how=how, full=full, which=which: how(conn, [full], [{**over(which), **ended, "id": which}]))  # type: ignore[misc]
-        first, second = [await db.run(lambda conn, which=which: requests.get(conn, which)) for which in (name, twin)]  # type: ignore[misc]
+            how(conn, [{**opened(which), **begun}], [{**over(which), **ended, "id": which}])
+        first, second = [requests.get(conn, which) for which in (name, twin)]
         assert first is not None and second is not None
         assert {**first, "id": ""} == {**second, "id": ""}
 
@@ -164,8 +182,12 @@ async def test_rows_and_sums_are_the_same_as_those_written_in_two_steps(db: Data
 
     cases: list[tuple[Row, Row]] = []
     check()
-    for case in cases:
-        await both(*case)
+
+    def all_of_them(conn: Any) -> None:
+        for case in cases:
+            both(conn, *case)
+
+    await db.tx(all_of_them)
     assert await db.run(rollups.check) == []
 
 

@@ -147,7 +147,7 @@ async def test_an_entry_on_its_way_to_the_file_while_the_database_goes_away_is_s
         return append(frame)
 
     monkeypatch.setattr(journal, "_append", slow)
-    ending = asyncio.create_task(journal.write([], [over("req_a")], [], []))
+    ending = asyncio.ensure_future(journal.write([], [over("req_a")], [], []))
     await asyncio.to_thread(begun.wait)
     with monkeypatch.context() as patch:
         patch.setattr(journal._books, "land", _away)
@@ -170,7 +170,7 @@ async def test_a_return_that_fails_again_does_not_wait_for_itself(journal: Journ
     paper.refuses = Away("the disk is full")
     async with spill._lock:
         with pytest.raises(Away):
-            await asyncio.wait_for(journal.carry("f", [Frame(1, [], [], [])], "prc_1", False, False), 1)
+            await asyncio.wait_for(journal.carry("f", [Frame(1, [], [], [])], "prc_1", False, False), 30)
     assert journal.waiting == 1, "it goes over before what was spilled after it"
     paper.refuses = None
 
@@ -362,6 +362,7 @@ async def test_what_a_reader_could_not_land_is_tried_again_by_itself(
 ) -> None:
     """While it is on its way nothing waits, so the journal itself would rest until the next request."""
     monkeypatch.setattr(module, "GATHER_S", 0.0)
+    monkeypatch.setattr(module, "ALONE_S", 0.0)
     await journal.write([opened("a")], [], [], [])
     await asyncio.sleep(0.01)  # it has looked, and waits for the end
     go_on, land = asyncio.Event(), paper.land
@@ -379,7 +380,7 @@ async def test_what_a_reader_could_not_land_is_tried_again_by_itself(
         go_on.set()
         await reading
     monkeypatch.setattr(paper, "land", land)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         while not paper.done:
             await asyncio.sleep(0.01)
 
@@ -397,7 +398,7 @@ async def test_what_comes_while_others_land_is_noted_soon(db: Database, monkeypa
     monkeypatch.setattr(journal._books, "land", meanwhile)
     journal.start()
     await journal.write([opened("req_a")], [over("req_a")], [], [])
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         while journal._noted != journal._reached():
             await asyncio.sleep(0.01)
     await journal.close()

@@ -90,6 +90,33 @@ async def test_a_refused_open_fails_the_request_and_a_refused_settlement_is_kept
     await book.close()
 
 
+async def test_where_a_future_answers_nobody_needs_a_task_and_a_refusal_is_tried_again() -> None:
+    disk, told = Disk(), list[str]()
+
+    def write(opens: Any, settles: Any, keeps: Any, asks: Any) -> Any:
+        names = [row["id"] for row in (*opens, *settles)]
+        told.extend(names)
+        if told.count("raised") == 1 and "raised" in names:
+            raise ValueError("at once")
+        answer = asyncio.get_running_loop().create_future()
+        if told.count("failed") == 1 and "failed" in names:
+            answer.set_exception(OSError("later"))
+        else:
+            disk.commits.append((list(opens), list(settles)))
+            answer.set_result(())
+        return answer
+
+    book = Ledger(write, gather=0)
+    book.start()
+    await book.open({"id": "a"})
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "ledger"] == []
+    await book.open({"id": "raised"})
+    await book.settle({"id": "failed"})
+    await book.close()
+    assert disk.commits == [([{"id": "a"}], []), ([{"id": "raised"}], []), ([], [{"id": "failed"}])]
+    assert not book.open({"id": "late"}).done() and book.commits == 3
+
+
 async def test_closing_writes_what_nobody_waits_for() -> None:
     disk = Disk()
     book = Ledger(disk.write, gather=1)

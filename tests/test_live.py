@@ -20,7 +20,7 @@ def read(event: bytes) -> tuple[str, object]:
 
 
 async def heard(stream: AsyncGenerator[bytes, None]) -> tuple[str, object]:
-    return read(await asyncio.wait_for(anext(stream), 1))
+    return read(await asyncio.wait_for(anext(stream), 30))
 
 
 async def test_the_snapshot_comes_first_and_nothing_falls_between() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import wires
+from bench import loads, wires
 from bench.environments import PACKAGES, Absent, find
-from bench.loads import FORMAT, Mock, at_once, late, paced
+from bench.loads import FORMAT, HOLD, Mock, at_once, held, late, paced
 from bench.peer_programs import STARTS, Program
 from bench.peer_tables import BEGIN, END, GOALS, Goal, derived, goals, markdown, middle, number, part, ratio, reached, write
 from bench.processes import cpu_s, end, family, on_cores
@@ -123,6 +123,17 @@ async def test_paced_streams_are_timed() -> None:
     server.close()
 
 
+async def test_held_streams_are_open_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loads, "HELD_TICK_S", 0.01)
+    server = await asyncio.get_running_loop().create_server(Mock, wires.HOST, 0)
+    program = Program("direct", 0, server.sockets[0].getsockname()[1])
+    asked = program.request(2_000, True, HOLD)
+    assert await held(program, asked, 3, 0.0) == {}, "going direct has no process between, so no memory"
+    with pytest.raises(RuntimeError, match="of 2 streams, 0 have not begun, 2 have ended"):
+        await held(program, program.request(2_000, True), 2, 0.0)
+    server.close()
+
+
 def test_a_process_ends_with_all_that_descend_from_it() -> None:
     child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print(); time.sleep(60)"
     with on_cores(None), subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE) as process:
@@ -131,5 +142,5 @@ def test_a_process_ends_with_all_that_descend_from_it() -> None:
         pids = family(process.pid)
         assert len(pids) == 2 and cpu_s(pids) > 0
         end(process.pid)
-        assert process.wait(5) != 0
+        assert process.wait(30) != 0
     assert not Path(f"/proc/{pids[1]}").exists() or "Z" in Path(f"/proc/{pids[1]}/stat").read_text().rpartition(")")[2]

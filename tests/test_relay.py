@@ -85,12 +85,12 @@ async def test_the_row_is_on_disk_before_the_last_byte(house: House) -> None:  #
     await asyncio.sleep(0.01)
     assert house.network.asked == []
     gates[0].set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while b"all" not in client.body:
             await asyncio.sleep(0.001)
     assert not client.ended and b"[DONE]" not in client.body
     gates[1].set()
-    await asyncio.wait_for(run, 2)
+    await asyncio.wait_for(run, 30)
     assert client.body.endswith(b"data: [DONE]\n\n")
 
 
@@ -291,7 +291,7 @@ async def test_the_retry_budget_keeps_an_outage_from_multiplying(house: House) -
     house.gateway.relay._doors = replace(house.gateway.relay._doors, failed=lambda *_: None)  # or the first failure would cool them all
     clients = [Client() for _ in range(6)]
     runs = [asyncio.create_task(house.gateway.relay.run(house.call(), client)) for client in clients]
-    for _ in range(100):
+    for _ in range(5000):
         if sum(run.done() for run in runs) == 4:
             break
         await asyncio.sleep(0.005)
@@ -310,7 +310,7 @@ async def test_a_stream_that_runs_is_no_retry_any_more(house: House) -> None:
     await house.account("b", Answer(200, {"content-type": "text/event-stream"}, [chat_chunk({"content": "hi"}).encode()], hang=True))
     client = Client()
     run = asyncio.create_task(house.gateway.relay.run(house.call(streamed=True), client))
-    for _ in range(100):
+    for _ in range(5000):
         if client.started:
             break
         await asyncio.sleep(0.005)
@@ -356,7 +356,7 @@ async def test_after_a_guess_ran_out_one_request_decides(house: House) -> None: 
     house.gateway.pool.cool(Cooldown(house.ids["a"], "", now_ms() - 1, "guessed", "it failed", created_at=now_ms() - 6000))
     first = Client()
     test_run = asyncio.create_task(house.gateway.relay.run(house.call(), first))
-    for _ in range(100):
+    for _ in range(5000):
         if house.network.asked:
             break
         await asyncio.sleep(0.002)
@@ -469,7 +469,7 @@ async def test_a_cancelled_request_is_settled_once(house: House, message: str, o
 
         house.gateway.relay._doors = replace(house.gateway.relay._doors, prices_loaded=loading)
     run = asyncio.create_task(house.gateway.relay.run(house.call(streamed=True), client))
-    for _ in range(200):
+    for _ in range(5000):
         if client.started if at == "streaming" else house.network.asked:
             break
         await asyncio.sleep(0.002)
@@ -480,7 +480,7 @@ async def test_a_cancelled_request_is_settled_once(house: House, message: str, o
     assert all(exchange.closed for exchange in house.network.exchanges)
     assert house.gateway.relay.active == 0
     assert house.gateway.pool.live(house.ids["a"]).in_flight == 0
-    for _ in range(100):
+    for _ in range(5000):
         row = (await house.gateway.admin.requests({}))["requests"][0]
         if row["state"] == "settled":
             break

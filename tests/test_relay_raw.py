@@ -43,7 +43,7 @@ async def house(migrated_home: Path, tmp_path: Path) -> AsyncIterator[House]:
 async def ask(house: House, kind: str, *, streamed: bool = False) -> Client:
     client = Client()
     call = replace(house.call(streamed=streamed), wire=kind, endpoint=ENDPOINTS[kind], headers={"content-type": "application/json"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await house.gateway.relay.run(call, client)
     assert all(exchange.closed for exchange in house.network.exchanges)
     assert house.gateway.relay.active == 0
@@ -226,7 +226,7 @@ async def test_who_leaves_while_the_answer_is_being_put_by_still_has_a_settled_r
     house.gateway.relay._doors = replace(house.gateway.relay._doors, seal=slow)
     await house.account("a", told(Said("all is well"), RESPONSES, False), provider="openai-responses")
     run = asyncio.create_task(house.gateway.relay.run(house.call(wire=RESPONSES, input="hi", messages=None), Client()))
-    await asyncio.wait_for(gate.wait(), 2)
+    await asyncio.wait_for(gate.wait(), 30)
     run.cancel(LEFT)
     with pytest.raises(asyncio.CancelledError):
         await run

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,9 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.utils import wrap_app
 
-from omni_connector.connections import Crew
+from omni_connector.connections import Connection, Hall
 from omni_connector.serving import settings_of_http
-from omni_connector.speaking import Clock, Http1
+from omni_connector.speaking import Clock
 
 Message = dict[str, Any]
 TURNS = 30
@@ -49,17 +50,85 @@ async def app(scope: Message, receive: Callable[[], Any], send: Callable[[Messag
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class Socket:
+    family = socket.AF_INET
+
+    def getpeername(self) -> tuple[str, int]:
+        return "127.0.0.1", 1
+
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", 2
+
+
+class Wire(asyncio.Transport):
+    """A transport without a socket: what is written is kept, what is received waits while nobody reads."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__({"socket": Socket()})
+        self.said = b""
+        self.closed = self._is_closing = False
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._protocol = protocol
+        protocol.connection_made(self)
+
+    async def receive(self, data: bytes) -> None:
+        await self._reading.wait()
+        if self._is_closing:
+            return
+        if data:
+            self._protocol.data_received(data)
+        elif not self._protocol.eof_received():
+            self.close()
+
+    def write(self, data: Any) -> None:
+        assert not self.closed, "written after the end"
+        self.said += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        if not self._is_closing:
+            self.closed = self._is_closing = True
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+            self._reading.set()
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        self._reading.set()
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+
 class Stage:
     """A protocol without a socket. `heard`: of each request what the app was told; `said`: every byte of the answers."""
 
-    def __init__(self, protocol: type[H11Protocol], crew: type[TaskGroup]) -> None:
+    def __init__(self) -> None:
         self.heard: list[list[Any]] = []
         self.said = b""
         self.closed = False
-        self._protocol, self._crew = protocol, crew
+        self.config = settings_of_http()
+        self.config.errorlog = None
 
     async def app(self, scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
-        seen = [scope[name] for name in ("type", "method", "raw_path", "query_string", "path", "http_version")]
+        names = ("type", "method", "raw_path", "query_string", "path", "http_version", "client", "server", "scheme", "root_path", "state")
+        seen = [scope[name] for name in names]
         heard = [*seen, [tuple(header) for header in scope["headers"]], b"", "more"]
         self.heard.append(heard)
 
@@ -71,35 +140,59 @@ class Stage:
 
         await app(scope, listened, send)
 
-    async def _send(self, event: Event) -> None:
-        if isinstance(event, RawData) and not self.closed:
-            self.said += event.data
-        self.closed = self.closed or isinstance(event, Closed)
-
-    async def play(self, pieces: list[bytes]) -> tuple[list[list[Any]], bytes, bool]:
-        config = settings_of_http()
-        config.errorlog = None
-        async with self._crew(asyncio.get_running_loop()) as crew:
-            given: Any = (config, WorkerContext(None), crew, {}, False, ("127.0.0.1", 1), ("127.0.0.1", 2), self._send)
-            protocol = self._protocol(wrap_app(self.app, 0, "asgi"), *given)  # type: ignore[arg-type]
-            for piece in pieces:
-                feeding = asyncio.ensure_future(protocol.handle(RawData(piece)))
-                for _ in range(TURNS):
-                    await asyncio.sleep(0)
-                if self.closed or not piece:
-                    break
-            before = [list(heard) for heard in self.heard]
-            await protocol.handle(Closed())
-            await feeding
-        return before, re.sub(rb"date: [^\r]+", b"date: now", self.said), self.closed
+    def seen(self, said: bytes, closed: bool) -> tuple[list[list[Any]], bytes, bool]:
+        return [list(heard) for heard in self.heard], re.sub(rb"date: [^\r]+", b"date: now", said), closed
 
 
-def ours(*pieces: bytes) -> Any:
-    return Stage(Http1, Crew).play(list(pieces))
+async def turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
-def theirs(*pieces: bytes) -> Any:
-    return Stage(H11Protocol, TaskGroup).play(list(pieces))
+async def ours(*pieces: bytes) -> tuple[list[list[Any]], bytes, bool]:
+    stage = Stage()
+    hall = Hall(stage.app, stage.config)
+    wire = Wire(Connection(hall))
+    feeding = []
+    for piece in pieces:
+        feeding.append(asyncio.ensure_future(wire.receive(piece)))
+        await turns()
+        if wire.closed:
+            wire.close()
+            await turns()
+            break
+    found = stage.seen(wire.said, wire.closed)
+    wire.close()
+    await asyncio.gather(*feeding)
+    await turns()
+    assert not hall.connections
+    return found
+
+
+async def theirs(*pieces: bytes) -> tuple[list[list[Any]], bytes, bool]:
+    """As Hypercorn's `TCPServer` plays it."""
+    stage = Stage()
+
+    async def send(event: Event) -> None:
+        if isinstance(event, RawData) and not stage.closed:
+            stage.said += event.data
+        stage.closed = stage.closed or isinstance(event, Closed)
+
+    async with TaskGroup(asyncio.get_running_loop()) as crew:
+        given: Any = (stage.config, WorkerContext(None), crew, {}, False, ("127.0.0.1", 1), ("127.0.0.1", 2), send)
+        protocol = H11Protocol(wrap_app(stage.app, 0, "asgi"), *given)  # type: ignore[arg-type]
+        for piece in pieces:
+            feeding = asyncio.ensure_future(protocol.handle(RawData(piece)))
+            await turns()
+            if stage.closed or not piece:
+                await protocol.handle(Closed())
+                await turns()
+                stage.closed = True
+                break
+        found = stage.seen(stage.said, stage.closed)
+        await protocol.handle(Closed())
+        await feeding
+    return found
 
 
 def get(path: str, *headers: str, method: str = "GET", version: str = "1.1", body: bytes = b"") -> bytes:

@@ -80,7 +80,7 @@ async def test_rows_wait_on_the_disk_and_go_over_by_themselves(tmp_path: Path, d
     assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
     assert mine.away and mine.told() == {"since": 1_000, "bytes": file.stat().st_size, "rows": 2, "new_requests": True}
     database.away = False
-    await asyncio.wait_for(database.seen.wait(), 5)
+    await asyncio.wait_for(database.seen.wait(), 30)
     assert (database.rows, database.marks, left(tmp_path / "spill", ENDING), mine.told()) == (["a", "b"], {}, [], None)
     database.away = True
     assert await mine.put([{"id": "c"}], [], []), "and again"
@@ -103,11 +103,11 @@ async def test_nobody_waits_while_what_waited_is_carried_over(tmp_path: Path, da
     mine = spill(tmp_path)
     await mine.put([{"id": "a"}], [], [])
     await mine.begin(carry, database.forget)
-    await asyncio.wait_for(begun.wait(), 5)
-    async with asyncio.timeout(5):
+    await asyncio.wait_for(begun.wait(), 30)
+    async with asyncio.timeout(30):
         assert await mine.needed() and await mine.put([{"id": "b"}], [], [])
     slow.set()
-    await asyncio.wait_for(database.seen.wait(), 5)
+    await asyncio.wait_for(database.seen.wait(), 30)
     assert database.rows == ["a", "b"] and not mine.away
     await mine.close()
 

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,6 @@ import pytest
 from aiohttp import web
 
 from omni_connector import direct
-from omni_connector import upstream as module
 from omni_connector.command import Commands
 from omni_connector.direct import Pool, faults
 from omni_connector.errors import GatewayError, Kind
@@ -38,8 +39,19 @@ def test_every_exception_of_the_libraries_is_mapped(library: object, least: int)
     for cls in classes:
         if issubclass(cls, Warning):
             continue
-        assert any(parent in module._FAULTS for parent in cls.__mro__), cls
-        assert issubclass(cls, module._CAUGHT), cls
+        error: BaseException = cls.__new__(cls)
+        assert isinstance(fault(error, "h"), GatewayError), cls
+
+
+def test_what_is_no_library_s_stays_what_it_is() -> None:
+    with pytest.raises(KeyError) as met:
+        fault(KeyError("ours"), "h")
+    assert met.value.args == ("ours",)
+
+
+def test_the_general_client_is_loaded_when_a_proxy_needs_it() -> None:
+    said = "import sys, omni_connector.upstream; print([name for name in sys.modules if name.startswith('httpx2')])"
+    assert subprocess.run([sys.executable, "-c", said], capture_output=True, check=True, text=True, timeout=30).stdout == "[]\n"
 
 
 def test_the_most_specific_class_decides() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
+import tests.test_connections as both
 from omni_connector.listeners import Place, listen
 from omni_connector.servers import maker
 from omni_connector.serving import Door, Face, settings_of_http
+from omni_connector.uvicorn_server import Cycle
 from tests.live.processes import Line
+from tests.test_connections import Room
 from tests.test_speaking import SAME, STRICTER, app, get, post
 
 
@@ -28,11 +32,28 @@ async def url() -> AsyncIterator[str]:
     await door.end(0.1)
 
 
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    room = Room("uvicorn")
+    yield room
+    room.go.set()
+    await room.door.end(0.1)
+
+
+# What both servers promise an app
+test_a_piece_of_a_body_on_the_shorter_way = both.test_a_piece_of_a_body_on_the_shorter_way
+test_only_a_body_whose_length_nobody_knows_has_a_shorter_way = both.test_only_a_body_whose_length_nobody_knows_has_a_shorter_way
+test_answers_without_a_body_have_no_shorter_way = both.test_answers_without_a_body_have_no_shorter_way
+test_the_shorter_way_is_closed_where_a_client_does_not_read = both.test_the_shorter_way_is_closed_where_a_client_does_not_read
+test_who_wants_to_know_the_end_is_told_of_it_once = both.test_who_wants_to_know_the_end_is_told_of_it_once
+test_the_end_is_told_to_who_does_not_listen = both.test_the_end_is_told_to_who_does_not_listen
+
+
 async def said(url: str, sent: bytes) -> bytes:
     """All answers, until the server hangs up."""
     async with Line.open(url) as line:
         line.writer.write(sent)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with contextlib.suppress(ConnectionError):
                 return await line.reader.read()
     return b""
@@ -76,10 +97,36 @@ async def test_a_client_that_closed_its_half_gets_its_answer(url: str) -> None:
 async def test_silence_and_half_a_head_end(url: str) -> None:
     async with Line.open(url) as silent, Line.open(url) as half:
         half.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n")
-        assert await silent.closed(within=3) and await half.closed(within=3)
+        assert await silent.closed(within=10) and await half.closed(within=10)
 
 
 async def test_an_app_that_breaks_says_so_and_hangs_up(url: str) -> None:
     assert (await said(url, get("/boom"))).startswith(b"HTTP/1.1 500 ")
     broken: Any = await said(url, get("/late"))
     assert broken.startswith(b"HTTP/1.1 200 ") and broken.endswith(b"12345")
+
+
+async def test_nothing_is_left_of_an_answer_but_the_last_one(room: Room) -> None:
+    """Which uvicorn keeps for as long as its connection lives; the ways to it are cut, so nothing keeps the others."""
+    scopes: list[Any] = []
+
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        scope["extensions"]["omni.end"](lambda: scope)
+        scope["extensions"]["omni.say"](b"one")
+        await send({"type": "http.response.body", "body": b"two", "more_body": False})
+
+    room.app = streams
+    await room.open()
+    async with Line.open(room.url) as line:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                assert (await line.ask("GET", "/")).body == b"onetwo"
+            assert [scope["extensions"] for scope in scopes] == [{}, {}, {}]
+            scopes.clear()
+            assert len([one for one in gc.get_objects() if isinstance(one, Cycle)]) == 1
+        finally:
+            gc.enable()

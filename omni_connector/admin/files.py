@@ -14,7 +14,6 @@ import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +23,7 @@ from omni_connector.admin import bodies
 from omni_connector.admin.room import Room
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.settings import MASK
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

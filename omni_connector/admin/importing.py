@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +22,7 @@ from omni_connector.providers import command_values, sign_ins
 from omni_connector.secrets import redact
 from omni_connector.snapshot import Account
 from omni_connector.transfer import Draft
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 OnConflict = Literal["skip", "rename", "update"]

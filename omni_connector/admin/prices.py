@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.snapshot import Account, PriceOverride
 from omni_connector.store import books
 from omni_connector.store import prices as table
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Amount = str | int | float | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -13,6 +12,7 @@ from omni_connector.secrets import Vault
 from omni_connector.settings import Settings
 from omni_connector.snapshot import Account, Snapshot
 from omni_connector.store.engine import Database
+from omni_connector.values import dataclass
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -7,7 +7,6 @@ Pure. No function here is given a secret it could leak, except `account`, which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from omni_connector.nodes import node_of
@@ -15,6 +14,7 @@ from omni_connector.providers import command_values
 from omni_connector.snapshot import Account, ClientKey, Cooldown
 from omni_connector.store.jobs import JobRow
 from omni_connector.usage import usd
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 MODEL_SCOPE = "model:"

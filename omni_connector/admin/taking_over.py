@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from omni_connector.admin.system import System
 from omni_connector.admin.uploads import ImportAccounts
 from omni_connector.errors import GatewayError, bad_request
 from omni_connector.transfer import Imported
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

@@ -19,7 +19,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -30,6 +30,7 @@ from omni_connector.alerts.kinds import Message
 from omni_connector.errors import GatewayError, bad_request
 from omni_connector.fetch import check_address, is_allowed
 from omni_connector.providers.addresses import USER_AGENT
+from omni_connector.values import dataclass
 from omni_connector.wire.retry_after import stated_wait
 
 Json = dict[str, Any]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from omni_connector.store.alerts import Alert, News
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

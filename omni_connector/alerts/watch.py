@@ -7,7 +7,7 @@ switched off ends in silence.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -22,6 +22,7 @@ from omni_connector.snapshot import Account, Cooldown
 from omni_connector.store import alerts as table
 from omni_connector.store import jobs as queue
 from omni_connector.store.engine import Database
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Subject = tuple[str, str]

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlencode
 from omni_connector.cli.base import Stop
 from omni_connector.cli.office import environment, home, local_gateway, plain_errors
 from omni_connector.errors import KINDS, GatewayError, Kind
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from omni_connector.cli.base import Group, Stop, json_option
 from omni_connector.cli.desk import running
 from omni_connector.cli.office import home
 from omni_connector.cli.output import facts, note, say, show
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Manager = Literal["systemd", "launchd"]

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.values import dataclass
 
 NEW_KEY = "omni-(a new key)"
 """Stands for the key in a plan that is only looked at."""

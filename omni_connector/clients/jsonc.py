@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from omni_connector.values import dataclass
 
 Path = Sequence[str]
 Values = Mapping[tuple[str, ...], Any]

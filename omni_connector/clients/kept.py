@@ -12,13 +12,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 from omni_connector.clients import diffs, jsonc
 from omni_connector.clients.client import Change, Places, read_bytes
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.values import dataclass
 
 FOLDER = "setup"
 JSON = (".json", ".jsonc")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from omni_connector.chat import ChatRequest, Message, Origin, Target, TextPart
 from omni_connector.errors import GatewayError
 from omni_connector.upstream import Upstream, UpstreamRequest
+from omni_connector.values import dataclass
 from omni_connector.wire import FORMATS, upstream_path
 
 WITHIN_S = 90.0

@@ -7,7 +7,7 @@ server's operations or, without one, those on the database.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from omni_connector.clients import diffs, kept, standing
@@ -15,6 +15,7 @@ from omni_connector.clients.client import NEW_KEY, Change, Client, Places, Wante
 from omni_connector.clients.proof import Proof
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.secrets import key_hint
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Prove = Callable[[str, str, str, str], Awaitable[Proof]]

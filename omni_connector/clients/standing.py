@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from omni_connector.clients import CLIENTS, kept
 from omni_connector.clients.client import Client, Places, Pointing, on_path, same_place
 from omni_connector.errors import GatewayError
+from omni_connector.values import dataclass
 
 State = Literal["not set up", "points here", "points elsewhere", "unreadable", "by hand"]
 

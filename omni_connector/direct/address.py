@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
+
+from omni_connector.values import dataclass
 
 KEPT = 2048
 """URLs that are kept split, the last ones."""

@@ -116,6 +116,11 @@ class Answer:
         finally:
             del raised  # it leads to this frame
 
+    @property
+    def is_here(self) -> bool:
+        """All of it has come and can be read as it is: whoever reads it waits for nothing."""
+        return self.is_complete and self._decoder is None
+
     def close(self) -> None:
         """Let go: an unfinished connection is cut off, so that the provider notices. A finished one is long back in the pool."""
         self._pieces.clear()

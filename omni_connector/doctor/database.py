@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from omni_connector.secrets import SecretsError, Vault
 from omni_connector.settings import Settings, SettingsError
 from omni_connector.snapshot import Snapshot
 from omni_connector.spill import ENDING
+from omni_connector.values import dataclass
 
 if TYPE_CHECKING:
     from omni_connector.store.refreshes import Refresh

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -11,6 +10,7 @@ from omni_connector.errors import GatewayError
 from omni_connector.secrets import SecretsError
 from omni_connector.settings import Settings, SettingsError
 from omni_connector.snapshot import Snapshot
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Level = Literal["ok", "warn", "fail"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from statistics import median
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from omni_connector.errors import GatewayError
 from omni_connector.providers.addresses import USER_AGENT, Endpoints
 from omni_connector.snapshot import Account
 from omni_connector.upstream import Upstream, UpstreamRequest, fault
+from omni_connector.values import dataclass
 
 WITHIN_S = 5.0
 AT_ONCE = 16

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from omni_connector.transfer import Draft, Problem
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Kind = Literal["sign-in", "key", "program", "server"]

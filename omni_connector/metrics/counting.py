@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 
 from omni_connector import catalog, providers
@@ -14,6 +14,7 @@ from omni_connector.metrics.families import DURATIONS, FIRST_TOKENS
 from omni_connector.metrics.text import Samples, Spread
 from omni_connector.record import Record
 from omni_connector.snapshot import Account
+from omni_connector.values import dataclass
 
 NONE, OTHER = "none", "other"
 MOST_SERIES = 2000

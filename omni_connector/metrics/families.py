@@ -7,8 +7,9 @@ never among them, and a model's name only when the account or the catalogue know
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from omni_connector.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from omni_connector import __version__
 from omni_connector.metrics.text import Samples
 from omni_connector.snapshot import Cooldown
+from omni_connector.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.errors import GatewayError
 from omni_connector.providers.provider import SignIn
 from omni_connector.tokens import Tokens
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from omni_connector import google_setup, oauth, providers
@@ -13,6 +13,7 @@ from omni_connector.providers import Endpoints, Provider, SignIn
 from omni_connector.snapshot import Account
 from omni_connector.tokens import Tokens
 from omni_connector.upstream import UpstreamRequest
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Answer = tuple[int, Mapping[str, str], bytes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.oauth import Client
@@ -14,6 +14,7 @@ from omni_connector.secrets import Vault
 from omni_connector.settings import Settings
 from omni_connector.snapshot import Account
 from omni_connector.store.engine import Database
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

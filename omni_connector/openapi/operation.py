@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from omni_connector.openapi.shapes import Shape
+from omni_connector.values import dataclass
 
 Access = Literal["admin", "client", "open"]
 Json = dict[str, Any]

@@ -13,13 +13,14 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from omni_connector.chat import Json
 from omni_connector.errors import KINDS, GatewayError, Kind, bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire.ocr import Block, OcrAnswer, OcrRequest, corners, number, share
 from omni_connector.wire.retry_after import stated_wait
 

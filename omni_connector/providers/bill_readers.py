@@ -11,7 +11,6 @@ OpenRouter   GET /v1/activity, a management key; dollars by day and model (openr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -20,6 +19,7 @@ from urllib.parse import urlencode
 from omni_connector.providers.addresses import ANTHROPIC_VERSION, USER_AGENT, Endpoints, check_url, named_endpoint
 from omni_connector.providers.provider import EMPTY, Provider
 from omni_connector.snapshot import Account
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 Question = tuple[str, str, dict[str, str], bytes]

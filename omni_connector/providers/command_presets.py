@@ -7,10 +7,10 @@ others by their manuals. Every field can be replaced in the account (`options.co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from omni_connector.providers.provider import Provider
+from omni_connector.values import dataclass
 
 FEATURES = frozenset(
     {"no_tools", "no_vision", "no_documents", "no_audio", "no_json", "no_sampling", "no_penalties", "no_logprobs", "single_choice"}

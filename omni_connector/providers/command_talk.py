@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from omni_connector.chat import LEVELS, ChatRequest, Message, Part, RefusalPart, TextPart, ToolCallPart, ToolResultPart
 from omni_connector.errors import GatewayError, Kind, bad_request
 from omni_connector.providers.commands import DEFAULT_MODEL, LONGEST_ARGUMENT, PLACEHOLDER, Template
+from omni_connector.values import dataclass
 
 SYSTEM = ("{system}", "{system_file}")
 LABELS: Mapping[str, str] = {"user": "User", "assistant": "Assistant", "tool": "Tool", "system": "System"}

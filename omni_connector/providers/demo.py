@@ -11,11 +11,12 @@ import json
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.providers.sample import instance
 from omni_connector.snapshot import Json
+from omni_connector.values import dataclass
 
 MODELS: Mapping[str, str] = {
     "demo-chat": "answers in text and echoes a bit of the prompt; `[[tool]]` in the prompt makes it call a tool",

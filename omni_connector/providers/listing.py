@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -23,6 +22,7 @@ from omni_connector.providers.addresses import (
 )
 from omni_connector.providers.provider import EMPTY, Provider
 from omni_connector.snapshot import Account, Json
+from omni_connector.values import dataclass
 
 ANSWERS: Mapping[int, Kind] = {
     401: Kind.ACCOUNT_REJECTED,

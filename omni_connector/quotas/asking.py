@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from omni_connector.providers import quota_readers
 from omni_connector.providers.listing import refuse
 from omni_connector.snapshot import Account
 from omni_connector.upstream import Upstream, UpstreamRequest
+from omni_connector.values import dataclass
 from omni_connector.wire.retry_after import stated_wait
 
 Json = dict[str, Any]

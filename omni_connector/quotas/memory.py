@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.quotas.forecast import Seen, note
 from omni_connector.quotas.windows import is_heard, key
 from omni_connector.routing.quota import number
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 BETWEEN = "\n"

@@ -8,7 +8,7 @@ it is put aside, and read and written with the next tick, at most once a minute 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -28,6 +28,7 @@ from omni_connector.store import accounts as rows
 from omni_connector.store import jobs as queue
 from omni_connector.store.engine import Database
 from omni_connector.upstream import Upstream
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

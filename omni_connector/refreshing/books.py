@@ -6,7 +6,7 @@ Whatever happens between two of these steps, the row says where the refresh toke
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from omni_connector.store import refreshes
 from omni_connector.store.engine import Database
 from omni_connector.store.refreshes import FOREVER, Refresh
 from omni_connector.tokens import Json, Tokens, decode
+from omni_connector.values import dataclass
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

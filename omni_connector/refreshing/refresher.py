@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from random import Random
 
@@ -23,6 +23,7 @@ from omni_connector.store.engine import Database
 from omni_connector.store.refreshes import FOREVER
 from omni_connector.tokens import Json, Tokens, decode
 from omni_connector.upstream import Upstream, UpstreamRequest
+from omni_connector.values import dataclass
 
 log = logging.getLogger("omni.refreshing")
 

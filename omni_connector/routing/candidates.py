@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from omni_connector.snapshot import Account, ClientKey
+from omni_connector.values import dataclass
 
 ResolutionKind = Literal[
     "auto",

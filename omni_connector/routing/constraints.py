@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ from omni_connector.routing.candidates import Candidate
 from omni_connector.routing.policies import POLICIES
 from omni_connector.routing.spelling import Family, bare, stands_for
 from omni_connector.snapshot import EMPTY
+from omni_connector.values import dataclass
 
 ONLY, IGNORE, MAX_PRICE, SORT = "x-omni-only", "x-omni-ignore", "x-omni-max-price", "x-omni-sort"
 HEADERS = (ONLY, IGNORE, MAX_PRICE, SORT)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.snapshot import Account, Cooldown
+from omni_connector.values import dataclass
 
 ACCOUNT_SCOPE = ""
 MODEL_SCOPE = "model:"

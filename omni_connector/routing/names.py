@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Literal, get_args
@@ -25,6 +25,7 @@ from omni_connector.routing.choosing import (
 from omni_connector.routing.levels import Levels
 from omni_connector.routing.spelling import EXACT, MODELS, OPEN, Family, Spellings, bare, spellings
 from omni_connector.snapshot import Account, ClientKey, Snapshot
+from omni_connector.values import dataclass
 
 AUTO = "auto"
 COST, INTELLIGENCE = "cost-priority", "intelligence-priority"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from omni_connector.routing.candidates import Candidate
+from omni_connector.values import dataclass
 
 Window = Callable[[Candidate], int | None]
 """Tokens that fit the candidate's model (catalog.lookup's `context_window`), None: unknown."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from random import Random
@@ -21,13 +21,14 @@ from omni_connector.errors import GatewayError, Kind, ProviderFailure
 from omni_connector.routing import quota
 from omni_connector.routing.affinity import Home
 from omni_connector.routing.constraints import NONE, Constraints
-from omni_connector.routing.drawing import ENOUGH, MOST, Drawing
+from omni_connector.routing.drawing import DRAWN, ENOUGH, MORE, MOST, Drawing
 from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, model_scope
 from omni_connector.routing.policies import SCORED, order
 from omni_connector.routing.pool import Hold, Pool
 from omni_connector.routing.resolve import Candidate, Resolution, key_refuses
 from omni_connector.routing.score import Price, Saving, Score, stays_home, unscored
 from omni_connector.snapshot import ClientKey, Json
+from omni_connector.values import dataclass, quick
 
 NAMED = ("alias", "chain", "cost-priority", "intelligence-priority", "claude")
 """Kinds of names whose meaning the route says."""
@@ -94,7 +95,7 @@ class Skipped:
         return {"account": self.account, "provider": self.provider, "model": self.model, "reason": self.reason}
 
 
-@dataclass(frozen=True)
+@quick(frozen=True, slots=False)
 class Plan:
     """`scores[i]` says what placed `attempts[i]`, in words and, for policies that score, in points. Points are comparable within a
     tier only; `tiers[i]` is its number, from 0. `policy` ordered each tier. `route` is short enough for a header."""
@@ -123,20 +124,21 @@ class Plan:
 
     @cached_property
     def _json(self) -> Json:
-        kept = list(zip(self.attempts, self.scores, self.tiers, strict=True))[:MOST_KEPT]
+        kept = zip(self.attempts[:MOST_KEPT], self.scores, self.tiers)  # noqa: B905 - of many attempts only the first are looked at
         return {
             "policy": self.policy,
             "panic": self.panic,
             "candidates": [_kept(candidate, score, tier) for candidate, score, tier in kept],
-            "more": len(self.attempts) - len(kept),
+            "more": max(0, len(self.attempts) - MOST_KEPT),
         }
 
 
 def _kept(candidate: Candidate, score: Score, tier: int) -> Json:
-    points = {"total": score.total, "parts": {name: part for name, part in score.parts.items() if part}} if score.parts else None
+    parts, account = score.parts, candidate.account
+    points = {"total": score.total, "parts": {name: part for name, part in parts.items() if part}} if parts else None
     return {
-        "account": candidate.account.label,
-        "provider": candidate.account.provider,
+        "account": account.label,
+        "provider": account.provider,
         "model": candidate.model,
         "tier": tier + 1,
         "reason": score.words,
@@ -185,11 +187,12 @@ def make_plan(
     )
     if drawing is not None and policy in SCORED and any(len(tier) > MOST for tier in resolution.tiers):
         at_home = "" if home is None else home.account_id
-        drawn = replace(resolution, tiers=tuple(tuple(drawing.draw(tier, at_home, rng)) for tier in resolution.tiers))
-        with contextlib.suppress(GatewayError):  # the wishes left nobody of them
-            plan = plan_of(drawn)
-            if len(plan.attempts) >= ENOUGH:
-                return plan
+        for count in (DRAWN, MORE):
+            tiers = tuple(tuple(drawing.draw(tier, at_home, rng, count)) for tier in resolution.tiers)
+            with contextlib.suppress(GatewayError):  # the wishes left nobody of them
+                plan = plan_of(Resolution(resolution.kind, resolution.requested, tiers, resolution.note))
+                if len(plan.attempts) >= ENOUGH:
+                    return plan
     return plan_of(resolution)
 
 
@@ -214,9 +217,14 @@ def _plan(
     tiers: list[int] = []
     skipped: list[Skipped] = []
     unwished: list[str] = []
+    # Where nothing of the request itself can be against anybody, a glance at each account is enough.
+    plain = wishes is NONE and over is None and not needs and (key is None or (key.models is None and key.providers is None))
     for number, tier in enumerate(resolution.tiers):
         ready = []
         for candidate in tier:
+            if plain and candidate.model and pool.is_clear(candidate.account):
+                ready.append(candidate)
+                continue
             obstacle = _obstacle(candidate, resolution.requested, needs, key, pool, now, over)
             if wishes is not NONE and (unwanted := wishes.refuses(candidate, price(candidate) if price else None)):
                 unwished.append(unwanted)

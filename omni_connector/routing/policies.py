@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from random import Random
 from statistics import median
 from typing import Any
@@ -24,19 +25,27 @@ from omni_connector.routing.score import Price, Saving, Score, cost, score, spee
 AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class _View:
     """What a policy may look at."""
 
+    candidates: Sequence[Candidate]
     pool: Pool
     now: int
     price: Price
-    typical_ms: float
-    """Median of the measured latencies: stands in for accounts that are not measured yet, so that they get their chance."""
+
+    @cached_property
+    def typical_ms(self) -> float:
+        """Median of the measured latencies: stands in for accounts that are not measured yet, so that they get their chance."""
+        known = [ms for candidate in self.candidates if (ms := _measured(candidate, self.pool)) is not None]
+        return median(known) if known else 0.0
 
 
-Rank = tuple[Any, ...]
-Policy = Callable[[Candidate, Score, _View], tuple[Rank, Score]]
+Rank = Any
+"""What candidates are sorted by, the least first: of one policy they compare."""
+Ordered = tuple[Sequence[Rank], Sequence[Score]]
+"""Of each candidate."""
+Policy = Callable[[Sequence[Candidate], Sequence[Score], _View], Ordered]
 
 
 def order(
@@ -58,13 +67,14 @@ def order(
         raise bad_request(f"There is no strategy '{policy}'. Choose one of: {', '.join(POLICIES)}.", "strategy")
     if len(candidates) == 1 and not detail:
         return [(candidates[0], unscored("the only one"))]
-    known = [ms for candidate in candidates if (ms := _measured(candidate, pool)) is not None]
-    view = _View(pool, now, price or _unknown_price, median(known) if known else 0.0)
     scores = score(candidates, pool, now, price, home, saving) if policy in SCORED else [unscored("")] * len(candidates)
     dice = {candidate.account.id: rng.random() for candidate in candidates}
-    ranked = [(*rank(one, points, view), one) for one, points in zip(candidates, scores, strict=True)]
-    ranked.sort(key=lambda entry: (entry[2].account.demo, entry[0], dice[entry[2].account.id]))
-    return [(candidate, points) for _, points, candidate in ranked]
+    view = _View(candidates, pool, now, price or _unknown_price)
+    ranks, said = rank(candidates, scores, view)
+    demos = [one.account.demo for one in candidates]
+    # The place among them keeps the models of one account, whose dice are the same, in the order of its list.
+    ranked = sorted(zip(demos, ranks, [dice[one.account.id] for one in candidates], range(len(demos)), strict=True))
+    return [(candidates[at], said[at]) for _, _, _, at in ranked]
 
 
 def _unknown_price(_: Candidate) -> Decimal | None:
@@ -74,38 +84,44 @@ def _unknown_price(_: Candidate) -> Decimal | None:
 # ---------------------------------------------------------------- The policies
 
 
-def _auto(_: Candidate, points: Score, __: _View) -> tuple[Rank, Score]:
-    return (-points.total,), points
+def _auto(_: Sequence[Candidate], scores: Sequence[Score], __: _View) -> Ordered:
+    return [-points.total for points in scores], scores
 
 
-def _performance(candidate: Candidate, points: Score, view: _View) -> tuple[Rank, Score]:
-    failing = view.pool.failing(candidate.account.id, view.now, candidate.model)
-    measured = _measured(candidate, view.pool)
-    words = speed(measured)
-    rank = failing, view.typical_ms if measured is None else measured, -points.total
-    return rank, unscored(f"{words}, failed lately" if failing else words)
+def _performance(candidates: Sequence[Candidate], scores: Sequence[Score], view: _View) -> Ordered:
+    ranks: list[Rank] = []
+    said = []
+    for candidate, points in zip(candidates, scores, strict=True):
+        failing = view.pool.failing(candidate.account.id, view.now, candidate.model)
+        measured = _measured(candidate, view.pool)
+        words = speed(measured)
+        ranks.append((failing, view.typical_ms if measured is None else measured, -points.total))
+        said.append(unscored(f"{words}, failed lately" if failing else words))
+    return ranks, said
 
 
-def _cost(candidate: Candidate, points: Score, view: _View) -> tuple[Rank, Score]:
+def _cost(candidates: Sequence[Candidate], scores: Sequence[Score], view: _View) -> Ordered:
     """An unknown price is not a low one: it comes after every known price."""
-    price = view.price(candidate)
-    return (price is None, price or Decimal(0), -points.total), unscored(cost(price))
+    prices = [view.price(candidate) for candidate in candidates]
+    ranks = [(price is None, price or Decimal(0), -points.total) for price, points in zip(prices, scores, strict=True)]
+    return ranks, [unscored(cost(price)) for price in prices]
 
 
-def _round_robin(candidate: Candidate, _: Score, view: _View) -> tuple[Rank, Score]:
+def _round_robin(candidates: Sequence[Candidate], _: Sequence[Score], view: _View) -> Ordered:
     """Whoever served longest ago in the count of requests: fair for every subset of accounts, whichever others are out."""
-    turn = view.pool.live(candidate.account.id).turn
-    return (turn, *_age(candidate)), unscored(f"last turn {turn}" if turn else "no turn yet")
+    turns = [view.pool.live(candidate.account.id).turn for candidate in candidates]
+    return _then_age(turns, candidates), [unscored(f"last turn {turn}" if turn else "no turn yet") for turn in turns]
 
 
-def _fill_first(candidate: Candidate, _: Score, __: _View) -> tuple[Rank, Score]:
-    account = candidate.account
-    return (-account.priority, *_age(candidate)), unscored(f"priority {account.priority}, in the order of connecting")
+def _fill_first(candidates: Sequence[Candidate], _: Sequence[Score], __: _View) -> Ordered:
+    said = [unscored(f"priority {candidate.account.priority}, in the order of connecting") for candidate in candidates]
+    return _then_age([-candidate.account.priority for candidate in candidates], candidates), said
 
 
-def _lru(candidate: Candidate, _: Score, view: _View) -> tuple[Rank, Score]:
-    last = view.pool.live(candidate.account.id).last_used
-    return (last or 0, *_age(candidate)), unscored("never used" if last is None else f"last used {span(view.now - last)} ago")
+def _lru(candidates: Sequence[Candidate], _: Sequence[Score], view: _View) -> Ordered:
+    used = [view.pool.live(candidate.account.id).last_used for candidate in candidates]
+    said = [unscored("never used" if last is None else f"last used {span(view.now - last)} ago") for last in used]
+    return _then_age([last or 0 for last in used], candidates), said
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -119,8 +135,8 @@ POLICIES: Mapping[str, Policy] = {
 SCORED = frozenset({AUTO, "performance", "cost"})
 
 
-def _age(candidate: Candidate) -> Rank:
-    return candidate.account.created_at, candidate.account.id
+def _then_age(ranks: Sequence[int], candidates: Sequence[Candidate]) -> list[Rank]:
+    return [(rank, one.account.created_at, one.account.id) for rank, one in zip(ranks, candidates, strict=True)]
 
 
 def _measured(candidate: Candidate, pool: Pool) -> float | None:

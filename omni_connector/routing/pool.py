@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, FORGET_MS, describe, extend, half_open, holds, model_scope, span
 from omni_connector.routing.resolve import Family
 from omni_connector.snapshot import Account, Cooldown, Snapshot
-from omni_connector.values import quick
+from omni_connector.values import dataclass, quick
 
 RECENT = 40
 MOST_FAMILIES = 200
@@ -72,9 +72,13 @@ class Track:
     latency_ms: float | None = None
     """Moving average of the time to the first token; None: not measured yet."""
     error_rate: float = 0.0
+    failed_at: int = 0
+    """When the last failure of all was; 0: never."""
 
     def note(self, outcome: Outcome) -> None:
         self.recent.append(outcome)
+        if not outcome.ok:
+            self.failed_at = max(self.failed_at, outcome.at)
         self.error_rate += ERROR_WEIGHT * ((0.0 if outcome.ok else 1.0) - self.error_rate)
         if outcome.ok and outcome.ms is not None:
             before = outcome.ms if self.latency_ms is None else self.latency_ms
@@ -82,6 +86,8 @@ class Track:
 
     def failing(self, now: int) -> bool:
         """At least half of the last minute's requests failed."""
+        if self.failed_at < now - FAILING_WINDOW_MS:
+            return False
         ok = failed = 0
         for outcome in reversed(self.recent):
             if outcome.at < now - FAILING_WINDOW_MS:
@@ -236,6 +242,8 @@ class Pool:
 
     def check(self, account: Account, model: str, now: int) -> Hold | None:
         """The weightiest reason against a request to this account now; a reason that is not a guess comes before one that is."""
+        if self.is_clear(account):
+            return None
         if not account.enabled:
             return Hold(account.switched_off or "disabled")
         if account.state != "ok":
@@ -248,6 +256,10 @@ class Pool:
         if account.max_in_flight is not None and flying >= account.max_in_flight:
             return Hold(f"{flying} of {account.max_in_flight} in flight", busy=flying > 0)
         return held
+
+    def is_clear(self, account: Account) -> bool:
+        """Nothing at all is known against it, whatever the model: the usual case, at a glance."""
+        return account.enabled and account.state == "ok" and account.max_in_flight is None and account.id not in self._cool
 
     def _held(self, account_id: str, model: str, now: int) -> Hold | None:
         scopes = self._cool.get(account_id)
@@ -317,6 +329,11 @@ class Pool:
         """Read only. The figures of the model's family there; those of the whole account while that family has none."""
         live = self.live(account_id)
         return live.families.get(self.family(model), live)
+
+    def seen(self, account_id: str, model: str) -> tuple[Live, Track]:
+        """Both at once."""
+        live = self._live.get(account_id) or Live()
+        return live, live.families.get(self.family(model), live)
 
     def failing(self, account_id: str, now: int, model: str = "") -> bool:
         """At least half of the last minute's requests failed: of the model's family, or "" of the whole account."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from omni_connector.errors import Kind
 from omni_connector.routing.health import ACCOUNT_SCOPE, FOREVER, JITTER, MODEL_SCOPE, holds, kind_of
 from omni_connector.snapshot import Account, Cooldown, Json
+from omni_connector.values import dataclass
 
 DAY_MS = 86_400_000
 MOST_DOUBLINGS = 20

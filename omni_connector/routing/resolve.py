@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.routing import levels as naming
@@ -47,6 +47,7 @@ from omni_connector.routing.names import AUTO, PRIORITIES, Asking, Names, names_
 from omni_connector.routing.serving import elsewhere, nobody, serving, trade_of
 from omni_connector.routing.spelling import Family
 from omni_connector.snapshot import EMPTY, Account, ClientKey, Snapshot
+from omni_connector.values import dataclass
 
 __all__ = [
     "AUTO",

@@ -10,8 +10,7 @@ neutral (quota, balance, speed) or worse than what is known (price), and is said
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from statistics import median
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ from omni_connector.routing.affinity import Home
 from omni_connector.routing.health import span
 from omni_connector.routing.pool import Pool, Track
 from omni_connector.routing.resolve import Candidate
-from omni_connector.snapshot import EMPTY, Account
+from omni_connector.snapshot import EMPTY
+from omni_connector.values import dataclass, quick
 
 Price = Callable[[Candidate], Decimal | None]
 """What this request would cost at a candidate, in dollars; None: unknown."""
@@ -62,6 +62,7 @@ PARTS: Mapping[str, Part] = {
     "price": Part(30, -1, 0, "This request's price against the cheapest; unknown is worse than every known price."),
 }
 """What `auto` weighs, weightiest first."""
+NO_POINTS = dict.fromkeys(PARTS, 0.0)
 OF_HOME = ("affinity", "staying")
 """The parts that only the home of a conversation has."""
 
@@ -95,9 +96,10 @@ SLOWER = 4
 """Time to the first token of one account, over a few requests, differs by this factor by chance. The floor of a home melts beyond
 it: it is half at twice of that."""
 MOST_NAMED = 4
+NOTHING, QUOTA_UNKNOWN = "nothing sets it apart", "quota unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Score:
     """`parts`: points by the names of PARTS; `total` is their sum. Policies that do not score have words only."""
 
@@ -110,46 +112,35 @@ def unscored(words: str) -> Score:
     return Score(0.0, EMPTY, words)
 
 
-class _Judged(NamedTuple):
-    """A part of one candidate. `unknown`: nothing is known to judge by, which is said whether it matters or not."""
+@dataclass(slots=True)
+class _Tier:
+    """The candidates of one tier and what is known of them: each list has an entry for each of them, in their order. Parts are worked
+    out for all of them at once, since what nobody has anything of (quota, balance, a home) need not be asked of each."""
 
-    value: float
-    words: str
-    unknown: bool = False
-
-
-_NOT_CACHED, _NOT_HOME = _Judged(0.0, "nothing cached"), _Judged(0.0, "not where the conversation was")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """What the candidates of one tier are measured against."""
-
+    candidates: Sequence[Candidate]
     now: int
-    steps: Mapping[tuple[bool, int], int]
-    median_ms: float
-    others_ms: float
-    """The median of those that are not the home; as `median_ms`, 0 when nobody was measured lately."""
-    least_load: float
-    priced: bool
-    cheapest: float
-    unknown_price: float
-    home: Home | None
-    saving: Saving | None
-
-
-class _Seen(NamedTuple):
-    """One candidate and what is known of it. `track`: of its model's family, as far as that was used; else of the account."""
-
-    candidate: Candidate
-    in_flight: int
-    track: Track
-    failing: bool
-    price: Decimal | None
-    windows: Sequence[Mapping[str, Any]]
-    """Of its quota, those that count for its model."""
-    trust: float
+    tracks: Sequence[Track]
+    """Of its model's family, as far as that was used; else of the account."""
+    in_flight: Sequence[int]
+    trust: Sequence[float]
     """Share of its measured latency that still counts."""
+    priced: bool
+    prices: Sequence[Decimal | None]
+    windows: Sequence[_Tightest | None]
+    """What is left of the tightest window of its quota that counts for its model; None: unknown."""
+    home: Home | None
+    saved: Mapping[int, Decimal | None]
+    """Place of each candidate that is the home → what its cache saves, None: that has no price."""
+    median_ms: float = 0.0
+    others_ms: float = 0.0
+    """The median of those that are not the home; as `median_ms`, 0 when nobody was measured lately."""
+    cheapest: float = 0.0
+    unknown_price: float = UNKNOWN_PRICE
+
+
+class _Tightest(NamedTuple):
+    left: float
+    row: Mapping[str, Any]
 
 
 def score(
@@ -161,184 +152,224 @@ def score(
     saving: Saving | None = None,
 ) -> list[Score]:
     """The score of each candidate of one tier, in their order. `home`: where the conversation was answered last."""
-    seen = [_look(candidate, pool, now, price) for candidate in candidates]
-    if not seen:
+    if not candidates:
         return []
-    ground = _ground(seen, now, price is not None, home, saving)
-    judged = [{name: judge(one, ground) for name, judge in JUDGES.items()} for one in seen]
-    points = [{name: float(round(part.value * PARTS[name].weight)) for name, part in one.items()} for one in judged]
-    spread = {name: max(p[name] for p in points) - min(p[name] for p in points) for name in PARTS}
-    if len(seen) == 1:
-        spread = {name: abs(value) for name, value in points[0].items()}
-    named = sorted((name for name in PARTS if spread[name]), key=lambda name: -spread[name])[:MOST_NAMED]
-    return [Score(sum(p.values()), p, _in_words(one, named)) for one, p in zip(judged, points, strict=True)]
+    tier = _look(candidates, pool, now, price, home, saving)
+    columns: dict[str, list[float]] = {}
+    for name, judge in JUDGES.items():
+        values = judge(tier)
+        if values is not None:
+            weight = PARTS[name].weight
+            columns[name] = [float(round(value * weight)) for value in values]
+    parts = [NO_POINTS.copy() for _ in candidates]
+    for name, column in columns.items():
+        for own, points in zip(parts, column, strict=True):
+            own[name] = points
+    totals = map(sum, zip(*columns.values(), strict=True)) if columns else [0.0] * len(parts)
+    return list(map(Score, totals, parts, _in_words(tier, _named(columns))))
 
 
 def stays_home(scores: Sequence[Score]) -> bool:
     """Of one tier's scores, in the order to be tried: is the first one first because the conversation is at home there?"""
-    rest = [one.total - sum(one.parts.get(name, 0.0) for name in OF_HOME) for one in scores]
-    return len(scores) > 1 and rest[0] < scores[0].total and rest[0] <= max(rest[1:])
+    if len(scores) < 2:
+        return False
+    first = scores[0]
+    rest = first.total - sum(first.parts.get(name, 0.0) for name in OF_HOME)
+    if rest >= first.total:
+        return False
+    affinity, staying = OF_HOME
+    return rest <= max([one.total - one.parts[affinity] - one.parts[staying] for one in scores[1:]])
 
 
-def _in_words(judged: Mapping[str, _Judged], named: Sequence[str]) -> str:
-    """The parts that made the difference, the greatest first, in the same order for all; then what is unknown."""
-    unknown = [name for name, part in judged.items() if part.unknown and name not in named]
-    return ", ".join(judged[name].words for name in (*named, *unknown)) or "nothing sets it apart"
+def _named(columns: Mapping[str, Sequence[float]]) -> Sequence[str]:
+    """The parts that made the difference, the greatest first."""
+    spread = {name: abs(points[0]) if len(points) == 1 else max(points) - min(points) for name, points in columns.items()}
+    return sorted((name for name, wide in spread.items() if wide), key=lambda name: -spread[name])[:MOST_NAMED]
 
 
-def _look(candidate: Candidate, pool: Pool, now: int, price: Price | None) -> _Seen:
-    account_id = candidate.account.id
-    track = pool.track(account_id, candidate.model)
-    asked = None if price is None else price(candidate)
-    known = asked is not None and asked.is_finite() and asked >= 0
-    windows = quota.windows(candidate, pool.family)
-    return _Seen(
-        candidate, pool.live(account_id).in_flight, track, track.failing(now), asked if known else None, windows, _trust(track, now)
+def _in_words(tier: _Tier, named: Sequence[str]) -> Iterable[str]:
+    """Of each candidate, in the same order for all: what made the difference, then what is unknown."""
+    told = [WORDS[name](tier) for name in named]
+    told += [words for name, unknown in UNKNOWN.items() if name not in named and any(words := unknown(tier))]
+    if not told:
+        return [NOTHING] * len(tier.candidates)
+    rows = zip(*told, strict=True)
+    if all(map(all, told)):
+        return map(", ".join, rows)
+    return [", ".join(filter(None, row)) or NOTHING for row in rows]
+
+
+def _look(candidates: Sequence[Candidate], pool: Pool, now: int, price: Price | None, home: Home | None, saving: Saving | None) -> _Tier:
+    lives, tracks = zip(*[pool.seen(candidate.account.id, candidate.model) for candidate in candidates], strict=True)
+    tier = _Tier(
+        candidates,
+        now,
+        tracks,
+        [live.in_flight for live in lives],
+        [_trust(track, now) for track in tracks],
+        price is not None,
+        () if price is None else [_known(price(candidate)) for candidate in candidates],
+        [_tightest(candidate, pool, now) if candidate.account.quota else None for candidate in candidates],
+        home,
+        {} if home is None else {at: _saved(one, home, saving) for at, one in enumerate(candidates) if one.account.id == home.account_id},
     )
+    measured = [
+        (at, track.latency_ms)
+        for at, (track, trust) in enumerate(zip(tracks, tier.trust, strict=True))
+        if trust >= FRESH and track.latency_ms is not None
+    ]
+    if measured:
+        tier.median_ms = median([ms for _, ms in measured])
+        elsewhere = [ms for at, ms in measured if at not in tier.saved] if home is not None else ()
+        tier.others_ms = median(elsewhere) if elsewhere else 0.0
+    known = [float(one) for one in tier.prices if one is not None]
+    if known:
+        tier.cheapest = min(known)
+        tier.unknown_price = min(UNKNOWN_PRICE, _dearer(max(known), tier.cheapest))
+    return tier
+
+
+def _known(price: Decimal | None) -> Decimal | None:
+    return price if price is not None and price.is_finite() and price >= 0 else None
 
 
 def _trust(track: Track, now: int) -> float:
-    measured_at = next((outcome.at for outcome in reversed(track.recent) if outcome.ok and outcome.ms is not None), None)
-    return 0.0 if measured_at is None else _fade(now - measured_at, SPEED_FADES_MS)
+    for outcome in reversed(track.recent):
+        if outcome.ok and outcome.ms is not None:
+            return _fade(now - outcome.at, SPEED_FADES_MS)
+    return 0.0
 
 
-def _ground(seen: Sequence[_Seen], now: int, priced: bool, home: Home | None, saving: Saving | None) -> _Ground:
-    standings = sorted({_standing(one.candidate.account) for one in seen}, reverse=True)
-    measured = [(one.candidate.account.id, one.track.latency_ms) for one in seen if one.trust >= FRESH and one.track.latency_ms is not None]
-    elsewhere = [ms for account_id, ms in measured if home is not None and account_id != home.account_id]
-    prices = [float(one.price) for one in seen if one.price is not None]
-    cheapest = min(prices, default=0.0)
-    return _Ground(
-        now,
-        {standing: step for step, standing in enumerate(standings)},
-        median(ms for _, ms in measured) if measured else 0.0,
-        median(elsewhere) if elsewhere else 0.0,
-        min(_load(one) for one in seen),
-        priced,
-        cheapest,
-        min(UNKNOWN_PRICE, _dearer(max(prices, default=0.0), cheapest)),
-        home,
-        saving,
-    )
+def _tightest(candidate: Candidate, pool: Pool, now: int) -> _Tightest | None:
+    known = [_Tightest(share, row) for row in quota.windows(candidate, pool.family) if (share := quota.left(row, now)) is not None]
+    return min(known, key=lambda window: window.left, default=None)
 
 
-# ---------------------------------------------------------------- The parts
+def _saved(candidate: Candidate, home: Home, saving: Saving | None) -> Decimal | None:
+    saved = None if saving is None else saving(candidate, home.prompt_tokens)
+    return saved if saved is not None and saved.is_finite() and saved > 0 else None
 
 
-def _priority(one: _Seen, ground: _Ground) -> _Judged:
-    account = one.candidate.account
-    words = "demo account" if account.demo else f"priority {account.priority}"
-    return _Judged(-ground.steps[_standing(account)], words)
+# ---------------------------------------------------------------- The parts: a value for each candidate, None: 0 for all of them
 
 
-def _standing(account: Account) -> tuple[bool, int]:
-    return not account.demo, account.priority
+def _priority(tier: _Tier) -> list[float] | None:
+    standings = [(not one.account.demo, one.account.priority) for one in tier.candidates]
+    kinds = set(standings)
+    if len(kinds) == 1:
+        return None
+    steps = {standing: step for step, standing in enumerate(sorted(kinds, reverse=True))}
+    return [-steps[standing] for standing in standings]
 
 
-def _errors(one: _Seen, ground: _Ground) -> _Judged:
-    rate = _error_rate(one, ground)
-    if one.failing:
-        return _Judged(-(1 + rate) / 2, "failed lately")
-    return _Judged(-rate / 2, f"{rate:.0%} of its requests failed lately" if rate >= 0.005 else "no failures")
+def _errors(tier: _Tier) -> list[float] | None:
+    if not any(track.error_rate for track in tier.tracks):
+        return None  # nobody failed
+    rates = [_error_rate(track, tier.now) for track in tier.tracks]
+    return [-(1 + rate) / 2 if track.failing(tier.now) else -rate / 2 for track, rate in zip(tier.tracks, rates, strict=True)]
 
 
-def _error_rate(one: _Seen, ground: _Ground) -> float:
-    newest = one.track.recent[-1].at if one.track.recent else ground.now
-    return one.track.error_rate * _fade(ground.now - newest, ERRORS_FADE_MS)
+def _error_rate(track: Track, now: int) -> float:
+    newest = track.recent[-1].at if track.recent else now
+    return track.error_rate * _fade(now - newest, ERRORS_FADE_MS)
 
 
-def _quota(one: _Seen, ground: _Ground) -> _Judged:
-    known = [(share, row) for row in one.windows if (share := quota.left(row, ground.now)) is not None]
-    if not known:
-        return _Judged(0.0, "quota unknown", unknown=True)
-    left, row = min(known, key=lambda window: window[0])
-    resets_at = quota.number(row.get("resets_at"))
-    soon = 0.0 if resets_at is None else 1 / (1 + (resets_at - ground.now) / RESETS_SOON_MS)
-    plenty = left * (LEAST_PLENTY + (1 - LEAST_PLENTY) * soon) * PARTS["quota"].high
-    words = f"{left:.0%} of {row.get('name') or 'its quota'} left"
-    words += f" for {row.get('model')}" if row.get("model") else ""
-    words += "" if resets_at is None else f", which resets in {span(round(resets_at) - ground.now)}"
-    state = row.get("state") or "live"
-    return _Judged(plenty - max(0.0, 1 - left / SCARCE), words if state == "live" else f"{words} ({state})")
+def _quota(tier: _Tier) -> list[float] | None:
+    if not any(tier.windows):
+        return None
+    return [0.0 if window is None else _plenty(window, tier.now) for window in tier.windows]
 
 
-def _balance(one: _Seen, _: _Ground) -> _Judged:
+def _plenty(window: _Tightest, now: int) -> float:
+    resets_at = quota.number(window.row.get("resets_at"))
+    soon = 0.0 if resets_at is None else 1 / (1 + (resets_at - now) / RESETS_SOON_MS)
+    plenty = window.left * (LEAST_PLENTY + (1 - LEAST_PLENTY) * soon) * PARTS["quota"].high
+    return plenty - max(0.0, 1 - window.left / SCARCE)
+
+
+def _balance(tier: _Tier) -> list[float] | None:
     """Neutral when unknown, and not said: most providers tell none. A request that costs nothing needs none."""
-    told = one.candidate.account.balance
+    if not any(one.account.balance for one in tier.candidates):
+        return None
+    return [_funds(one.account.balance, tier.prices[at] if tier.priced else None) for at, one in enumerate(tier.candidates)]
+
+
+def _funds(told: Mapping[str, Any] | None, price: Decimal | None) -> float:
     amount = quota.number(told.get("amount")) if told else None
-    if told is None or (amount is None and told.get("usable") is not False):
-        return _Judged(0.0, "balance unknown")
-    words = "balance not usable" if amount is None else f"balance {amount:.2f} {told.get('currency') or ''}".rstrip()
-    if one.price == 0:
-        return _Judged(0.0, words)
+    if told is None or (amount is None and told.get("usable") is not False) or price == 0:
+        return 0.0
     if told.get("usable") is False or amount is None or amount <= 0:
-        return _Judged(-1.0, words)
-    enough = max(LOW_BALANCE, REQUESTS_LEFT * float(one.price or 0))
-    return _Judged(-max(0.0, 1 - amount / enough), words)
+        return -1.0
+    return -max(0.0, 1 - amount / max(LOW_BALANCE, REQUESTS_LEFT * float(price or 0)))
 
 
-def _in_flight(one: _Seen, ground: _Ground) -> _Judged:
-    load = _load(one)
-    words = f"{one.in_flight} in flight of weight {one.candidate.account.weight}"
-    return _Judged(-(load - ground.least_load) / (load + CALM), words)
+def _in_flight(tier: _Tier) -> list[float] | None:
+    loads = [
+        (flying + 1) / (weight if (weight := one.account.weight) > 0 else 1)
+        for flying, one in zip(tier.in_flight, tier.candidates, strict=True)
+    ]
+    least = min(loads)
+    return [-(load - least) / (load + CALM) for load in loads]
 
 
-def _load(one: _Seen) -> float:
-    return (one.in_flight + 1) / max(one.candidate.account.weight, 1)
+def _affinity(tier: _Tier) -> list[float] | None:
+    return _of_home(tier, _cached) if tier.saved else None
 
 
-def _affinity(one: _Seen, ground: _Ground) -> _Judged:
-    home = ground.home
-    if home is None or home.account_id != one.candidate.account.id or ground.saving is None:
-        return _NOT_CACHED
-    saved = ground.saving(one.candidate, home.prompt_tokens)
-    if saved is None or not saved.is_finite() or saved <= 0:
-        return _Judged(0.0, "what its cache saves has no price")
-    return _Judged(float(saved) / (float(saved) + CACHE_DOLLARS), f"its cache saves ${saved:.6f}")
+def _of_home(tier: _Tier, value: Callable[[_Tier, int], float]) -> list[float]:
+    return [value(tier, at) if at in tier.saved else 0.0 for at in range(len(tier.candidates))]
 
 
-def _staying(one: _Seen, ground: _Ground) -> _Judged:
+def _cached(tier: _Tier, at: int) -> float:
+    saved = tier.saved[at]
+    return 0.0 if saved is None else float(saved) / (float(saved) + CACHE_DOLLARS)
+
+
+def _staying(tier: _Tier) -> list[float] | None:
     """The floor below affinity: a move is never free. What is cached is answered sooner and takes less of a quota where it has no
     price, too, and an account that was good enough for a conversation is not left for the luck of a few milliseconds."""
-    home = ground.home
-    if home is None or home.account_id != one.candidate.account.id:
-        return _NOT_HOME
-    floor = STAYING + (1 - STAYING) * home.prompt_tokens / (home.prompt_tokens + LONG_TOKENS)
-    dearer = 0.0 if one.price is None else _dearer(float(one.price), ground.cheapest)
-    floor *= _not_slower(one, ground) * (1 + dearer) * (1 - _error_rate(one, ground))
-    has = _affinity(one, ground).value * PARTS["affinity"].weight / PARTS["staying"].weight
-    return _Judged(max(0.0, floor - has), f"has this conversation ({home.prompt_tokens} tokens)")
+    return _of_home(tier, _floor) if tier.saved else None
 
 
-def _not_slower(one: _Seen, ground: _Ground) -> float:
+def _floor(tier: _Tier, at: int) -> float:
+    tokens = 0 if tier.home is None else tier.home.prompt_tokens
+    floor = STAYING + (1 - STAYING) * tokens / (tokens + LONG_TOKENS)
+    price = tier.prices[at] if tier.priced else None
+    dearer = 0.0 if price is None else _dearer(float(price), tier.cheapest)
+    floor *= _not_slower(tier, at) * (1 + dearer) * (1 - _error_rate(tier.tracks[at], tier.now))
+    has = _cached(tier, at) * PARTS["affinity"].weight / PARTS["staying"].weight
+    return max(0.0, floor - has)
+
+
+def _not_slower(tier: _Tier, at: int) -> float:
     """1 up to SLOWER times the others' time, then ever less."""
-    latency_ms = one.track.latency_ms
-    if latency_ms is None or not ground.others_ms:
+    latency_ms = tier.tracks[at].latency_ms
+    if latency_ms is None or not tier.others_ms:
         return 1.0
-    return 1 - one.trust * (1 - min(1.0, SLOWER * (ground.others_ms + LITTLE_MS) / (latency_ms + LITTLE_MS)))
+    return 1 - tier.trust[at] * (1 - min(1.0, SLOWER * (tier.others_ms + LITTLE_MS) / (latency_ms + LITTLE_MS)))
 
 
-def _latency(one: _Seen, ground: _Ground) -> _Judged:
-    latency_ms = one.track.latency_ms
-    if latency_ms is None:
-        return _Judged(0.0, "speed unknown", unknown=True)
-    faster = (ground.median_ms - latency_ms) / (ground.median_ms + latency_ms + LITTLE_MS) if ground.median_ms else 0.0
-    return _Judged(one.trust * faster, speed(latency_ms))
+def _latency(tier: _Tier) -> list[float] | None:
+    typical = tier.median_ms
+    if not typical:
+        return None
+    return [
+        0.0 if (ms := track.latency_ms) is None else trust * ((typical - ms) / (typical + ms + LITTLE_MS))
+        for track, trust in zip(tier.tracks, tier.trust, strict=True)
+    ]
 
 
-def _price(one: _Seen, ground: _Ground) -> _Judged:
-    if not ground.priced:
-        return _Judged(0.0, cost(None))
-    if one.price is None:
-        return _Judged(ground.unknown_price, cost(None), unknown=True)
-    return _Judged(_dearer(float(one.price), ground.cheapest), cost(one.price))
+def _price(tier: _Tier) -> list[float] | None:
+    if not tier.priced:
+        return None
+    return [tier.unknown_price if one is None else _dearer(float(one), tier.cheapest) for one in tier.prices]
 
 
 def _dearer(price: float, cheapest: float) -> float:
     return -(price - cheapest) / (price + SMALL_DOLLARS)
 
 
-JUDGES: Mapping[str, Callable[[_Seen, _Ground], _Judged]] = {
+JUDGES: Mapping[str, Callable[[_Tier], list[float] | None]] = {
     "priority": _priority,
     "errors": _errors,
     "quota": _quota,
@@ -349,6 +380,95 @@ JUDGES: Mapping[str, Callable[[_Seen, _Ground], _Judged]] = {
     "latency": _latency,
     "price": _price,
 }
+"""What is worked out for the parts."""
+
+
+# ---------------------------------------------------------------- The parts in words: for each candidate
+
+
+def _priority_words(tier: _Tier) -> list[str]:
+    return ["demo account" if one.account.demo else f"priority {one.account.priority}" for one in tier.candidates]
+
+
+def _errors_words(tier: _Tier) -> list[str]:
+    return [_failed(track, tier.now) for track in tier.tracks]
+
+
+def _failed(track: Track, now: int) -> str:
+    if track.failing(now):
+        return "failed lately"
+    rate = _error_rate(track, now)
+    return f"{rate:.0%} of its requests failed lately" if rate >= 0.005 else "no failures"
+
+
+def _quota_words(tier: _Tier) -> list[str]:
+    return [QUOTA_UNKNOWN if window is None else _window(window, tier.now) for window in tier.windows]
+
+
+def _window(window: _Tightest, now: int) -> str:
+    row = window.row
+    resets_at = quota.number(row.get("resets_at"))
+    words = f"{window.left:.0%} of {row.get('name') or 'its quota'} left"
+    words += f" for {row.get('model')}" if row.get("model") else ""
+    words += "" if resets_at is None else f", which resets in {span(round(resets_at) - now)}"
+    state = row.get("state") or "live"
+    return words if state == "live" else f"{words} ({state})"
+
+
+def _balance_words(tier: _Tier) -> list[str]:
+    return [_money(one.account.balance) for one in tier.candidates]
+
+
+def _money(told: Mapping[str, Any] | None) -> str:
+    amount = quota.number(told.get("amount")) if told else None
+    if told is None or (amount is None and told.get("usable") is not False):
+        return "balance unknown"
+    return "balance not usable" if amount is None else f"balance {amount:.2f} {told.get('currency') or ''}".rstrip()
+
+
+def _load_words(tier: _Tier) -> list[str]:
+    return [f"{flying} in flight of weight {one.account.weight}" for flying, one in zip(tier.in_flight, tier.candidates, strict=True)]
+
+
+def _affinity_words(tier: _Tier) -> list[str]:
+    """Only said where it made a difference, so where a cache saves something somewhere."""
+    return [_saves(tier.saved[at]) if at in tier.saved else "nothing cached" for at in range(len(tier.candidates))]
+
+
+def _saves(saved: Decimal | None) -> str:
+    return "what its cache saves has no price" if saved is None else f"its cache saves ${saved:.6f}"
+
+
+def _staying_words(tier: _Tier) -> list[str]:
+    has = f"has this conversation ({0 if tier.home is None else tier.home.prompt_tokens} tokens)"
+    return [has if at in tier.saved else "not where the conversation was" for at in range(len(tier.candidates))]
+
+
+def _latency_words(tier: _Tier) -> list[str]:
+    return [speed(track.latency_ms) for track in tier.tracks]
+
+
+def _price_words(tier: _Tier) -> list[str]:
+    return [cost(one) for one in tier.prices]
+
+
+WORDS: Mapping[str, Callable[[_Tier], list[str]]] = {
+    "priority": _priority_words,
+    "errors": _errors_words,
+    "quota": _quota_words,
+    "balance": _balance_words,
+    "load": _load_words,
+    "affinity": _affinity_words,
+    "staying": _staying_words,
+    "latency": _latency_words,
+    "price": _price_words,
+}
+UNKNOWN: Mapping[str, Callable[[_Tier], list[str]]] = {
+    "quota": lambda tier: ["" if window is not None else QUOTA_UNKNOWN for window in tier.windows],
+    "latency": lambda tier: ["" if track.latency_ms is not None else speed(None) for track in tier.tracks],
+    "price": lambda tier: ["" if one is not None else cost(None) for one in tier.prices],
+}
+"""What is said to be unknown whether it matters or not; "" where it is known."""
 
 
 # ---------------------------------------------------------------- Words and numbers
@@ -363,4 +483,4 @@ def cost(price: Decimal | None) -> str:
 
 
 def _fade(age_ms: int, half_life_ms: int) -> float:
-    return float(0.5 ** (max(0, age_ms) / half_life_ms))
+    return 0.5 ** (age_ms / half_life_ms) if age_ms > 0 else 1.0

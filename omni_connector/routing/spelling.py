@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from omni_connector.values import dataclass
 
 Family = Callable[[str], str]
 """Model id → the name all its spellings share (catalog.family)."""

@@ -7,7 +7,7 @@ ended because nobody asks any more (the account is gone or switched off), so nob
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from omni_connector.secrets import Vault, new_id
 from omni_connector.store.tables import alerts as t
 from omni_connector.store.tables import channels as c
 from omni_connector.store.tables import decode, encode, meta
+from omni_connector.values import dataclass
 
 State = Literal["open", "ended", "closed", "dropped"]
 What = Literal["begun", "over"]

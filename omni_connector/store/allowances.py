@@ -8,7 +8,6 @@ transaction that settles a row. So at any moment spent + held is the most that c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from omni_connector.store.tables import holds as h
 from omni_connector.store.tables import requests as r
 from omni_connector.store.tables import spend as s
 from omni_connector.store.tables import usage_hours as u
+from omni_connector.values import dataclass
 
 Row = dict[str, Any]
 Spent = tuple[str, str, int, int, int]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from omni_connector.errors import GatewayError, Kind
 from omni_connector.store.engine import Database
 from omni_connector.store.settings import get_meta, set_meta
 from omni_connector.store.tables import decode, encode, meta, metadata, processes, upsert
+from omni_connector.values import dataclass
 
 Row = dict[str, Any]
 BATCH = 500

@@ -7,13 +7,13 @@ and looks at what it finds there; the others must not tempt the database to go b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from omni_connector.store import tables
 from omni_connector.store.tables import requests as t
+from omni_connector.values import dataclass
 
 Condition = sa.ColumnElement[bool]
 

@@ -7,7 +7,7 @@ state is stored as a hash only. Whoever claims a flow finishes it: a replayed ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from omni_connector.secrets import Vault, hash_key
 from omni_connector.store.tables import decode, encode, upsert
 from omni_connector.store.tables import flows as t
 from omni_connector.store.tables import notices as n
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 State = Literal["waiting", "claimed", "done", "failed", "expired", "cancelled"]

@@ -7,7 +7,6 @@ account first). So a look compares names: those of the last two minutes and thos
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ from omni_connector.secrets import id_floor
 from omni_connector.store import filters as filtering
 from omni_connector.store import requests as books
 from omni_connector.store.tables import requests as t
+from omni_connector.values import dataclass
 
 Row = dict[str, Any]
 

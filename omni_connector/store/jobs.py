@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from omni_connector.errors import GatewayError, Kind
 from omni_connector.secrets import new_id
 from omni_connector.store.tables import decode, encode, processes, upsert
 from omni_connector.store.tables import jobs as t
+from omni_connector.values import dataclass
 
 BACKOFF_MS = (30_000, 60_000, 120_000, 300_000, 600_000, 900_000)
 """Wait after the first, second, … failure in a row; the last one repeats."""

@@ -10,7 +10,6 @@ later. (DETACH … CONCURRENTLY is no way: PostgreSQL refuses it beside a defaul
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from omni_connector import periods
 from omni_connector.secrets import id_floor, id_ms
 from omni_connector.store import rollups
 from omni_connector.store.tables import requests as t
+from omni_connector.values import dataclass
 
 PARENT = t.name
 DEFAULT = f"{PARENT}_default"

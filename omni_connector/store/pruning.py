@@ -6,7 +6,6 @@ What to delete is found in a read, so that the write transaction only deletes: w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from omni_connector.store import rollups
 from omni_connector.store.requests import Row
 from omni_connector.store.tables import requests as t
+from omni_connector.values import dataclass
 
 INCREMENTAL = 2
 """SQLite's number for `auto_vacuum=INCREMENTAL`."""

@@ -8,7 +8,7 @@ row without an end, which its successor finds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from omni_connector.store.prebuilt import dialect_of
 from omni_connector.store.tables import accounts
 from omni_connector.store.tables import refreshes as t
+from omni_connector.values import dataclass
 
 FOREVER = 2**53 - 1
 """`retry_at` of a refresh token that the provider takes no more."""

@@ -54,7 +54,8 @@ _OPEN: Row = {
     "model_requested": "",
     "usage_source": "none",
 }
-_BLANK: Row = {**dict.fromkeys(COLUMNS), **_OPEN}
+_BLANK: Row = {**dict.fromkeys((*COLUMNS, "told", BUDGETS)), **_OPEN}
+_WIDTH = len(_BLANK)
 _KNOWN = frozenset((*COLUMNS, "told"))
 _OF_THE_OPENING = frozenset(("id", "state", "started_at", "process_id"))
 _SETTLED = tuple(name for name in COLUMNS if name not in _OF_THE_OPENING and name != "settled_at")
@@ -88,7 +89,7 @@ _SETTLE = (
 _INSERTING = Prebuilt(lambda dialect: dialect.insert(t).values(_NEW).on_conflict_do_nothing(index_elements=["id"]))
 _INSERTING_NEW = Prebuilt(sa.insert(t).values(_NEW))
 _SETTLING = Prebuilt(_SETTLE)
-_ANY_SPEND = sa.select(sa.exists(sa.select(spend.c.scope)))
+_ANY_SPEND = Prebuilt(sa.select(sa.exists(sa.select(spend.c.scope))))
 
 
 def _still_open(ids: sa.ColumnElement[bool]) -> Prebuilt:
@@ -134,30 +135,30 @@ def settle(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
 
 def insert_closed(conn: sa.Connection, rows: Sequence[tuple[Row, Row]]) -> list[Row]:
     """What `insert_open` and `settle` make of rows of which neither is there yet, as one statement: (as opened, as settled) → closed rows,
-    with the columns BOOKED and BUDGETS, among others. Raises IntegrityError when one is there."""
+    with the columns BOOKED and BUDGETS, among others. Raises IntegrityError when one is there, KeyError for an unknown column."""
     if not rows:
         return []
-    _known(row for pair in rows for row in pair)
-    budgets = bool(conn.execute(_ANY_SPEND).scalar())
-    full = [_closed(opened, settled) for opened, settled in rows]
+    [(budgets,)] = _ANY_SPEND.rows(conn, {})
+    full = [_closed(opened, settled, bool(budgets)) for opened, settled in rows]
     _INSERTING_NEW.run_whole(conn, full)
-    for row in full:
-        row[BUDGETS] = budgets
     return full
 
 
-def _closed(opened: Row, settled: Row) -> Row:
+def _closed(opened: Row, settled: Row, budgets: bool) -> Row:
     """With every column; JSON is text."""
-    row = {**_BLANK, **opened, **settled}
+    row = {**_BLANK, **opened, **settled, BUDGETS: budgets}
+    if len(row) > _WIDTH:
+        _known((opened, settled))
+    # What the end says None of stays as it was at the beginning, and that as it is by itself.
     for name, value in opened.items():
         if row[name] is None:
             row[name] = value
     if settled.get(TOLD):
         for name in SERVED:
             row[name] = settled.get(name)
-    for name in _OPEN:
+    for name, value in _OPEN.items():
         if row[name] is None:
-            row[name] = _OPEN[name]
+            row[name] = value
     for name in JSON_COLUMNS:
         if row[name] is not None:
             row[name] = encode(row[name])

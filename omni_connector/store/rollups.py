@@ -7,7 +7,9 @@ can be compared, and made anew from the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from operator import add as plus
+from operator import sub as minus
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +31,8 @@ _STEP = 24
 """Hours that are compared at once."""
 
 Key = tuple[Any, ...]
+Sum = tuple[list[str], list[int]]
+"""NAMES and SUMS."""
 
 
 def _add_statement(dialect: Any) -> Any:
@@ -43,7 +47,7 @@ _ADD = Prebuilt(_add_statement)
 
 def add(conn: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Adds closed rows (columns `requests.BOOKED`), each of which passes here exactly once."""
-    sums: dict[Key, list[Any]] = {}
+    sums: dict[Key, Sum] = {}
     for row in rows:
         _count(sums, row, 1)
     _write(conn, sums)
@@ -51,7 +55,7 @@ def add(conn: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def move(conn: sa.Connection, before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> None:
     """The same rows as they were and as they are now: moves the sums by the difference."""
-    sums: dict[Key, list[Any]] = {}
+    sums: dict[Key, Sum] = {}
     for row in before:
         _count(sums, row, -1)
     for row in after:
@@ -59,7 +63,7 @@ def move(conn: sa.Connection, before: Iterable[Mapping[str, Any]], after: Iterab
     _write(conn, sums)
 
 
-def _count(sums: dict[Key, list[Any]], row: Mapping[str, Any], sign: int) -> None:
+def _count(sums: dict[Key, Sum], row: Mapping[str, Any], sign: int) -> None:
     key = (
         row["started_at"] // HOUR_MS,
         row["key_id"] or "",
@@ -68,18 +72,22 @@ def _count(sums: dict[Key, list[Any]], row: Mapping[str, Any], sign: int) -> Non
         row["model_requested"] if row["model"] is None else row["model"],
         row["client"],
     )
-    cost, tokens = row["cost_nano"], [row[name] or 0 for name in TOKENS]
+    cost = row["cost_nano"]
+    tokens = [row[name] or 0 for name in TOKENS]
     unpriced = cost is None and ((row["input"] or 0) > 0 or (row["output"] or 0) > 0)
     counts = (1, row["outcome"] in FAILED, *tokens, cost or 0, unpriced, row["shadow_nano"] or 0)
-    known = sums.setdefault(key, ["", "", *[0] * len(SUMS)])
-    known[0], known[1] = row["key_name"] or known[0], row["account_label"] or known[1]
-    for place, count in enumerate(counts, len(NAMES)):
-        known[place] += sign * count
+    known = sums.get(key)
+    if known is None:
+        known = sums[key] = (["", ""], [0] * len(SUMS))
+    names, figures = known
+    names[0], names[1] = row["key_name"] or names[0], row["account_label"] or names[1]
+    figures[:] = map(plus if sign > 0 else minus, figures, counts)
 
 
-def _write(conn: sa.Connection, sums: Mapping[Key, Sequence[Any]]) -> None:
+def _write(conn: sa.Connection, sums: Mapping[Key, Sum]) -> None:
     # In order, so that two processes that add to the same rows never wait for each other in a circle.
-    rows = [dict(zip((*KEY, *NAMES, *SUMS), (*key, *sums[key]), strict=True)) for key in sorted(sums) if any(sums[key][len(NAMES) :])]
+    moved = ((key, *sums[key]) for key in sorted(sums))
+    rows = [dict(zip((*KEY, *NAMES, *SUMS), (*key, *names, *figures), strict=True)) for key, names, figures in moved if any(figures)]
     if rows:
         _ADD.run(conn, rows)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from omni_connector.store import server
+from omni_connector.store.prebuilt import Prebuilt
 from omni_connector.store.tables import Big, aliases, chains, decode, encode, meta, settings, upsert
 
 _BUMP = (
@@ -36,8 +38,23 @@ def get_meta(conn: sa.Connection, name: str) -> str | None:
     return value
 
 
+def _set_meta(dialect: Any) -> sa.Insert:
+    insert = dialect.insert(meta).values({name: sa.bindparam(f"new_{name}") for name in ("name", "value")})
+    changed: sa.Insert = insert.on_conflict_do_update(index_elements=["name"], set_={"value": insert.excluded.value})
+    return changed
+
+
+_SETTING_META = Prebuilt(_set_meta)
+
+
 def set_meta(conn: sa.Connection, name: str, value: str) -> None:
-    upsert(conn, meta, [{"name": name, "value": value}], ["name"], ["value"])
+    set_metas(conn, {name: value})
+
+
+def set_metas(conn: sa.Connection, facts: Mapping[str, str]) -> None:
+    """By their names."""
+    if facts:
+        _SETTING_META.run(conn, [{"name": name, "value": value} for name, value in facts.items()])
 
 
 def take_meta(conn: sa.Connection, name: str) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.oauth.answers import moment, text_of
 from omni_connector.tokens import Tokens
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

@@ -7,12 +7,13 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Literal
 
 from omni_connector.store import files
 from omni_connector.updating.releases import UpdateError
+from omni_connector.values import dataclass
 
 FILE = "update.json"
 LOCK = ".update.lock"

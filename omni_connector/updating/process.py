@@ -11,13 +11,13 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from omni_connector import handover
 from omni_connector.updating.releases import Release, UpdateError, is_inside
+from omni_connector.values import dataclass
 
 Json = dict[str, Any]
 

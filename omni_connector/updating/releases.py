@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.store import files, schema
+from omni_connector.values import dataclass
 
 CURRENT, PREVIOUS = "current", "previous"
 NOTE = ".omni-release"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import assert_never
 
 from omni_connector.chat import (
@@ -35,6 +35,7 @@ from omni_connector.chat import (
     unfold,
 )
 from omni_connector.errors import GatewayError
+from omni_connector.values import dataclass
 from omni_connector.wire.anthropic_errors import render_error
 from omni_connector.wire.anthropic_words import (
     CITATIONS,

@@ -19,13 +19,29 @@ calls back. Blocks of other formats that have no place here (their server tools,
 
 from __future__ import annotations
 
-from omni_connector.wire.anthropic_answer import ResponseRenderer, render_response
+from typing import TYPE_CHECKING
+
 from omni_connector.wire.anthropic_errors import parse_error, render_error
 from omni_connector.wire.anthropic_listen import Listener
-from omni_connector.wire.anthropic_parse import parse_request
-from omni_connector.wire.anthropic_render import render_request
-from omni_connector.wire.anthropic_stream import ResponseParser
 from omni_connector.wire.anthropic_words import KEEPALIVE, NAME, PATH
+from omni_connector.wire.late import late
+
+if TYPE_CHECKING:
+    from omni_connector.wire.anthropic_answer import ResponseRenderer, render_response
+    from omni_connector.wire.anthropic_parse import parse_request
+    from omni_connector.wire.anthropic_render import render_request
+    from omni_connector.wire.anthropic_stream import ResponseParser
+else:
+    __getattr__ = late(
+        __name__,
+        {
+            "ResponseRenderer": "anthropic_answer",
+            "render_response": "anthropic_answer",
+            "parse_request": "anthropic_parse",
+            "render_request": "anthropic_render",
+            "ResponseParser": "anthropic_stream",
+        },
+    )
 
 __all__ = [
     "KEEPALIVE",

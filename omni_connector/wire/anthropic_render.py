@@ -16,10 +16,7 @@ from omni_connector.errors import bad_request
 from omni_connector.wire.anthropic_parse import thinking_block
 from omni_connector.wire.anthropic_thinking import refused_sampling, render_thinking
 from omni_connector.wire.anthropic_turns import Turns
-from omni_connector.wire.anthropic_words import CUSTOM_INPUT, NAME
-
-DEFAULT_MAX_TOKENS = 8192
-"""The API demands `max_tokens`; this is it when neither the caller nor the catalogue knows one."""
+from omni_connector.wire.anthropic_words import CUSTOM_INPUT, DEFAULT_MAX_TOKENS, NAME
 
 TOOL_CHOICE: Mapping[str, str] = {"auto": "auto", "required": "any", "none": "none", "named": "tool"}
 SERVICE_TIER: Mapping[str, str] = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}

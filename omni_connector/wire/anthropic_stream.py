@@ -7,7 +7,7 @@ are looser, so a block may start without its event, be left open, or carry its c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.chat import (
@@ -31,6 +31,7 @@ from omni_connector.chat import (
     UsageSeen,
 )
 from omni_connector.errors import GatewayError
+from omni_connector.values import dataclass
 from omni_connector.wire.anthropic_errors import error_in_answer
 from omni_connector.wire.anthropic_words import (
     CUSTOM_INPUT,

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import omni_connector.wire.anthropic_messages as anthropic_messages
 from omni_connector.chat import ChatRequest, Json, Rendered, Target
 from omni_connector.wire import views
-from omni_connector.wire.anthropic_messages import parse_request
-from omni_connector.wire.anthropic_render import render_request
 from omni_connector.wire.anthropic_words import NAME, loads_object
 from omni_connector.wire.fields import integer
 
@@ -38,12 +37,12 @@ def same_format(body: bytes, value: Json, model: str) -> bytes:
 
 def parse_count_request(body: Json) -> ChatRequest:
     """Raises GatewayError (BAD_REQUEST) as `parse_request` does. There is no `max_tokens` here."""
-    return parse_request(body)
+    return anthropic_messages.parse_request(body)
 
 
 def render_count_request(request: ChatRequest, model: str, target: Target) -> Rendered:
     """The body for an upstream's counter: the fields that count. Raises GatewayError for what the format cannot say."""
-    rendered = render_request(request, model, target)
+    rendered = anthropic_messages.render_request(request, model, target)
     return Rendered({name: rendered.body[name] for name in FIELDS if name in rendered.body}, rendered.dropped)
 
 

@@ -58,6 +58,8 @@ def is_foreign_page(citation: Json) -> bool:
     return isinstance(index, str) and index.startswith(ENVELOPE)
 
 
+DEFAULT_MAX_TOKENS = 8192
+"""The API demands `max_tokens`; this is it when neither the caller nor the catalogue knows one."""
 MIN_BUDGET = 1024
 """Least `budget_tokens` the API accepts."""
 

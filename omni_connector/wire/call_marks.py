@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -31,6 +31,7 @@ from omni_connector.chat import (
     ReasoningPart,
     ToolCallPart,
 )
+from omni_connector.values import dataclass
 from omni_connector.wire.anthropic_words import NO_OPAQUE
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import Any
 
 import msgspec
 
+from omni_connector.values import dataclass
 from omni_connector.wire import views
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import omni_connector.wire.code_assist as code_assist
 from omni_connector.chat import ChatRequest, Json, Rendered, Target
-from omni_connector.wire.code_assist_request import render_request
 from omni_connector.wire.code_assist_words import NAME, PATH, VARIANT, backend_model
 from omni_connector.wire.gemini_tokens import parse_count
 from omni_connector.wire.gemini_words import dumps
@@ -19,7 +19,7 @@ def path(model: str) -> str:
 def render_count_request(request: ChatRequest, model: str, target: Target) -> Rendered:
     """{"request": {"model", "contents"}}: no more is taken here. System and tools are counted as text in front, and thoughts as
     text, since they cost tokens too."""
-    rendered = render_request(request, model, target)
+    rendered = code_assist.render_request(request, model, target)
     body: Json = rendered.body["request"]
     contents = [{**content, "parts": [_as_text(part) for part in content["parts"]]} for content in body["contents"]]
     system = body.get("systemInstruction", {}).get("parts", [])

@@ -14,11 +14,12 @@ import binascii
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from omni_connector.chat import Finish, ForeignPart, Json, Usage
 from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire import views
 from omni_connector.wire.fields import Fields, integer
 

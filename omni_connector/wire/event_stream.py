@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from zlib import crc32
 
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.values import dataclass
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 

@@ -10,9 +10,9 @@ provider, so it is refused.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from omni_connector.errors import GatewayError, bad_request
+from omni_connector.values import dataclass
 
 MAX_PARTS = 1000
 MAX_HEAD = 16 * 1024

@@ -12,7 +12,7 @@ request in a loop without the second (clients.md, finding 9 and §4).
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import assert_never
 
 from omni_connector.chat import (
@@ -35,6 +35,7 @@ from omni_connector.chat import (
     UsageSeen,
 )
 from omni_connector.errors import GatewayError
+from omni_connector.values import dataclass
 from omni_connector.wire.gemini_calls import is_made_up, to_args
 from omni_connector.wire.gemini_errors import render_error
 from omni_connector.wire.gemini_notes import OWN_NOTE, from_chat_logprobs, grounding_of

@@ -11,13 +11,13 @@ on lines of their own, without role.
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from omni_connector.chat import ForeignPart, Json, Rendered, Usage
 from omni_connector.errors import bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire.embedding import (
     Ear,
     EmbeddingAnswer,

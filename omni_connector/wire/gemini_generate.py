@@ -20,14 +20,31 @@ calls back, and names that this API refuses too. Blocks of other formats that ha
 
 from __future__ import annotations
 
-from omni_connector.wire.gemini_answer import ArrayRenderer, ResponseRenderer
+from typing import TYPE_CHECKING
+
 from omni_connector.wire.gemini_errors import parse_error, render_error
 from omni_connector.wire.gemini_listen import Listener
-from omni_connector.wire.gemini_parse import parse_request
-from omni_connector.wire.gemini_render import render_request
-from omni_connector.wire.gemini_stream import ResponseParser
-from omni_connector.wire.gemini_whole import render_response
 from omni_connector.wire.gemini_words import KEEPALIVE, NAME, PATH, path
+from omni_connector.wire.late import late
+
+if TYPE_CHECKING:
+    from omni_connector.wire.gemini_answer import ArrayRenderer, ResponseRenderer
+    from omni_connector.wire.gemini_parse import parse_request
+    from omni_connector.wire.gemini_render import render_request
+    from omni_connector.wire.gemini_stream import ResponseParser
+    from omni_connector.wire.gemini_whole import render_response
+else:
+    __getattr__ = late(
+        __name__,
+        {
+            "ArrayRenderer": "gemini_answer",
+            "ResponseRenderer": "gemini_answer",
+            "parse_request": "gemini_parse",
+            "render_request": "gemini_render",
+            "ResponseParser": "gemini_stream",
+            "render_response": "gemini_whole",
+        },
+    )
 
 __all__ = [
     "KEEPALIVE",

@@ -8,12 +8,11 @@ from __future__ import annotations
 import urllib.parse
 from typing import Any
 
+import omni_connector.wire.gemini_generate as gemini_generate
 from omni_connector.chat import ChatRequest, Json, Rendered, Target
 from omni_connector.errors import bad_request
 from omni_connector.wire import views
 from omni_connector.wire.fields import integer, name_of, wrong
-from omni_connector.wire.gemini_parse import parse_request
-from omni_connector.wire.gemini_render import render_request
 from omni_connector.wire.gemini_words import NAME, PATH, camel, loads_object
 
 __all__ = ["NAME", "has_words", "parse_count", "parse_count_request", "path", "render_count", "render_count_request", "same_format"]
@@ -47,16 +46,16 @@ def parse_count_request(body: Json) -> ChatRequest:
     outer = camel(body)
     inner = outer.get("generateContentRequest")
     if inner is None:
-        return parse_request(outer)
+        return gemini_generate.parse_request(outer)
     if not isinstance(inner, dict):
         raise wrong("generateContentRequest", inner, "an object")
     model = outer.get("model") or inner.get("model")
-    return parse_request({**inner, "model": model})
+    return gemini_generate.parse_request({**inner, "model": model})
 
 
 def render_count_request(request: ChatRequest, model: str, target: Target) -> Rendered:
     """The body for an upstream's `POST /models/{model}:countTokens`, with all that counts: system, tools and contents."""
-    rendered = render_request(request, model, target)
+    rendered = gemini_generate.render_request(request, model, target)
     whole = {"model": f"models/{model.removeprefix('models/')}", **rendered.body}
     return Rendered({"generateContentRequest": whole}, rendered.dropped)
 

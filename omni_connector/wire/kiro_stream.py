@@ -8,7 +8,7 @@ told in credits; where tokens are not told, they are counted here from what was 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.chat import (
@@ -30,6 +30,7 @@ from omni_connector.chat import (
     UsageSeen,
 )
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.values import dataclass
 from omni_connector.wire.event_stream import Decoder, Frame
 from omni_connector.wire.kiro_errors import error_in, parse_error
 from omni_connector.wire.kiro_tags import ThinkTags

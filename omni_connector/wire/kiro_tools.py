@@ -6,11 +6,11 @@ Feature words: "reduced_schema" (the schema without `additionalProperties` and e
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
 from typing import Any
 
 from omni_connector.chat import ChatRequest, Json, Tool
 from omni_connector.errors import bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire.kiro_words import CUSTOM_INPUT, LONGEST_DESCRIPTION, dumps, to_wire_name
 
 _SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")

@@ -7,7 +7,7 @@ are no instructions but in the first user's text; every call has its result in t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, assert_never
 
 from omni_connector.chat import (
@@ -25,6 +25,7 @@ from omni_connector.chat import (
     ToolResultPart,
 )
 from omni_connector.errors import bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire.foreign import left_out
 from omni_connector.wire.kiro_words import (
     CONTINUE,

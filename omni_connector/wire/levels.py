@@ -18,7 +18,6 @@ from omni_connector.wire import (
     anthropic_thinking,
     anthropic_words,
     code_assist_claude,
-    code_assist_request,
     code_assist_words,
     gemini_thinking,
     gemini_words,
@@ -28,7 +27,7 @@ from omni_connector.wire import (
     openai_responses_words,
     views,
 )
-from omni_connector.wire.anthropic_render import DEFAULT_MAX_TOKENS
+from omni_connector.wire.anthropic_words import DEFAULT_MAX_TOKENS
 from omni_connector.wire.fields import integer
 
 Fields = dict[str, Any]
@@ -195,6 +194,8 @@ def _gemini(fields: Fields, thinking: Thinking, target: Target, dropped: dict[st
 
 def _code_assist(fields: Fields, thinking: Thinking, target: Target, dropped: dict[str, None]) -> None:
     """Gemini's words inside the envelope; Claude behind it has rules of its own for them."""
+    from omni_connector.wire import code_assist_request  # here, as in `late`
+
     model, inner = target.origin.model, _object(fields, "request")
     _gemini(inner, thinking, code_assist_request.aimed(model, target), dropped)
     if code_assist_words.is_claude(model):

@@ -15,12 +15,13 @@ import binascii
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
 from omni_connector.chat import Json
 from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire import form_data, views
 from omni_connector.wire.fields import Fields
 from omni_connector.wire.raw_listen import media_type

@@ -7,13 +7,29 @@ for a client), `_listen` (the pass-through ear), `_errors`, `_details` (reasonin
 
 from __future__ import annotations
 
-from omni_connector.wire.openai_chat_answer import ResponseRenderer, render_response
+from typing import TYPE_CHECKING
+
+from omni_connector.wire.late import late
 from omni_connector.wire.openai_chat_errors import parse_error, render_error
 from omni_connector.wire.openai_chat_listen import Listener
-from omni_connector.wire.openai_chat_render import render_request
-from omni_connector.wire.openai_chat_request import parse_request
-from omni_connector.wire.openai_chat_stream import ResponseParser
 from omni_connector.wire.openai_chat_words import KEEPALIVE, NAME, PATH
+
+if TYPE_CHECKING:
+    from omni_connector.wire.openai_chat_answer import ResponseRenderer, render_response
+    from omni_connector.wire.openai_chat_render import render_request
+    from omni_connector.wire.openai_chat_request import parse_request
+    from omni_connector.wire.openai_chat_stream import ResponseParser
+else:
+    __getattr__ = late(
+        __name__,
+        {
+            "ResponseRenderer": "openai_chat_answer",
+            "render_response": "openai_chat_answer",
+            "render_request": "openai_chat_render",
+            "parse_request": "openai_chat_request",
+            "ResponseParser": "openai_chat_stream",
+        },
+    )
 
 __all__ = [
     "KEEPALIVE",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import StringIO
 from typing import Any, assert_never
 
@@ -43,6 +43,7 @@ from omni_connector.chat import (
     UsageSeen,
 )
 from omni_connector.errors import GatewayError
+from omni_connector.values import dataclass
 from omni_connector.wire import sse, views
 from omni_connector.wire.openai_chat_details import call_entries, entries_of
 from omni_connector.wire.openai_chat_errors import render_error

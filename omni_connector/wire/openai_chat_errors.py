@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from omni_connector.chat import Json
 from omni_connector.errors import KINDS, GatewayError, Kind
+from omni_connector.values import dataclass
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_words import loads
 from omni_connector.wire.retry_after import stated_wait

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.chat import Annotation, Delta, Event, Json, Opaque, OpaqueDelta, Origin, PartEnd, PartKind, PartStart
+from omni_connector.values import dataclass
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_details import Merger, text_of
 from omni_connector.wire.openai_chat_words import (

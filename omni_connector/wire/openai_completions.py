@@ -7,11 +7,25 @@ client's body in), `_answer` (an answer for a client), `_listen` (the pass-throu
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from omni_connector.wire.late import late
 from omni_connector.wire.openai_chat_errors import parse_error, render_error
 from omni_connector.wire.openai_chat_words import KEEPALIVE
-from omni_connector.wire.openai_completions_answer import ResponseRenderer, render_response
-from omni_connector.wire.openai_completions_listen import Listener
-from omni_connector.wire.openai_completions_request import NAME, parse_request
+from omni_connector.wire.openai_completions_listen import NAME, Listener
+
+if TYPE_CHECKING:
+    from omni_connector.wire.openai_completions_answer import ResponseRenderer, render_response
+    from omni_connector.wire.openai_completions_request import parse_request
+else:
+    __getattr__ = late(
+        __name__,
+        {
+            "ResponseRenderer": "openai_completions_answer",
+            "render_response": "openai_completions_answer",
+            "parse_request": "openai_completions_request",
+        },
+    )
 
 PATH = "/completions"
 

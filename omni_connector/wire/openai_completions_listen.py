@@ -11,6 +11,8 @@ from omni_connector.chat import Json
 from omni_connector.wire.openai_chat_listen import Listener as ChatListener
 from omni_connector.wire.openai_chat_words import loads
 
+NAME = "openai-completions"
+
 
 class Listener(ChatListener):
     """The same attributes, and the same rules, as chat's Listener. An echoed prompt counts as output: the bytes do not tell

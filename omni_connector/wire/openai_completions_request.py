@@ -14,15 +14,14 @@ everything else                    `extra`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from omni_connector.chat import ChatRequest, Json, Message, Sampling, TextPart
 from omni_connector.errors import bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire.fields import Fields, wrong
 from omni_connector.wire.openai_chat_request import limit_of, stops_of
-
-NAME = "openai-completions"
+from omni_connector.wire.openai_completions_listen import NAME
 
 
 @dataclass(frozen=True, slots=True)

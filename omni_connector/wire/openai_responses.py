@@ -8,15 +8,31 @@ between requests).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from omni_connector.chat import Json
 from omni_connector.errors import bad_request
-from omni_connector.wire.openai_responses_answer import ResponseRenderer, render_response
+from omni_connector.wire.late import late
 from omni_connector.wire.openai_responses_errors import parse_error, render_error
 from omni_connector.wire.openai_responses_listen import Listener
-from omni_connector.wire.openai_responses_render import render_request
-from omni_connector.wire.openai_responses_request import parse_request
-from omni_connector.wire.openai_responses_stream import ResponseParser
 from omni_connector.wire.openai_responses_words import KEEPALIVE, NAME, PATH
+
+if TYPE_CHECKING:
+    from omni_connector.wire.openai_responses_answer import ResponseRenderer, render_response
+    from omni_connector.wire.openai_responses_render import render_request
+    from omni_connector.wire.openai_responses_request import parse_request
+    from omni_connector.wire.openai_responses_stream import ResponseParser
+else:
+    __getattr__ = late(
+        __name__,
+        {
+            "ResponseRenderer": "openai_responses_answer",
+            "render_response": "openai_responses_answer",
+            "render_request": "openai_responses_render",
+            "parse_request": "openai_responses_request",
+            "ResponseParser": "openai_responses_stream",
+        },
+    )
 
 STATEFUL = ("previous_response_id", "conversation", "prompt")
 """Fields that stand for something only the provider that keeps it knows."""

@@ -17,9 +17,7 @@ from omni_connector.errors import GatewayError, Kind
 from omni_connector.wire import sse
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_words import dumps, loads
-from omni_connector.wire.openai_responses_answer import ResponseRenderer, fail_after
 from omni_connector.wire.openai_responses_errors import answer_error
-from omni_connector.wire.openai_responses_stream import started_of
 from omni_connector.wire.openai_responses_words import NOT_DONE, finish_of, is_call, usage_of
 
 _TYPE = re.compile(rb'"type"\s*:\s*"((?:response\.[a-z_.]+|error|keepalive))"')
@@ -134,6 +132,8 @@ class Listener:
     def fail(self, error: GatewayError, model: str) -> bytes:
         """How this very stream ends when it fails here: response.failed for the response that has begun. `model` is the
         requested name."""
+        from omni_connector.wire.openai_responses_answer import ResponseRenderer, fail_after  # here, as in `late`
+
         started = self._started()
         if started is None:
             return ResponseRenderer(model).fail(error)
@@ -287,6 +287,8 @@ class Listener:
             self._keep(response)
 
     def _started(self) -> Started | None:
+        from omni_connector.wire.openai_responses_stream import started_of
+
         return None if self._opening is None else started_of(loads(self._opening))
 
     def _keep(self, response: Json) -> None:

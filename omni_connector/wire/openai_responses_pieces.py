@@ -7,10 +7,11 @@ ForeignPart that comes when it is complete.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from omni_connector.chat import Annotation, Delta, Event, Json, Opaque, OpaqueDelta, Origin, PartEnd, PartKind, PartStart
+from omni_connector.values import dataclass
 from omni_connector.wire.openai_chat_words import dumps, has_surrogate, join_surrogates, unwrap_custom
 from omni_connector.wire.openai_responses_words import CALLS, ENCRYPTED, ITEM, NAME, pack, to_citation
 

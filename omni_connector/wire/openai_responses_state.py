@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from omni_connector.chat import ChatRequest, Json
 from omni_connector.errors import GatewayError, Kind, bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire import views
 from omni_connector.wire.openai_responses_words import CALLS, ID_PREFIX
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import omni_connector.wire.openai_responses as openai_responses
 from omni_connector.chat import ChatRequest, Json, Rendered, Target
 from omni_connector.wire import views
 from omni_connector.wire.fields import integer
 from omni_connector.wire.openai_chat_words import loads
-from omni_connector.wire.openai_responses import parse_request, refuse_state
-from omni_connector.wire.openai_responses_render import render_request
 from omni_connector.wire.openai_responses_words import NAME
 
 __all__ = ["NAME", "has_words", "parse_count", "parse_count_request", "path", "render_count", "render_count_request", "same_format"]
@@ -39,13 +38,13 @@ def same_format(body: bytes, value: Json, model: str) -> bytes:
 
 def parse_count_request(body: Json) -> ChatRequest:
     """Raises GatewayError (BAD_REQUEST) as `parse_request` does, and for what only one provider's memory knows."""
-    refuse_state(body)
-    return parse_request(body)
+    openai_responses.refuse_state(body)
+    return openai_responses.parse_request(body)
 
 
 def render_count_request(request: ChatRequest, model: str, target: Target) -> Rendered:
     """The body for an upstream's counter: the fields that count. Raises GatewayError for what the format cannot say."""
-    rendered = render_request(request, model, target)
+    rendered = openai_responses.render_request(request, model, target)
     return Rendered({name: rendered.body[name] for name in FIELDS if name in rendered.body}, rendered.dropped)
 
 

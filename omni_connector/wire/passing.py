@@ -212,9 +212,7 @@ class StreamEditor:
             blocks = blocks.replace(self._served, self._wanted)
             if blocks.count(b'"model"') != blocks.count(self._wanted):
                 blocks = b"".join(map(self._renamed, _each(blocks)))
-        if self._hide_usage and b'"usage"' in blocks and _NO_CHOICES.search(blocks):
-            return b"".join(block for block in _each(blocks) if not _only_usage(block))
-        return blocks
+        return _without_usage(blocks) if self._hide_usage else blocks
 
     def _renamed(self, block: bytes) -> bytes:
         """Azure opens with an empty name, xAI spells its last chunk with blanks: a chunk's own `model` counts, none inside it."""
@@ -301,6 +299,19 @@ def _each(blocks: bytes) -> Iterator[bytes]:
     for blank in _BLANK.finditer(blocks):
         yield blocks[start : blank.end()]
         start = blank.end()
+
+
+def _without_usage(blocks: bytes) -> bytes:
+    at = blocks.find(b'"usage"')
+    if at < 0:
+        return blocks
+    begin = blocks.rfind(b"\n\n", 0, at) + 2 if b"\r" not in blocks else 0
+    if begin < 2:
+        begin = 0
+    # Patterns are slow, and most of these bytes cannot be what is looked for.
+    if not _NO_CHOICES.search(blocks, begin):
+        return blocks
+    return blocks[:begin] + b"".join(block for block in _each(blocks[begin:]) if not _only_usage(block))
 
 
 def _only_usage(block: bytes) -> bool:

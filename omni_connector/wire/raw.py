@@ -7,13 +7,13 @@ Requests are JSON or multipart forms; answers are JSON, server-sent events or a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
 from omni_connector.chat import Json
 from omni_connector.errors import bad_request
+from omni_connector.values import dataclass
 from omni_connector.wire import form_data
 from omni_connector.wire.fields import Fields
 from omni_connector.wire.raw_listen import RawListener, media_type, usage_of

@@ -6,9 +6,8 @@ end a line. It is also kinder than the standard in one way that providers need: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from omni_connector.errors import GatewayError, Kind
+from omni_connector.values import dataclass
 
 MAX_EVENT = 64 * 1024 * 1024
 """Bytes one event may have; an upstream that never ends a line must not eat the memory."""

@@ -6,6 +6,8 @@ import re
 
 PADDING = re.compile(rb'"(?:obfuscation|p)"\s*:\s*"')
 """Fields that hosts fill with as many letters as they like, so that nobody can tell the words by the size of a packet (OpenAI, Mistral)."""
+WINDOW = 1 << 16
+"""Bytes that are looked through at once: where events of this shape and others alternate, the rest would be looked through for each."""
 
 
 class Usual:
@@ -27,25 +29,23 @@ class Usual:
         end it."""
         if self._after:
             return self._padded_run(text, at)
-        words: list[bytes] = []
         if not text.startswith(self._before, at):
-            return words, at
+            return [], at
         seam, middle, before = self._seam, self._middle, len(self._before)
         start = at + before
-        while True:
-            end = text.find(b'"', start)
-            said = text[start:end]
-            if b"\\" in said:
-                break
-            if text.startswith(seam, end):
-                words.append(said)
-                start = end + len(seam)
-                continue
-            if text.startswith(middle, end):
-                words.append(said)
-                return words, end + len(middle)
-            break
-        return words, start - before
+        # Words have no quote in them, so they are what lies between the seams as far as there is none in it.
+        words = text[start : start + WINDOW].split(seam)
+        words.pop()
+        said = b"".join(words)
+        if b'"' in said or b"\\" in said:
+            del words[next(n for n, word in enumerate(words) if b'"' in word or b"\\" in word) :]
+            said = b"".join(words)
+        start += len(said) + len(words) * len(seam)
+        end = text.find(b'"', start)
+        if end < 0 or b"\\" in text[start:end] or not text.startswith(middle, end):
+            return words, start - before
+        words.append(text[start:end])
+        return words, end + len(middle)
 
     def _padded_run(self, text: bytes, at: int) -> tuple[list[bytes], int]:
         before, middle, after = self._before, self._middle, self._after

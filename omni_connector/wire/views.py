@@ -11,14 +11,13 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from omni_connector.chat import ENVELOPE, Json
 from omni_connector.errors import GatewayError, bad_request
-from omni_connector.values import quick
+from omni_connector.values import dataclass, quick
 
 # ---------------------------------------------------------------- The typed views
 

@@ -16,7 +16,7 @@ def test_each_shell_gets_its_lines(cli: Cli, shell: str, said: str) -> None:
     assert (result.code, result.err) == (0, "")
     assert said in result.out and "_OMNI_CONNECTOR_COMPLETE" in result.out
     if found := shutil.which(shell):
-        assert subprocess.run([found, "-n"], input=result.out, text=True, check=False, timeout=20).returncode == 0
+        assert subprocess.run([found, "-n"], input=result.out, text=True, check=False, timeout=60).returncode == 0
 
 
 def test_the_short_name_is_completed_too(cli: Cli) -> None:  # O-08

@@ -31,7 +31,7 @@ def served(omni_home: Path) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": PACKAGE_ROOT},
     )
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while running(omni_home) is None and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     assert running(omni_home) is not None

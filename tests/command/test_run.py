@@ -322,7 +322,7 @@ async def test_cancelling_ends_the_whole_group(workshop: Workshop) -> None:
     run.close()
     assert await gone(leader)
     assert await gone(child)
-    assert await asyncio.wait_for(asyncio.gather(run.task, return_exceptions=True), 5)
+    assert await asyncio.wait_for(asyncio.gather(run.task, return_exceptions=True), 30)
 
 
 async def test_leaving_before_the_first_word_ends_it_too(workshop: Workshop, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ ARGS = [
     "--disable-sync",
     "--in-process-gpu",
 ]
+BUSY_MS = 30_000
+"""How long to wait for what must happen: it decides nothing but how late a test fails on a busy machine."""
 WATCH_POLICY = """
 window.__violations = [];
 addEventListener("securitypolicyviolation", (event) => __violations.push(event.violatedDirective + " " + event.blockedURI));
@@ -106,6 +109,7 @@ class Chromium:
             path = find_browser()
             if not path:
                 pytest.skip("no Chromium found (Debian: apt install chromium; or set OMNI_CHROMIUM)")
+            api.expect.set_options(timeout=BUSY_MS)
             self._playwright = api.sync_playwright().start()
             self._browser = self._playwright.chromium.launch(executable_path=path, args=ARGS)
         return self._browser
@@ -115,7 +119,7 @@ class Chromium:
         if free:
             return free.pop()
         made = self.browser().new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce", **options)
-        made.set_default_timeout(20_000)  # a busy machine is no fault
+        made.set_default_timeout(BUSY_MS)
         made.add_init_script(WATCH_POLICY)
         return made
 
@@ -190,8 +194,35 @@ def open_page(mock: Mock) -> Iterator[Any]:
     assert faults == []
 
 
+def stand_still(page: Any) -> None:
+    """Stops the clock of the page, a minute ahead of now: then only a test makes its time go on."""
+    if not page.evaluate("'__pwClock' in window"):
+        page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() / 1000 + 60"))
+
+
+def until(page: Any, holds: Callable[[], Any]) -> None:
+    """Waits until what the page or the mock is asked holds: what is sent, and what comes of it, takes its time."""
+    end = time.monotonic() + BUSY_MS / 1000
+    while not holds():
+        assert time.monotonic() < end, "it never happened"
+        page.wait_for_timeout(10)
+
+
+def copied(page: Any, part: str) -> str:
+    """What is in the clipboard, as soon as `part` is in it: writing it takes its time."""
+    texts: list[str] = []
+    until(page, lambda: texts.append(page.evaluate("navigator.clipboard.readText()")) or part in texts[-1])
+    return texts[-1]
+
+
 PAINTED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 CLIPPED = "[...document.querySelectorAll('.sheet')].filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.innerText.slice(0, 80))"
+FITS = f"""{PAINTED}.then(() => [
+  ...(document.documentElement.scrollWidth > innerWidth ? ["it scrolls sideways"] : []),
+  ...({CLIPPED}).map((text) => "a table is cut: " + text),
+])"""
+"""What does not fit into the window as it is now, once that is painted."""
 
 
 @pytest.fixture
@@ -206,9 +237,7 @@ def shoot() -> Any:
             for theme in themes:
                 page.emulate_media(color_scheme=theme)
                 page.set_viewport_size({"width": width, "height": 900})
-                page.evaluate(PAINTED)
-                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways at {width} px"
-                assert page.evaluate(CLIPPED) == [], f"{name} cuts a table at {width} px"
+                assert page.evaluate(FITS) == [], f"{name} at {width} px"
                 if shots:
                     page.screenshot(path=shots / f"{name}-{width}-{theme}.png")
 

@@ -113,10 +113,10 @@ async def logout() -> Any:
 @app.get("/api/events")
 async def events() -> Response:
     queue: asyncio.Queue[str | None] = asyncio.Queue()
-    queue.put_nowait(f"event: snapshot\ndata: {json.dumps(state.snapshot())}\n\n")
 
     async def stream() -> AsyncIterator[str]:
-        state.listeners.add(queue)
+        state.listeners.add(queue)  # in one step with the snapshot: no event falls between
+        queue.put_nowait(f"event: snapshot\ndata: {json.dumps(state.snapshot())}\n\n")
         try:
             while (text := await queue.get()) is not None:
                 yield text

@@ -50,7 +50,7 @@ def robot() -> Iterator[Any]:
 
 def begin_alert(home: Path) -> None:
     """As a process that looked at the accounts would have written it."""
-    with sqlite3.connect(home / "omni.db", timeout=10) as db:
+    with sqlite3.connect(home / "omni.db", timeout=30) as db:
         row = ("alr_00000000000000000001", "budget_reached", "key_1", f"key {HOSTILE} has spent its budget", int(time.time() * 1000))
         db.execute("INSERT INTO alerts (id, kind, subject, message, at) VALUES (?, ?, ?, ?, ?)", row)
     db.close()

@@ -9,6 +9,8 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
+from .conftest import copied  # noqa: E402
+
 DESK = {"viewport": {"width": 1280, "height": 900}}
 
 
@@ -65,7 +67,7 @@ def test_taken_back_also_where_the_file_changed_since(mock: Any, open_page: Any)
 def test_the_words_for_an_agent(open_page: Any) -> None:  # O-06
     page = open_page("busy", "clients", **DESK)
     page.get_by_role("button", name="Copy", exact=True).last.click()
-    assert page.evaluate("navigator.clipboard.readText()").startswith("Connect to omni-connector")
+    assert copied(page, "omni-connector").startswith("Connect to omni-connector")
 
 
 @pytest.fixture

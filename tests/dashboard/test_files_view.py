@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
 from playwright.sync_api import expect
 
+from .conftest import until
+
 
 def test_files_are_listed_shown_packed_and_removed(product: str, open_page: Any, tmp_path: Path) -> None:  # C-84…C-87, P-37
     home = tmp_path / "home"
@@ -36,4 +38,4 @@ def test_files_are_listed_shown_packed_and_removed(product: str, open_page: Any,
     mine.get_by_role("button", name="Remove").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     expect(mine).to_have_count(0)
-    assert not (home / "endpoints.toml").exists()
+    until(page, lambda: not (home / "endpoints.toml").exists())

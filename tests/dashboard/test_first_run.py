@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
 from playwright.sync_api import expect
 
-from .conftest import PAINTED, send
+from .conftest import PAINTED, copied, send
 
 FOCUS = """() => {
   const node = document.activeElement;
@@ -110,14 +110,14 @@ def test_from_the_empty_page_to_the_light(mock: Any, open_page: Any) -> None:  #
     key = str(dialog.get_by_test_id("fresh-key").inner_text())
     keyboard.press("Enter")
     expect(dialog.get_by_role("button", name="Copied", exact=True)).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == key
+    assert copied(page, key) == key
     keyboard.to("^curl")
     keyboard.press("ArrowRight")
     expect(dialog.get_by_role("tab", name="OpenAI SDK")).to_have_attribute("aria-selected", "true")
     keyboard.press("ArrowLeft")
     keyboard.to("^Copy curl snippet")
     keyboard.press("Space")
-    snippet = str(page.evaluate("navigator.clipboard.readText()"))
+    snippet = copied(page, "curl ")
     assert f"Bearer {key}" in snippet
     keyboard.to("^I have copied it")
     keyboard.press("Enter")

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
 
-from .conftest import PAINTED
+from .conftest import BUSY_MS, PAINTED
 from .test_languages import DIALOGS, OPEN
 from .test_loading import VIEWS
 
@@ -83,7 +83,7 @@ def poisoned(mock: Any, browser: Any, word: str, width: int, faults: list[str]) 
     context = browser.new_context(reduced_motion="reduce", viewport={"width": width, "height": 900})
     context.add_init_script(POISON % (json.dumps(WORDS[word]), json.dumps(FIELDS)))
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(BUSY_MS)
     page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
     page.goto(f"{mock.url}/#/jobs")
     page.wait_for_function(READY)

@@ -8,6 +8,8 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
+from .conftest import copied  # noqa: E402
+
 
 def row(page: Any, text: str) -> Any:
     return page.locator("table.jobs tbody tr", has_text=text)
@@ -42,7 +44,7 @@ def test_a_newer_release_is_looked_for_when_asked(open_page: Any) -> None:
     told = page.get_by_role("status").filter(has_text="0.2.0 is offered; 0.1.0 runs.")
     expect(told).to_contain_text("It changes the database: a copy is made first")
     told.get_by_role("button", name="Copy command").click()
-    assert page.evaluate("navigator.clipboard.readText()") == "omni-connector update"
+    assert copied(page, "update") == "omni-connector update"
     page = open_page("empty", "settings", errors_expected=True)
     page.get_by_role("button", name="Look for a newer release").click()
     expect(page.get_by_text("No address of releases is set.")).to_be_visible()

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from .conftest import PAINTED
+from .conftest import BUSY_MS, PAINTED
 from .test_loading import VIEWS
 from .texts_of import strings, table
 
@@ -105,7 +105,7 @@ def test_nothing_is_left_in_english(mock: Any, browser: Any) -> None:  # C-96
     context = browser.new_context(locale="zh-CN", reduced_motion="reduce", viewport={"width": 1440, "height": 1000})
     heard: set[str] = set()
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(BUSY_MS)
     page.route("**/static/texts/zh.json", lambda route: route.fulfill(json={text: bracketed(text) for text in table()}))
     page.add_init_script(LISTEN)
     faults: list[str] = []

@@ -8,6 +8,8 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
+from .conftest import until  # noqa: E402
+
 
 def palette(page: Any, text: str = "") -> Any:
     page.keyboard.press("Control+k")
@@ -63,7 +65,7 @@ def test_it_is_walked_and_run_by_keyboard(mock: Any, open_page: Any) -> None:
     palette(page, "switch off claude")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert mock.calls("POST")[-1]["path"] == "/api/accounts/acc_2/disable"
+    until(page, lambda: [call["path"] for call in mock.calls("POST")][-1:] == ["/api/accounts/acc_2/disable"])
     palette(page, "light theme")
     page.keyboard.press("Enter")
     expect(page.locator("html")).to_have_attribute("data-theme", "light")

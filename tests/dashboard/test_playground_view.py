@@ -9,6 +9,8 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
+from .conftest import until  # noqa: E402
+
 DESK = {"viewport": {"width": 1280, "height": 900}}
 DOT = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
@@ -61,6 +63,7 @@ def test_an_answer_with_thinking_a_picture_its_route_and_cost(open_page: Any, sh
 
     ask(page, "And again?")
     expect(answer).to_have_count(2)
+    until(page, lambda: len(bodies) == 2)
     assert [message["role"] for message in bodies[1]["messages"]] == ["system", "user", "assistant", "user"]
     page.get_by_role("link", name="Activity").click()
     page.get_by_role("link", name="Playground").click()

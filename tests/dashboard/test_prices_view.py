@@ -27,7 +27,7 @@ def book(home: Path, account: str) -> None:
     sql = """INSERT INTO requests (id, process_id, state, started_at, settled_at, outcome, account_id, provider, model, input, output,
              cost_nano, price_source) VALUES (?, 'p', 'settled', ?, ?, 'ok', ?, 'openai', ?, 1000000, 0, ?, ?)"""
     rows = [("gpt-4o", 2_500_000_000, "genai-prices 0"), ("gpt-4o", 2_500_000_000, "genai-prices 0"), ("made-up", None, "unknown")]
-    with sqlite3.connect(home / "omni.db", timeout=10) as db:
+    with sqlite3.connect(home / "omni.db", timeout=30) as db:
         for model, cost, source in rows:
             db.execute(sql, (new_id("req", at), at, at, account, model, cost, source))
     db.close()

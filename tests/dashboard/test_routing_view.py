@@ -10,10 +10,17 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
 from playwright.sync_api import expect
 
+from .conftest import until
+
 
 def tiers(page: Any) -> list[list[str]]:
     board = page.get_by_role("group", name="Tiers of careful")
     return [tier.locator(".member").all_inner_texts() for tier in board.locator(".tier").all()]
+
+
+def saved(page: Any, mock: Any, wanted: list[list[str]]) -> None:
+    """Waits until the server has been told: what is moved is shown before it is sent."""
+    until(page, lambda: [call["body"] for call in mock.calls("PUT")][-1:] == [{"tiers": wanted}])
 
 
 def test_members_of_a_chain_are_moved_by_the_arrow_keys(mock: Any, open_page: Any) -> None:  # O-04, R-46
@@ -28,15 +35,14 @@ def test_members_of_a_chain_are_moved_by_the_arrow_keys(mock: Any, open_page: An
     ):
         page.keyboard.press("ArrowRight")
         expect(member).to_be_focused()
-        assert tiers(page) == wanted
+        until(page, lambda wanted=wanted: tiers(page) == wanted)
     expect(member).to_have_attribute("aria-label", "openai: tier 3 of 3")
     expect(page.get_by_role("status").filter(has_text="openai: tier 3 of 3")).to_have_count(1)
     page.keyboard.press("ArrowLeft")
-    page.wait_for_load_state("networkidle")
-    assert mock.calls("PUT")[-1]["body"] == {"tiers": [["claude-work"], ["groq-free", "openai"]]}
+    saved(page, mock, [["claude-work"], ["groq-free", "openai"]])
     page.reload()
     expect(member).to_be_visible()
-    assert tiers(page) == [["claude-work"], ["groq-free", "openai"]]
+    until(page, lambda: tiers(page) == [["claude-work"], ["groq-free", "openai"]])
 
 
 def test_members_of_a_chain_are_dragged(mock: Any, open_page: Any) -> None:  # O-04, R-46
@@ -44,11 +50,10 @@ def test_members_of_a_chain_are_dragged(mock: Any, open_page: Any) -> None:  # O
     board = page.get_by_role("group", name="Tiers of careful")
     page.locator(".member", has_text="openai").drag_to(board.locator(".tier").nth(1))
     expect(board.locator(".tier").nth(1)).to_contain_text("openai")
-    assert tiers(page) == [["claude-work"], ["groq-free", "openai"]]
+    until(page, lambda: tiers(page) == [["claude-work"], ["groq-free", "openai"]])
     page.locator(".member", has_text="groq-free").drag_to(board.locator(".tier-gap").last)
     expect(board.locator(".tier")).to_have_count(3)
-    page.wait_for_load_state("networkidle")
-    assert mock.calls("PUT")[-1]["body"] == {"tiers": [["claude-work"], ["openai"], ["groq-free"]]}
+    saved(page, mock, [["claude-work"], ["openai"], ["groq-free"]])
 
 
 def test_the_model_of_requests_that_name_none(mock: Any, open_page: Any) -> None:  # O-04, C-96

@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'omni-connector[test]'")
 from playwright.sync_api import expect
 
+from .conftest import stand_still, until
+
 
 def dialog_of(page: Any, button: str) -> Any:
     page.get_by_role("button", name=button).first.click()
@@ -65,10 +67,11 @@ def test_a_form_outlives_the_session(mock: Any, open_page: Any, form: str) -> No
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
     at = opened(page)
     at.get_by_label(field, exact=True).fill(text)
-    mock.tell("signout")
     send = at.get_by_role("button", name=button, exact=True).last
-    if send.is_visible():  # The page may have noticed already, and asks.
-        send.click()
+    expect(send).to_be_enabled()
+    sending = send.element_handle()
+    mock.tell("signout")
+    sending.evaluate("(one) => one.click()")  # itself: the page may notice meanwhile, and then what asks for the password lies on top
     again = page.get_by_role("dialog", name="Signed out")
     expect(again.get_by_label("Password")).to_be_focused()
     before = len(mock.tell("calls")["calls"])
@@ -77,7 +80,7 @@ def test_a_form_outlives_the_session(mock: Any, open_page: Any, form: str) -> No
     expect(again).to_have_count(0)
     assert at.get_by_label(field, exact=True).input_value() == text
     with page.expect_request(lambda request: request.method in ("POST", "PUT", "PATCH")) as sent:
-        at.get_by_role("button", name=button, exact=True).last.click()
+        send.click()
     assert sent.value.response().status != 401
     assert text in (sent.value.post_data or "") or text in unquote(sent.value.url)
     assert len(mock.tell("calls")["calls"]) > before
@@ -96,13 +99,18 @@ def test_a_hidden_page_lets_go_of_its_stream_and_begins_anew(mock: Any, open_pag
     page.clock.install()
     page.reload()
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    until(page, lambda: mock.tell("calls")["listeners"] == 1)  # those of the tests before are gone
+    stand_still(page)
     page.evaluate(HIDE, True)
     page.clock.fast_forward(15_000)
     assert mock.tell("calls")["listeners"] == 1, "a glance elsewhere is no reason"
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
     page.clock.fast_forward(6_000)
     expect(page.get_by_text("Paused", exact=True)).to_be_visible()
     with page.expect_response("**/api/accounts"):
         page.clock.fast_forward(60_000)  # the number in the favicon stays true
+    until(page, lambda: mock.tell("calls")["listeners"] == 0)
+    page.clock.resume()
     mock.tell("account", id="acc_1", label="renamed meanwhile")  # nobody hears it
     page.evaluate(HIDE, False)
     expect(page.get_by_text("Live", exact=True)).to_be_visible()

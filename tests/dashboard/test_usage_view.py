@@ -190,6 +190,7 @@ def test_live_empty_and_refused(mock: Any, open_page: Any) -> None:
     mock.tell("refuse", on=False)
     page.get_by_role("button", name="Try again").first.click()
     expect(page.locator("table.usage tbody tr")).to_have_count(7)
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
     before = len(asked(page))
     mock.tell("request")  # settled: added up again, after a while
     page.wait_for_function(

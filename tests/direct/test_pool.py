@@ -192,12 +192,12 @@ async def test_who_waits_no_longer_cuts_the_connection(server: Server, pool: Poo
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await pool.ask("GET", url, {}, b"")
-        await asyncio.wait_for(server.left.wait(), 2)
+        await asyncio.wait_for(server.left.wait(), 30)
         server.left.clear()
         answer = await pool.ask("GET", url, {}, b"")
         assert pool.occupied == 1
         answer.close()
-        await asyncio.wait_for(server.left.wait(), 2)
+        await asyncio.wait_for(server.left.wait(), 30)
     assert pool.occupied == 0
 
 
@@ -303,7 +303,7 @@ def test_on_the_loop_of_the_product(tls: tuple[ssl.SSLContext, Path], monkeypatc
                 await asyncio.sleep(0.01)
             assert 0 < answer.size < len(large), "nobody reads, so the provider waits"
             answer.close()
-            await asyncio.wait_for(server.left.wait(), 2)
+            await asyncio.wait_for(server.left.wait(), 30)
             await pool.close()
 
     for context in (None, tls[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.live.asking import Clients
+from tests.live.processes import BUSY_S
 from tests.serving import Rig
 
 Json = dict[str, Any]
@@ -35,12 +37,11 @@ class Stage:
 
     async def until(self, holds: Callable[[Json], bool], account_id: str) -> Json:
         """The account as soon as it looks as wanted: what a failure leaves is stored beside the answer, not before it."""
-        for _ in range(300):
-            account = await self.rig.gateway.admin.account(account_id)
-            if holds(account):
-                return dict(account)
+        end = time.monotonic() + BUSY_S
+        while not holds(account := await self.rig.gateway.admin.account(account_id)):
+            assert time.monotonic() < end, f"the account never got there: {account}"
             await asyncio.sleep(0.01)
-        raise AssertionError(f"the account never got there: {account}")
+        return dict(account)
 
     async def reset(self) -> None:
         self.upstream.seen.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.kiro_server import Kiro, refusal, told
 from tests.live.answers import CHAT as CHAT_WIRE
 from tests.live.answers import Said
 from tests.live.answers_more import gemini_stream, responses_stream
-from tests.live.processes import CHAT, Json, Line, Reply, chat, running
+from tests.live.processes import BUSY_S, CHAT, Json, Line, Reply, chat, running
 from tests.serving import Answer, FakeUpstream, Seen, whole
 
 SAID = Said("Good day.")
@@ -166,10 +167,9 @@ class Street:
         """Allows the access → the account."""
         if self.row.device:
             self.login.approve(flow["user_code"])
-            for _ in range(300):
-                reply = await self.call("GET", f"/api/oauth/flows/{flow['flow_id']}")
-                if reply.json["status"] != "waiting":
-                    break
+            end = time.monotonic() + BUSY_S
+            while (reply := await self.call("GET", f"/api/oauth/flows/{flow['flow_id']}")).json["status"] == "waiting":
+                assert time.monotonic() < end, reply.body
                 await asyncio.sleep(0.02)
         else:
             location = await self.login.visit(flow["authorization_url"])
@@ -187,12 +187,11 @@ class Street:
         return dict((await self.call("GET", f"/api/accounts/{account_id}")).json)
 
     async def until(self, account_id: str, holds: Callable[[Json], Any]) -> Json:
-        for _ in range(250):
-            account = await self.account(account_id)
-            if holds(account):
-                return account
+        end = time.monotonic() + BUSY_S
+        while not holds(account := await self.account(account_id)):
+            assert time.monotonic() < end, f"the account never got there: {account}"
             await asyncio.sleep(0.02)
-        raise AssertionError(f"the account never got there: {account}")
+        return account
 
     async def later(self, account_id: str) -> None:
         """As an hour later: the access token has ended at the provider, which said nothing of it."""

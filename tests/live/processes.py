@@ -173,6 +173,8 @@ class Server:
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self.spawned_at = 0.0
+        self.started = 0.0
+        """Seconds that it took to be ready."""
 
     @property
     def pid(self) -> int:
@@ -207,7 +209,8 @@ class Server:
                     self.url = note["url"]
                     async with Line.open(self.url) as line:
                         if (await line.ask("GET", "/health")).status == 200:
-                            return time.monotonic() - self.spawned_at
+                            self.started = time.monotonic() - self.spawned_at
+                            return self.started
             await asyncio.sleep(0.01)
         raise AssertionError(f"the server did not start: {self.output.read_text()}")
 
@@ -238,6 +241,12 @@ class Server:
     def memory_mb(self) -> float:
         """Resident memory of the process."""
         return resident_mb(self.pid)
+
+
+def processor_s(pid: int) -> float:
+    """Seconds of the processor that a process has had so far, where /proc tells it: a busy machine is no fault of its own."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(pid: int | str = "self") -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import sys
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.command.programs import gone, is_running
-from tests.live.processes import CHAT, Line, Server, chat
+from tests.live.processes import CHAT, Line, Server, chat, soon
 
 DEAF = """
 import os, sys, time
@@ -49,8 +48,6 @@ async def test_nothing_is_left_of_a_killed_servers_command(tmp_path: Path) -> No
         server.spawn()
         await server.ready()
         assert await gone(pid)
-        async with asyncio.timeout(5):
-            while list((server.home / "commands").glob("run-*")):
-                await asyncio.sleep(0.01)
+        await soon(lambda: not list((server.home / "commands").glob("run-*")))
     finally:
         server.kill()

@@ -6,14 +6,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.live.processes import CHAT, MESSAGES
+from tests.live.processes import BUSY_S, CHAT, MESSAGES, soon
 from tests.serving import Rig
 
 Json = dict[str, Any]
@@ -153,10 +153,9 @@ async def test_a_client_that_leaves_ends_the_program(rig: Rig, tmp_path: Path) -
     streamed = chat(model="talks", stream=True)
     async with aiohttp.ClientSession() as session, session.post(rig.url + CHAT, json=streamed, headers=rig.bearer) as response:
         await response.content.readany()
+        await soon(lambda: noted.exists() and noted.read_text())
         response.close()
-    async with asyncio.timeout(5):
-        while Path(f"/proc/{noted.read_text()}").exists():
-            await asyncio.sleep(0.01)
+    await soon(lambda: not Path(f"/proc/{noted.read_text()}").exists())
     assert (await rig.rows())[0]["flag"] == "CLIENT_LEFT"
 
 
@@ -215,15 +214,18 @@ async def test_a_sign_in_that_ended_takes_the_account_out_and_the_limit_does_for
     status, told, _ = await ask(rig, CHAT, chat(model="opus"))
     assert status == 503
     assert "/login" in told["error"]["provider_failures"][0]["message"]
-    for _ in range(200):
-        if (await rig.gateway.admin.account(added["id"]))["status"] == "needs_login":
-            break
-        await asyncio.sleep(0.01)
-    assert (await rig.gateway.admin.account(added["id"]))["status"] == "needs_login"
+    await _until(rig, added["id"], lambda account: account["status"] == "needs_login")
     await rig.gateway.admin.remove_account(added["id"])
     added = await claude(rig, tmp_path, refusal="Claude AI usage limit reached|9999999999")
     assert (await ask(rig, CHAT, chat(model="opus")))[0] == 503
-    assert (await rig.gateway.admin.account(added["id"]))["cooldown"]["source"] == "stated"
+    await _until(rig, added["id"], lambda account: (account["cooldown"] or {}).get("source") == "stated")
+
+
+async def _until(rig: Rig, account_id: str, holds: Callable[[Json], bool]) -> None:
+    """What a failure leaves is stored beside the answer, not before it."""
+    async with asyncio.timeout(BUSY_S):
+        while not holds(await rig.gateway.admin.account(account_id)):
+            await asyncio.sleep(0.01)
 
 
 # ---------------------------------------------------------------- Who may define one

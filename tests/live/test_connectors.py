@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.connecting import TABLE, Connector, Street, clean, opened, text
-from tests.live.processes import Json
+from tests.live.processes import Json, soon
 
 pytestmark = pytest.mark.slow
 
@@ -59,10 +59,7 @@ async def test_from_the_first_page_to_its_removal(street: Street) -> None:  # P-
     removed = await street.call("DELETE", f"/api/accounts/{account['id']}")
     assert removed.status == 200
     if row.revokes:
-        for _ in range(250):
-            if "revoke" in [call.name for call in street.login.calls]:
-                break
-            await asyncio.sleep(0.02)
+        await soon(lambda: "revoke" in [call.name for call in street.login.calls])
         assert street.login.last("revoke").status == 200
         assert set(street.login.families.values()) == {"revoked"}
     assert (await street.said()).status in (404, 503)

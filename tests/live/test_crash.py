@@ -217,7 +217,7 @@ async def test_nothing_delivered_is_ever_lost(omni_home: Path) -> None:  # R-12,
     try:
         load, changes = Load(await prepare(server, upstream)), Changes()
         outcomes: Counter[str] = Counter()
-        while done < ROUNDS:
+        while done < ROUNDS or (done < 4 * ROUNDS and len(load.received) <= 10 * ROUNDS):  # a busy machine serves less in a round
             await one_round(server, load, changes, rng)
             done += 1
             if done % 8 == 0:  # and sometimes a second blow, while it is still getting up

@@ -15,6 +15,7 @@ import pytest
 from bench.nodes import _accepted, _all_reach, _everywhere, _feed, _refused, until
 from bench.nodes_town import Impossible, Load, Town, town
 from tests import postgres as machine
+from tests.live.processes import BUSY_S
 
 CLIENTS = 4
 
@@ -36,7 +37,7 @@ async def _live(place: Town) -> None:
     """What one node did a moment ago, the other one knows."""
     one, two = place.nodes
     made = await one.admin("POST", "/api/keys", {"name": "short"})
-    assert await _accepted(two, made["key"])
+    await until(partial(_accepted, two, made["key"]), BUSY_S)
     await one.admin("DELETE", f"/api/keys/{made['id']}")
     await _everywhere([two], partial(_refused, key=made["key"]))
     await _feed(place)
@@ -56,12 +57,12 @@ async def _killed(place: Town) -> None:
 async def _cut_off(place: Town) -> None:
     async with place.load(CLIENTS, balances=True) as load:
         place.wires[1].cut()
-        await until(partial(_spills, place), 20)
+        await until(partial(_spills, place), BUSY_S)
         assert (await place.nodes[1].ask("GET", "/ready")).status == 200
-        await until(partial(_out_of_reach, place), 5)  # the file is there a moment before its first entry
+        await until(partial(_out_of_reach, place), BUSY_S)  # the file is there a moment before its first entry
         await _goes_on(load)
         place.wires[1].mend()
-        await until(partial(_all_reach, place), 30)
+        await until(partial(_all_reach, place), 2 * BUSY_S)
     await place.until_carried()
     await place.check(load)
 
@@ -70,7 +71,7 @@ async def _left(place: Town) -> None:
     one, two = place.nodes
     async with place.load(CLIENTS, urls=[two.url, one.url], balances=True) as load:
         one.send(signal.SIGTERM)
-        await until(partial(_says_no, place), 10)
+        await until(partial(_says_no, place), BUSY_S)
         # Told by /ready, a balancer sends nothing new; what is sent all the same is served until then.
         load.urls[:] = [two.url]
         assert await one.ended() == 0

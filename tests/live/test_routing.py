@@ -44,7 +44,7 @@ class House:
         command = [sys.executable, "-m", "omni_connector", *words]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             out, err = await process.communicate()
         assert process.returncode == 0, err.decode()
         return out.decode()
@@ -106,7 +106,7 @@ async def test_changes_count_at_once_and_what_runs_goes_on(house: House) -> None
         assert (await house.ask("slow")).status == 503
         await house.server.admin("DELETE", "/v1/router/config/backend/slow")
         assert (await house.ask("slow")).status == 404
-        assert (await line.rest(within=20)).rstrip().endswith(b"data: [DONE]"), "it goes on as it began"
+        assert (await line.rest()).rstrip().endswith(b"data: [DONE]"), "it goes on as it began"
 
 
 def worth(attempt: Json) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from tests.live.answers import CHAT, MESSAGES, Said
 from tests.live.answers_more import GEMINI, told
 from tests.live.asking import Clients
 from tests.live.conftest import Json, Stage
+from tests.live.processes import soon
 from tests.live.test_formats import PROVIDER, STREAMED, WAYS, WIRE, ask, user
 from tests.serving import Answer, whole
 
@@ -218,9 +219,7 @@ async def test_a_program_that_stops_listening(stage: Stage, client: str, wire: s
     if how == "cancelled":
         program.cancel()
     await asyncio.wait([program])
-    async with asyncio.timeout(5):
-        while stage.upstream.disconnects == before or stage.upstream.open:
-            await asyncio.sleep(0.005)
+    await soon(lambda: stage.upstream.disconnects > before and not stage.upstream.open)
     row = (await stage.rig.rows())[0]
     assert (row["outcome"], row["flag"], row["http_status"]) == ("client_left", "CLIENT_LEFT", 499)
     assert row["usage"]["output"] > 0 and row["usage"]["input"] > 0

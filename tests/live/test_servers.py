@@ -20,7 +20,7 @@ import pytest
 from omni_connector.listeners import Place, listen
 from omni_connector.servers import NAMES, maker
 from omni_connector.serving import Door
-from tests.live.processes import CHAT, Line, Server, chat
+from tests.live.processes import BUSY_S, CHAT, Line, Server, chat, soon
 from tests.serving import Answer, Rig, stream, whole
 from tests.tls import make_pair
 
@@ -28,7 +28,7 @@ Message = dict[str, Any]
 Send = Callable[[Message], Any]
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]}
 CHUNK = b'data: {"id":"1","object":"chat.completion.chunk","model":"test-model","choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
-DEMO = {"provider": "demo", "label": "demo", "options": {"demo": {"chunk_ms": 50, "tokens": 20}}}
+DEMO = {"provider": "demo", "label": "demo", "options": {"demo": {"chunk_ms": 50, "tokens": 30}}}
 
 
 @pytest.fixture(params=NAMES)
@@ -67,9 +67,7 @@ async def test_a_client_that_leaves_is_heard_of_upstream(rig: Rig) -> None:
         line.writer.write(line.request("POST", CHAT, chat(stream=True), rig.bearer))
         await line.start()
         await line.until(b"one")
-    async with asyncio.timeout(5):
-        while not rig.upstream.disconnects:
-            await asyncio.sleep(0.01)
+    await soon(lambda: rig.upstream.disconnects)
     assert len(await rig.rows()) == 1
 
 
@@ -79,12 +77,8 @@ async def test_a_client_that_leaves_before_the_first_byte_is_no_fault_of_ours(ri
         asked = len(rig.upstream.seen)
         async with Line.open(rig.url) as line:
             line.writer.write(line.request("POST", CHAT, chat(stream=True), rig.bearer))
-            async with asyncio.timeout(5):
-                while len(rig.upstream.seen) == asked or not rig.upstream.open:
-                    await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):
-            while rig.upstream.open:
-                await asyncio.sleep(0.01)
+            await soon(lambda asked=asked: len(rig.upstream.seen) > asked and rig.upstream.open)  # type: ignore[misc]
+        await soon(lambda: not rig.upstream.open)
     assert {row["outcome"] for row in await rig.rows()} == {"client_left"}
     gc.collect()  # a task that failed unheard is told of when it goes
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
@@ -94,7 +88,7 @@ async def test_a_big_body_and_a_big_answer(rig: Rig) -> None:
     text = "x" * (8 << 20)
     rig.upstream.answer(whole({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}))
     async with Line.open(rig.url, limit=32 << 20) as line:
-        reply = await line.ask("POST", CHAT, chat(text), rig.bearer, within=30)
+        reply = await line.ask("POST", CHAT, chat(text), rig.bearer)
         assert reply.json["choices"][0]["message"]["content"] == text
         assert rig.upstream.seen[0].body["messages"][0]["content"] == text
         sent = line.request("POST", CHAT, chat(text), {**rig.bearer, "Transfer-Encoding": "chunked"})
@@ -102,7 +96,7 @@ async def test_a_big_body_and_a_big_answer(rig: Rig) -> None:
         head = b"\r\n".join(row for row in head.split(b"\r\n") if not row.startswith(b"Content-Length"))
         pieces = [b"%x\r\n%s\r\n" % (len(body[at : at + 50_000]), body[at : at + 50_000]) for at in range(0, len(body), 50_000)]
         line.writer.write(head + b"\r\n\r\n" + b"".join(pieces) + b"0\r\n\r\n")
-        assert (await line.reply(within=30)).status == 200
+        assert (await line.reply()).status == 200
 
 
 async def test_a_slow_reader_holds_the_upstream_back(rig: Rig) -> None:
@@ -140,7 +134,7 @@ async def test_tls_and_a_certificate_that_is_renewed(server: str, tmp_path: Path
         assert serial == 1
         make_pair(tmp_path, 2)
         await door.renew()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BUSY_S):
             while True:
                 try:
                     _, other, serial = await client_of(cert, door.port)
@@ -180,13 +174,15 @@ async def test_two_listeners_a_drain_and_the_end(server: str, tmp_path: Path) ->
             await line.until(b"data: ")
             process.terminate()
             status = 0
-            while status != 503:
+            while status != 503:  # until it has heard
                 async with Line.open(client_url) as other:
-                    status = (await other.ask("POST", CHAT, chat(model="demo-chat"), bearer)).status
+                    status = (await other.ask("GET", "/ready")).status
                 assert status in (200, 503)
-            rest = await line.rest(within=10)
+            async with Line.open(client_url) as other:
+                assert (await other.ask("POST", CHAT, chat(model="demo-chat"), bearer)).status == 503
+            rest = await line.rest()
             assert rest.endswith(b"data: [DONE]\n\n") and b'"error"' not in rest
-        assert await process.ended(30) == 0
+        assert await process.ended() == 0
     finally:
         process.kill()
 
@@ -205,7 +201,7 @@ async def test_workers_share_a_socket_and_are_replaced(server: str, tmp_path: Pa
             assert time.monotonic() < until
             await asyncio.sleep(0.05)
         process.terminate()
-        assert await process.ended(30) == 0
+        assert await process.ended() == 0
     finally:
         process.kill()
 

@@ -33,12 +33,12 @@ async def test_what_a_manager_is_told(omni_home: Path, tmp_path: Path) -> None: 
         try:
             assert "STATUS=" in await told(manager, "READY=1")
             # Ready means that requests are answered: the note is there, and so is the server.
-            await server.ready(within=5)
+            await server.ready()
             assert json.loads((omni_home / "server.json").read_text())["managed"] is True
             await told(manager, "WATCHDOG=1")
             os.kill(server.pid, signal.SIGUSR2)
             next_pid = int((await told(manager, "MAINPID=")).partition("=")[2])
-            assert await server.ended(20) == 0, "systemd follows the successor: nobody stays behind"
+            assert await server.ended() == 0, "systemd follows the successor: nobody stays behind"
             found = process.running(omni_home)
             assert found is not None and found.pid == next_pid
             async with Line.open(server.url) as line:

@@ -96,7 +96,7 @@ class House:
 
     async def until(self, waiting: int) -> None:
         """So many calls wait at the server (`hold`)."""
-        for _ in range(500):
+        for _ in range(3000):
             if self.server.waiting >= waiting:
                 return
             await asyncio.sleep(0.01)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from omni_connector.errors import Kind
 from omni_connector.routing.affinity import Home
+from omni_connector.routing.drawing import Drawing
 from omni_connector.routing.health import FOREVER
 from omni_connector.routing.plan import Overspent, Plan, earliest_recovery, failures, going_on, make_plan, refusal
 from omni_connector.routing.policies import POLICIES
@@ -323,3 +324,17 @@ def test_the_caller_is_told_of_his_budget_unless_something_free_is_back_soon() -
     assert (waiting.kind, waiting.retry_after) == (Kind.NO_ACCOUNT, 30)
     never = refusal(plan_for((account("a"),), over=lambda _: Overspent("the budget of x is spent", None, True)), NOW)
     assert "not renewed by itself" in never.message
+
+
+@pytest.mark.parametrize(("well", "fewest", "most"), [(200, 8, 9), (40, 4, 64), (3, 3, 3)])
+def test_where_most_of_those_drawn_are_out_more_are_drawn_and_then_all(well: int, fewest: int, most: int) -> None:
+    pool = Pool(str.lower)
+    accounts = tuple(account(f"a{n}", enabled=n < well) for n in range(200))
+    pool.sync(Snapshot(1, accounts), NOW)
+    tiers = (tuple(Candidate(one, "m") for one in accounts),)
+    for seed in range(5):
+        home = Home("acc_a1", NOW, 700)
+        plan = make_plan(Resolution("model", "m", tiers), {}, None, pool, "auto", NOW, Random(seed), home=home, drawing=Drawing())
+        assert fewest <= len(plan.attempts) <= most
+        assert plan.attempts[0].account.id == "acc_a1"
+        assert well > 3 or len(plan.skipped) == 197

@@ -15,6 +15,7 @@ from omni_connector.routing.pool import Pool
 from omni_connector.routing.resolve import Candidate
 from omni_connector.routing.score import JUDGES, PARTS, Score, score, stays_home
 from omni_connector.snapshot import Account, Snapshot
+from tests.routing import plain_score
 
 NOW = 1_800_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -382,3 +383,70 @@ def test_an_unknown_quota_never_beats_one_known_to_be_good(left: float, resets_i
     assert known >= unknown == 0
     if left >= 0.21:
         assert known > unknown
+
+
+# ---------------------------------------------------------------- Beside the plain computation
+
+shares = st.sampled_from([0.0, 0.03, 0.19, 0.5, 0.91, 1.0])
+quotas = st.lists(
+    st.builds(
+        window,
+        shares,
+        st.sampled_from([None, -MINUTE, 20 * MINUTE, 6 * DAY]),
+        st.sampled_from(["5h", "week"]),
+        state=st.sampled_from(["live", "stale", "unknown"]),
+        model=st.sampled_from(["", "m", "other-*"]),
+    ),
+    max_size=3,
+).map(tuple)
+balances = st.none() | st.fixed_dictionaries(
+    {"amount": st.sampled_from([None, "-1", "0.25", "20"]), "usable": st.sampled_from([None, True, False]), "currency": st.just("USD")}
+)
+traits = st.fixed_dictionaries(
+    {
+        "demo": st.booleans(),
+        "priority": st.integers(-1, 1),
+        "weight": st.integers(-1, 3),
+        "quota": st.just(()) | quotas,
+        "balance": balances,
+    }
+)
+outcomes = st.tuples(
+    st.booleans(),
+    st.none() | st.sampled_from([0, 3, 40, 900, 20_000]),
+    st.sampled_from([0, 1000, MINUTE - 1, MINUTE, MINUTE + 1, HOUR]),
+    st.sampled_from(["", "m", "n"]),
+)
+lives = st.tuples(st.integers(0, 9), st.lists(outcomes, max_size=45))
+amounts = st.none() | st.sampled_from([Decimal(0), Decimal("0.01"), Decimal("3"), Decimal(-1), Decimal("NaN")])
+
+
+@given(
+    st.lists(st.tuples(traits | st.just({}), lives, amounts, amounts), min_size=1, max_size=6),
+    st.none() | st.tuples(st.integers(0, 7), st.sampled_from([0, 700, 90_000])),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_tier_at_once_is_scored_as_each_by_itself(
+    drawn: list[Any], at_home: tuple[int, int] | None, priced: bool, saves: bool, twice: bool
+) -> None:
+    pool, candidates = house(*(account(str(n), **own) for n, (own, _, _, _) in enumerate(drawn)))
+    for candidate, (_, (flying, ended), _, _) in zip(candidates, drawn, strict=True):
+        for _ in range(flying):
+            pool.acquire(candidate.account, "m", NOW)
+        for ok, ms, ago, family in sorted(ended, key=lambda one: -one[2]):
+            pool.record(candidate.account.id, ok, ms, "", NOW - ago, family)
+    prices = {candidate.account.id: price for candidate, (_, _, price, _) in zip(candidates, drawn, strict=True)}
+    savings = {candidate.account.id: saved for candidate, (_, _, _, saved) in zip(candidates, drawn, strict=True)}
+    if twice:  # accounts with more than one model
+        candidates += [Candidate(candidate.account, "n") for candidate in candidates[:2]]
+    more: dict[str, Any] = {
+        "price": (lambda one: prices[one.account.id]) if priced else None,
+        "home": None if at_home is None else Home(f"acc_{at_home[0]}", NOW - 1, at_home[1]),
+        "saving": (lambda one, _: savings[one.account.id]) if saves else None,
+    }
+    plain = plain_score.score(candidates, pool, NOW, **more)
+    at_once = score(candidates, pool, NOW, **more)
+    assert [(one.total, dict(one.parts), one.words) for one in at_once] == [(one.total, dict(one.parts), one.words) for one in plain]
+    assert [repr(one.total) for one in at_once] == [repr(one.total) for one in plain]

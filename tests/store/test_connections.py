@@ -191,7 +191,7 @@ async def test_a_connection_at_rest_holds_on_to_nothing(tmp_path: Path) -> None:
 
     found: Any = await lines.work(makes, commit=False)
     del found, given, makes
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any(one() is not None for one in seen):
             await asyncio.sleep(0)
     await lines.dispose()
@@ -208,7 +208,7 @@ async def test_whatever_work_raises_comes_back(tmp_path: Path) -> None:
             raise raised
 
         with pytest.raises(seen):
-            await asyncio.wait_for(lines.work(fails, commit=True), 5)
+            await asyncio.wait_for(lines.work(fails, commit=True), 30)
     await lines.work(_insert, commit=True)
     assert (await lines.work(_count, commit=False))[0] == 1
     await lines.dispose()

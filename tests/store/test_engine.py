@@ -70,12 +70,12 @@ async def test_cancelled_callers_leave_nothing_behind(db: Database) -> None:
     while db._running:
         await asyncio.wait_for(asyncio.wait(set(db._running)), 30)
 
-    names = await asyncio.wait_for(db.run(rows.all_settings), 5)
+    names = await asyncio.wait_for(db.run(rows.all_settings), 30)
     assert {name[:-1] for name in names if name.endswith("a")} == {name[:-1] for name in names if name.endswith("b")}
     assert len(names) > 100
     assert db._reader.in_use == db._writer.in_use == 0
-    await asyncio.wait_for(asyncio.gather(*(db.run(rows.config_version) for _ in range(20))), 10)
-    await asyncio.wait_for(asyncio.gather(*(db.tx(rows.bump_config) for _ in range(20))), 10)
+    await asyncio.wait_for(asyncio.gather(*(db.run(rows.config_version) for _ in range(20))), 30)
+    await asyncio.wait_for(asyncio.gather(*(db.tx(rows.bump_config) for _ in range(20))), 30)
     assert await db.run(rows.config_version) == 20
 
 

@@ -86,4 +86,4 @@ async def test_stopping_while_it_looks_hangs_nobody(db: Database) -> None:
     for _ in range(20):
         watch = await db.watch(Seen(), interval=0)
         await change(db, "x")
-        await asyncio.wait_for(watch.stop(), 5)
+        await asyncio.wait_for(watch.stop(), 30)
