@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ CURRENT, PREVIOUS = "current", "previous"
 NOTE = ".omni-release"
 """Written by install.sh into each release: version=, digest=, python=, installed=."""
 KEEP = 3
+LAST_FILES_S = 10.0
 
 
 class UpdateError(GatewayError):
@@ -97,9 +99,14 @@ def prune(home: Path, keep: Sequence[str] = (), most: int = KEEP) -> list[str]:
 
 
 def remove(home: Path, name: str) -> None:
-    """Removes a release that nothing names."""
-    if name not in {found.name for link in (CURRENT, PREVIOUS) if (found := linked(home, link))}:
-        shutil.rmtree(home / "releases" / name, ignore_errors=True)
+    """Removes a release that nothing names. What it has started, and nobody has ended, may write a last compiled file meanwhile."""
+    if name in {found.name for link in (CURRENT, PREVIOUS) if (found := linked(home, link))}:
+        return
+    path, until = home / "releases" / name, time.monotonic() + LAST_FILES_S
+    shutil.rmtree(path, ignore_errors=True)
+    while path.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def is_inside(path: str | os.PathLike[str], release: Release) -> bool:

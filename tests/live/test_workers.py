@@ -131,7 +131,7 @@ async def test_workers_live_and_die_without_others(server: Server) -> None:  # C
         took = await until_serving(server, {victim})
     assert len(load.broken) <= CLIENTS, load.broken
     assert all("IncompleteRead" in words or "Connection" in words for words in load.broken), load.broken
-    assert took < max(BACK_S, server.started), "on a busy machine: sooner than the whole server started a moment ago"
+    assert took < max(BACK_S, 2 * server.started), "on a busy machine: about as soon as the whole server started a moment ago"
     assert [w["restarts"] for w in await crew(server)] == [1, 0]
 
     load, before = Load(server, key), {w["pid"] for w in await crew(server)}

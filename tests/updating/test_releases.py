@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,3 +50,18 @@ def test_a_program_belongs_to_a_release(home: Home) -> None:
     home.link("current", "1.0")
     assert releases.is_inside(home.path / "current", one) and releases.is_inside(one.path / "app.py", one)
     assert not releases.is_inside(two.path, one) and not releases.is_inside("", one)
+
+
+def test_a_release_that_still_writes_is_removed_too(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = home.release("2.0", "0001").path
+    rmtree, times = shutil.rmtree, []
+
+    def meanwhile(folder: Path, **given: Any) -> None:
+        rmtree(folder, **given)
+        times.append(folder)
+        if len(times) == 1:  # a program of the release compiles a module as its folder goes
+            (folder / "__pycache__").mkdir(parents=True)
+
+    monkeypatch.setattr(releases.shutil, "rmtree", meanwhile)
+    releases.remove(home.path, "2.0")
+    assert not path.exists() and times == [path, path]
