@@ -35,7 +35,9 @@ SAYS = "omni.say"
 AHEAD = 256 * 1024
 """Bytes of a body that may wait for the app before no more is read."""
 LAST_WORDS_S = 1.0
-"""What a refused client says meanwhile is read, and thrown away."""
+"""What a client that is sending still says meanwhile is read, and thrown away: cut off at once, it would not get to read its answer."""
+CUT_S = 0.5
+"""An app that is cut off may say so; after that its client has read it, or does not."""
 
 
 class Hall:
@@ -137,8 +139,8 @@ class Exchange(Answer):
             data = self.piece(bytes(message.get("body", b"")))
             if data:
                 line.write(data)
-                if not line.writable.is_set():
-                    await line.writable.wait()
+            if not line.writable.is_set():
+                await line.writable.wait()
             if not message.get("more_body", False):
                 line.write(self.end())
                 self._wake()
@@ -226,29 +228,37 @@ class Connection(asyncio.Protocol):
             self.hall.connections.discard(self)
             self.hall.left.set()
 
-    def _close(self) -> None:
-        self._say_no_more()
-        self._transport.close()
-
-    def _say_no_more(self) -> None:
+    def _close(self, *, is_sending: bool = False) -> None:
+        """`is_sending`: more comes from the client."""
         self._write_held()
         self._over = True
+        self._later.clear()
+        self.read_on()  # that the client has closed too is heard only where somebody reads
         with contextlib.suppress(NotImplementedError, OSError, RuntimeError):  # TLS has no halves, and the client may be gone
             self._transport.write_eof()
+        if is_sending and not self._gone and self._transport.can_write_eof():
+            self.loop.call_later(LAST_WORDS_S, self._transport.close)
+        else:
+            self._transport.close()
+        self._await_silence()  # a transport closes only when its client has read everything
 
     def abort(self) -> None:
         """The end, now. An app that is cut off may say so."""
-        # A task that is cancelled before its first step would never say that it ended.
-        tasks = [self._handed] if self._handed is not None else list(self._running.values())
+        tasks = list(self._running.values())
+        if self._handed is not None:
+            tasks.append(self._handed)
         for task in tasks:
-            self.loop.call_soon(task.cancel)
+            self.loop.call_soon(task.cancel)  # cancelled before its first step it would never say that it ended
         if self._exchange is None and self._handed is None:
             self._transport.abort()
+        else:
+            self.loop.call_later(CUT_S, self._transport.abort)
 
     # ------------------------------------------------------------ what is heard
 
     def data_received(self, data: bytes) -> None:
-        self._hear(self._parser.feed(data))
+        if not self._over:
+            self._hear(self._parser.feed(data))
 
     def eof_received(self) -> bool:
         """True leaves our half open, for the answer (not of TLS, which has no halves)."""
@@ -322,7 +332,7 @@ class Connection(asyncio.Protocol):
             self._refuse(BAD)
         elif self._exchange is None:
             self._close()
-        elif self._parser.is_between:
+        else:
             self._exchange.leave()
 
     def _refuse(self, status: int) -> None:
@@ -331,11 +341,7 @@ class Connection(asyncio.Protocol):
             self.write(answer.head(status, WITHOUT_WORDS))
         if exchange is not None:
             exchange.leave()
-        if self._gone or not self._transport.can_write_eof():
-            self._close()
-            return
-        self._say_no_more()  # and listen: cut off at once, a client that is sending still would not get to read why
-        self.loop.call_later(LAST_WORDS_S, self._transport.close)
+        self._close(is_sending=True)
 
     # ------------------------------------------------------------ what is said
 
@@ -372,7 +378,7 @@ class Connection(asyncio.Protocol):
             return
         self._exchange = None
         if not exchange.keep or self._more or self._gone or self.hall.context.terminated.is_set():
-            self._close()
+            self._close(is_sending=self._more or bool(self._later))
             return
         self._idle()
         if self._later:
@@ -387,7 +393,7 @@ class Connection(asyncio.Protocol):
             if not self._over:
                 if not exchange.begun and not self._gone:
                     self.write(exchange.head(500, WITHOUT_WORDS))
-                self._close()
+                self._close(is_sending=self._more)
         self._leave()
 
     # ------------------------------------------------------------ Hypercorn's part
@@ -422,6 +428,8 @@ class Connection(asyncio.Protocol):
         try:
             with contextlib.suppress(asyncio.CancelledError):  # by `abort`, whose caller waits for us
                 await TCPServer(app, self.loop, hall.config, hall.context, LifespanState({}), reader, writer)
+        except Exception:  # noqa: BLE001 - as of an app: it ends this connection, and nothing else
+            await hall.config.log.exception("Error in ASGI Framework")
         finally:
             self._lost = True
             self._leave()
@@ -429,10 +437,14 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------ silence
 
     def _idle(self) -> None:
-        self._idle_since = self.loop.time()
         if self.hall.context.terminated.is_set():
-            self.hang_up()
-        elif self._timer is None:
+            self._close()
+        else:
+            self._await_silence()
+
+    def _await_silence(self) -> None:
+        self._idle_since = self.loop.time()
+        if self._timer is None:
             self._timer = self.loop.call_later(self.hall.config.keep_alive_timeout, self._look)
 
     def _look(self) -> None:
@@ -441,12 +453,14 @@ class Connection(asyncio.Protocol):
         if self._idle_since is None:
             return
         ends = self._idle_since + self.hall.config.keep_alive_timeout
-        if self.loop.time() >= ends:
-            self.hang_up()
-        else:
+        if self.loop.time() < ends:
             self._timer = self.loop.call_at(ends, self._look)
+        elif self._over:
+            self._transport.abort()
+        else:
+            self._close()
 
     def hang_up(self) -> None:
         """Ends the connection if nobody waits for an answer."""
-        if self._idle_since is not None:
+        if self._idle_since is not None and not self._over:
             self._close()

@@ -141,6 +141,7 @@ class Journal:
         self._plenty.set()
         await self._task
         self.on = False
+        await self._written.wait()  # what is on its way belongs to what is landed, and its file goes then
         try:
             async with self._lane:
                 await self._empty(everything=True)

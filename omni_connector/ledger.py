@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -79,6 +80,8 @@ class Ledger:
         self._task: asyncio.Task[None] | None = None
         """The commit that is under way, where that takes a task."""
         self._started = self._closing = False
+        self._context: Context | None = None
+        """What commits begin in. In that of a request, all that is logged of them would name it."""
         self._crowded = False
         """Whether the last commit was of so many rows that it is worth waiting for more."""
         self._ended = 0.0
@@ -91,6 +94,7 @@ class Ledger:
 
     def start(self) -> None:
         self._started = True
+        self._context = copy_context()
         self._soon()
 
     async def close(self) -> None:
@@ -145,9 +149,9 @@ class Ledger:
         loop = asyncio.get_running_loop()
         pause = self._ended + self.gather - loop.time() if self._crowded and not self._closing else 0
         if pause > 0:
-            loop.call_later(min(pause, self.gather), self._begin)
+            loop.call_later(min(pause, self.gather), self._begin, context=self._context)
         else:
-            loop.call_soon(self._begin)
+            loop.call_soon(self._begin, context=self._context)
 
     def _begin(self) -> None:
         opens, settles, asks = batch = self._opens, self._settles, self._asks

@@ -177,7 +177,7 @@ class _HttpxExchange:
         self._host = host
         self.status = response.status_code
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
-        self._queue: asyncio.Queue[bytes | GatewayError] = asyncio.Queue(1)
+        self._queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(1)
         self._at_end = False
         self._pump = asyncio.create_task(self._run())
 
@@ -187,8 +187,8 @@ class _HttpxExchange:
                 if piece:
                     await self._queue.put(piece)
             await self._queue.put(b"")
-        except Exception as error:  # noqa: BLE001 - `fault` passes on what is none of a library
-            await self._queue.put(fault(error, self._host))
+        except Exception as error:  # noqa: BLE001 - raised where it is read
+            await self._queue.put(error)
         finally:
             await self._response.aclose()
 
@@ -196,8 +196,11 @@ class _HttpxExchange:
         if self._at_end:
             return b""
         piece = await self._queue.get()
-        if isinstance(piece, GatewayError):
-            raise piece
+        if isinstance(piece, Exception):
+            try:
+                raise fault(piece, self._host) from piece
+            finally:
+                del piece  # it leads to this frame
         self._at_end = not piece
         return piece
 

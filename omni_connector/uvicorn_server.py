@@ -108,7 +108,7 @@ class Cycle(RequestResponseCycle):
         return True
 
     async def receive(self) -> Any:
-        if self.waiting_for_100_continue and not self.transport.is_closing():
+        if self.waiting_for_100_continue and not (self.disconnected or self.transport.is_closing()):
             self.transport.write(b"HTTP/1.1 100 \r\ndate: %s\r\n\r\n" % CLOCK.date())
             self.waiting_for_100_continue = False
         while not self.disconnected and not self.response_complete:
@@ -135,6 +135,8 @@ class Spoken(HttpToolsProtocol):
         self._state = state
         self._heard = Parser(state.limits.h11_max_incomplete_size)
         self._refusal = 0
+        self._is_over = False
+        """Nothing more is said."""
         self._asked_times = 0
         self._served: Cycle | None = None
         """Whose app was started last: `cycle` may wait behind it."""
@@ -152,7 +154,7 @@ class Spoken(HttpToolsProtocol):
         self.pipeline.clear()
         if self._served is not None and not self._served.response_complete:
             self._served.leave(for_good=True)
-        self._served = None
+        self._served = self.cycle = cast(Any, None)  # they lead back to us: no ring is to wait for the collector
         self._state.left.set()
 
     def _await_head(self) -> None:
@@ -254,6 +256,9 @@ class Spoken(HttpToolsProtocol):
 
     def say(self, status: int) -> None:
         """An answer without words, and the end of the connection."""
+        if self._is_over:
+            return
+        self._is_over = True
         head = b"HTTP/1.1 %d \r\ncontent-length: 0\r\nconnection: close\r\ndate: %s\r\n\r\n"
         self.transport.write(head % (status, CLOCK.date()))
         if not self.transport.can_write_eof():

@@ -8,6 +8,7 @@ with a declaration is therefore told when the class is first used (tests/test_va
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,11 +32,18 @@ if not TYPE_CHECKING:
         return _slotted(unsafe_hash=frozen) if slots else dataclasses.dataclass(unsafe_hash=frozen)
 
 
-_FACTS = ("__dataclass_fields__", "__dataclass_params__", "__match_args__", "__init__", "__repr__")
+_FACTS = (
+    "__dataclass_fields__", "__dataclass_params__", "__match_args__", "__init__", "__repr__",
+    *(("__replace__",) if sys.version_info >= (3, 13) else ()),
+)  # fmt: skip
 """What every dataclass has. Their names in a class body mean: its own."""
-_COMPARING = ("__eq__", "__hash__")
 _OWN = {"__init__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__getstate__", "__setstate__"}
 """What the library treats in ways of its own when a class body defines it; such a class is made by it, at once."""
+
+_SPECIAL = ("ClassVar", "InitVar", "KW_ONLY")
+"""Annotations that make no field."""
+_USUAL = {"kw_only"}
+"""Wishes that change nothing about which methods there are. Where there are others, the library makes the class as well."""
 
 _waiting: dict[type, tuple[type, dict[str, Any]]] = {}
 """Class → the same as it was written, with its defaults, and the wishes; until its methods are made."""
@@ -45,17 +53,16 @@ _lock = threading.RLock()
 class _Late:
     """Stands in a class for one of its methods, or for what is known about it, until somebody asks."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    __slots__ = ("_class", "_name")
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._class, self._name = owner, name
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        for cls in owner.__mro__:
-            if cls in _waiting:
-                _finish(cls)
-        return getattr(owner if instance is None else instance, self._name)
-
-
-_LATE = {name: _Late(name) for name in (*_FACTS, *_COMPARING)}
+        _finish(self._class)
+        # Of this very class: who asks by `super()` does not want his own.
+        found = vars(self._class)[self._name]
+        return found.__get__(instance, owner) if hasattr(found, "__get__") else found
 
 
 def _finish(cls: type) -> None:
@@ -75,7 +82,8 @@ def _slotted(frozen: bool = False, eq: bool = True, unsafe_hash: bool = False, *
     def make(cls: type) -> type:
         body = dict(vars(cls))
         fields = cls.__annotations__
-        if not _OWN.isdisjoint(body) or any("ClassVar" in str(one) or "InitVar" in str(one) for one in fields.values()):
+        special = any(word in str(one) for one in fields.values() for word in _SPECIAL)
+        if special or others.keys() - _USUAL or not _OWN.isdisjoint(body):
             return dataclasses.dataclass(slots=True, **wishes)(cls)
         for name in (*fields, "__dict__", "__weakref__"):
             body.pop(name, None)
@@ -83,12 +91,12 @@ def _slotted(frozen: bool = False, eq: bool = True, unsafe_hash: bool = False, *
         late = [name for name in _FACTS if name not in body]
         if eq:
             late.append("__eq__")
-            body["__hash__"] = _LATE["__hash__"] if frozen or unsafe_hash else None
+            body["__hash__"] = _Late() if frozen or unsafe_hash else None
         elif unsafe_hash:
             late.append("__hash__")
         if frozen:
             body |= _FROZEN
-        body |= {name: _LATE[name] for name in late}
+        body |= {name: _Late() for name in late}
         body |= {"__slots__": tuple(name for name in fields if name not in kept), "__qualname__": cls.__qualname__}
         found = type(cls)(cls.__name__, cls.__bases__, body)
         _waiting[found] = (cls, wishes)

@@ -124,9 +124,9 @@ class Pieces:
         return pass_on(self._exchange, self._heard)
 
     def _heard(self, piece: bytes) -> bool:
-        """The silence begins anew with every piece."""
+        """The silence begins anew with every piece, also where the timer has just held it to be too long."""
         self._due = min(self._loop.time() + self._beat, self._ends)
-        self._pause, self._silent = self._beat, 0.0
+        self._pause, self._silent = 0.0 if self._struck else self._beat, 0.0
         return self._take(piece)
 
     async def _within(self, read: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -18,7 +18,7 @@ from omni_connector.connections import SAYS, TELLS_END, Connection, Exchange, Ha
 from omni_connector.listeners import Place, listen
 from omni_connector.servers import maker
 from omni_connector.serving import Door, HypercornServer, settings_of_http
-from tests.live.processes import Line
+from tests.live.processes import Line, soon
 from tests.test_speaking import Wire, app, get, turns
 from tests.tls import make_pair
 
@@ -368,14 +368,150 @@ async def test_who_asks_ahead_and_does_not_read_is_not_answered_ahead(room: Room
             assert len((await line.reply()).body) == 8 << 20
 
 
-async def test_an_end_before_an_app_has_begun() -> None:
+async def test_who_asks_ahead_for_nothing_but_heads_is_not_answered_ahead_either() -> None:
+    """An answer without a body waits like any other until the client reads."""
+    asked: list[str] = []
+
+    async def empty(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        asked.append(scope["path"])
+        await app(scope, receive, send)
+
+    connection = Connection(Hall(empty, settings_of_http()))
+    wire = Wire(connection)
+    connection.pause_writing()
+    connection.data_received(get("/a", method="HEAD") + get("/204") + get("/304"))
+    await turns()
+    assert asked == ["/a"]
+    connection.resume_writing()
+    await turns()
+    assert asked == ["/a", "/204", "/304"]
+    wire.close()
+    await turns()
+
+
+@pytest.mark.parametrize("path", ["/early", "/early/close", "/boom/early"])
+async def test_who_is_sending_still_reads_the_answer(room: Room, path: str) -> None:
+    """Cut off at once, it would be told of the cut alone."""
+
+    async def early(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        if "boom" in scope["path"]:
+            raise ValueError("on purpose")
+        closes = [(b"connection", b"close")] if "close" in scope["path"] else []
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"4"), *closes]})
+        await send({"type": "http.response.body", "body": b"none", "more_body": False})
+
+    room.app = early
+    await room.open()
+    async with Line.open(room.url) as line:
+        line.writer.write(line.request("POST", path, b"x" * (8 << 20), {"Content-Length": "100000000"}))
+        await line.writer.drain()
+        assert (await line.reply()).status == (500 if "boom" in path else 404)
+
+
+async def test_who_is_not_read_from_can_still_leave() -> None:
+    """TLS closes only when both sides have said so, and nobody hears it where nobody reads."""
+
+    class Tls(Wire):
+        was_reading = False
+
+        def can_write_eof(self) -> bool:
+            return False
+
+        def close(self) -> None:
+            self.was_reading = self._reading.is_set()
+            super().close()
+
+    connection = Connection(Hall(app, settings_of_http()))
+    wire = Tls(connection)
+    connection.data_received(get("/early", "Content-Length: 100000000", method="POST", body=b"x" * 300_000))
+    assert not wire._reading.is_set()
+    await turns()
+    assert wire.is_closing() and wire.was_reading
+
+
+async def test_what_is_said_after_the_end_is_not_kept() -> None:
+    """TLS brings what comes until the other side has closed too."""
+    hall = Hall(app, settings_of_http())
+    connection = Connection(hall)
+    wire = Wire(connection)
+    connection.data_received(get("/early", "Content-Length: 100000000", method="POST", body=b"x"))
+    await turns()
+    assert wire.closed
+    for _ in range(100):
+        connection.data_received(b"x" * 65536)
+    assert not connection._later
+    wire.close()
+    await turns()
+    assert not hall.connections
+
+
+async def test_a_listener_ends_although_a_client_does_not_read(room: Room) -> None:
+    async def endless(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        await start(send)
+        while True:
+            await send({"type": "http.response.body", "body": b"y" * 65536, "more_body": True})
+
+    room.app = endless
+    door = await room.open()
+    async with Line.open(room.url, limit=1024) as line:
+        line.writer.write(line.request("GET", "/"))
+        await soon(lambda: any(not one.writable.is_set() for one in hall_of(door).connections))
+        await door.end(0)
+        assert not hall_of(door).connections
+        line.writer.transport.abort()
+
+
+class Stuck(Wire):
+    """Whose client does not read: what was written keeps it from closing."""
+
+    def close(self) -> None:
+        self.closed = self._is_closing = True
+
+    def abort(self) -> None:
+        self._is_closing = False
+        super().close()
+
+
+@pytest.mark.parametrize("path", ["/a", "/close"])
+async def test_a_connection_ends_although_its_client_does_not_read(path: str) -> None:
+    hall = Hall(app, settings_of_http())
+    hall.config.keep_alive_timeout = 0.01
+    connection = Connection(hall)
+    wire = Stuck(connection)
+    connection.data_received(get(path))
+    async with asyncio.timeout(10):
+        await hall.left.wait()
+    assert wire.said.endswith(b"12345") and not hall.connections
+
+
+async def test_the_end_is_told_also_in_the_middle_of_the_next_head() -> None:
+    told: list[str] = []
+
+    async def listens(scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        await receive()
+        told.append((await receive())["type"])
+
+    connection = Connection(Hall(listens, settings_of_http()))
+    wire = Wire(connection)
+    connection.data_received(get("/a") + b"GET")
+    await turns()
+    connection.eof_received()
+    await turns()
+    assert told == ["http.disconnect"]
+    wire.close()
+    await turns()
+
+
+async def test_an_end_before_an_app_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its task is not lost before its first step: it says that it has ended."""
+    monkeypatch.setattr("omni_connector.connections.CUT_S", 0.01)
     hall = Hall(app, settings_of_http())
     connection = Connection(hall)
     wire = Wire(connection)
     connection.data_received(get("/a", "Content-Length: 5", method="POST"))
     connection.abort()
-    await turns()
+    async with asyncio.timeout(10):
+        await hall.left.wait()
     assert wire.said.startswith(b"HTTP/1.1 500 ") and wire.is_closing() and not hall.connections
 
 

@@ -162,6 +162,36 @@ async def test_an_entry_on_its_way_to_the_file_while_the_database_goes_away_is_s
     await journal.close()
 
 
+async def test_an_entry_on_its_way_to_the_file_when_all_ends_is_in_the_database_or_in_the_file(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = real(db)
+    journal.start()
+    append, landed = journal._append, threading.Event()
+
+    def slow(frame: bytes) -> Any:
+        landed.wait(0.2)
+        return append(frame)
+
+    land = journal._books.land
+
+    async def and_then(*given: Any) -> None:
+        await land(*given)
+        landed.set()
+        while not ending.done():
+            await asyncio.sleep(0)
+
+    await journal.write([opened("req_a")], [], [], [])
+    monkeypatch.setattr(journal, "_append", slow)
+    monkeypatch.setattr(journal._books, "land", and_then)
+    ending = asyncio.ensure_future(journal.write([], [over("req_a")], [], []))
+    await journal.close()
+    assert ending.done()
+    later = real(db, "prc_2")
+    await later.inherit()
+    assert await states(db) == [("req_a", "settled", "ok", 7)]
+
+
 async def test_a_return_that_fails_again_does_not_wait_for_itself(journal: Journal, paper: Paper) -> None:
     """Who holds the spill wants the journal's lane, and the other way round."""
     spill = journal._spill

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from omni_connector import ledger as ledger_module
+from omni_connector import logs
 from omni_connector.errors import GatewayError, Kind
 from omni_connector.frames import Frame
 from omni_connector.ledger import Ledger, gathering_s
@@ -115,6 +116,30 @@ async def test_where_a_future_answers_nobody_needs_a_task_and_a_refusal_is_tried
     await book.close()
     assert disk.commits == [([{"id": "a"}], []), ([{"id": "raised"}], []), ([], [{"id": "failed"}])]
     assert not book.open({"id": "late"}).done() and book.commits == 3
+
+
+@pytest.mark.parametrize("kind", ["future", "coroutine"])
+async def test_what_it_says_is_no_request_s(kind: str) -> None:
+    """A request that comes first would else be named in all lines of those after it."""
+    named = list[str]()
+
+    async def refuse() -> None:
+        named.append(logs.request_id.get())
+        raise OSError("disk full")
+
+    def write(*given: Any) -> Any:
+        named.append(logs.request_id.get())
+        return asyncio.ensure_future(refuse()) if kind == "future" else refuse()
+
+    book = Ledger(write, gather=0)
+    book.start()
+    for name in ("req_a", "req_b"):
+        await book.rest()
+        logs.request_id.set(name)
+        with pytest.raises(GatewayError):
+            await book.open({"id": name})
+    await book.close()
+    assert len(named) == 12 and set(named) == {""}
 
 
 async def test_closing_writes_what_nobody_waits_for() -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import httpx2
@@ -22,7 +22,7 @@ from omni_connector import direct
 from omni_connector.command import Commands
 from omni_connector.direct import Pool, faults
 from omni_connector.errors import GatewayError, Kind
-from omni_connector.upstream import AdminClient, Begun, Exchange, Upstream, UpstreamRequest, fault, read_all
+from omni_connector.upstream import AdminClient, Begun, Exchange, Upstream, UpstreamRequest, _HttpxExchange, fault, read_all
 from tests.forwarding import Forwarder
 
 # Raised only where this code never goes: web sockets, server side, multipart parsing, reading a body twice, SSE helpers.
@@ -157,6 +157,25 @@ async def test_a_broken_exchange_says_whose_fault_it_is(server: str, by: str, pa
         await upstream.fetch(UpstreamRequest("GET", server + path, {}, proxy_url=by), 5)
     assert broken.value.kind is kind
     await upstream.close()
+
+
+async def test_an_error_that_nobody_foresaw_ends_the_reading() -> None:
+    class Response:
+        status_code, headers = 200, httpx2.Headers()
+
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            yield b"a"
+            raise KeyError("within the library")
+
+        async def aclose(self) -> None:
+            pass
+
+    exchange = _HttpxExchange(cast(httpx2.Response, Response()), "h")
+    async with asyncio.timeout(5):
+        assert await exchange.read() == b"a"
+        with pytest.raises(KeyError):
+            await exchange.read()
+    exchange.close()
 
 
 async def test_proxies_share_what_is_slow_to_make(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

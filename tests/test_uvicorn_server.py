@@ -16,10 +16,10 @@ import tests.test_connections as both
 from omni_connector.listeners import Place, listen
 from omni_connector.servers import maker
 from omni_connector.serving import Door, Face, settings_of_http
-from omni_connector.uvicorn_server import Cycle
+from omni_connector.uvicorn_server import Cycle, Spoken, UvicornServer
 from tests.live.processes import Line
 from tests.test_connections import Room
-from tests.test_speaking import SAME, STRICTER, app, get, post
+from tests.test_speaking import SAME, STRICTER, Wire, app, get, post, turns
 
 
 @pytest.fixture
@@ -106,6 +106,32 @@ async def test_an_app_that_breaks_says_so_and_hangs_up(url: str) -> None:
     assert broken.startswith(b"HTTP/1.1 200 ") and broken.endswith(b"12345")
 
 
+async def test_last_words_are_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    """An app breaks in the middle of a body, and then its client does too; or its client does, and the app still asks for the body."""
+
+    async def listens(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/boom":
+            raise ValueError("on purpose")
+        await receive()
+
+    server = maker("uvicorn", settings_of_http())(listens)
+    assert isinstance(server, UvicornServer)
+    for path, errors in (("/boom", 1), ("/a", 0)):
+        line = Spoken(server._config, server._state)
+        wire = Wire(line)
+        line.data_received(get(path, "Content-Length: 5", "Expect: 100-continue", method="POST"))
+        if path == "/boom":
+            await turns()
+        line.eof_received()
+        await turns()
+        assert wire.said.count(b"HTTP/1.1") == 1 and wire.said.startswith((b"HTTP/1.1 500 ", b"HTTP/1.1 400 "))
+        assert len(caplog.records) == errors
+        caplog.clear()
+        wire.close()
+        await turns()
+        assert not server._state.connections
+
+
 async def test_nothing_is_left_of_an_answer_but_the_last_one(room: Room) -> None:
     """Which uvicorn keeps for as long as its connection lives; the ways to it are cut, so nothing keeps the others."""
     scopes: list[Any] = []
@@ -128,5 +154,8 @@ async def test_nothing_is_left_of_an_answer_but_the_last_one(room: Room) -> None
             assert [scope["extensions"] for scope in scopes] == [{}, {}, {}]
             scopes.clear()
             assert len([one for one in gc.get_objects() if isinstance(one, Cycle)]) == 1
+            line.writer.close()
+            await room.door._server.empty()
+            assert not [one for one in gc.get_objects() if isinstance(one, Cycle | Spoken)]
         finally:
             gc.enable()

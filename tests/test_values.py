@@ -6,12 +6,13 @@ import copy
 import dataclasses
 import gc
 import importlib
+import inspect
 import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, field, fields, is_dataclass, replace
+from dataclasses import KW_ONLY, asdict, field, fields, is_dataclass, replace
 from pkgutil import walk_packages
 from typing import Any, ClassVar
 
@@ -107,6 +108,7 @@ def _first_uses() -> list[Callable[[Any], object]]:
         fields,
         lambda cls: cls.__match_args__,
         is_dataclass,
+        inspect.signature,
         lambda cls: cls.__init__,
         lambda cls: cls(1) == cls(2),
     ]
@@ -136,13 +138,59 @@ def test_what_is_special_is_left_to_the_library() -> None:
     class Loose:
         a: int = 2
 
+    @dataclass(slots=True)
+    class Named:
+        _: KW_ONLY
+        a: int
+
     @dataclass(slots=True, eq=False)
     class Thing:
         a: int
 
     assert Own not in values._waiting and hash(Own(1)) == 5 and Own.shared == 3 and [one.name for one in fields(Own)] == ["a"]
     assert Loose().a == 2 and Loose not in values._waiting
+    assert Named(a=1).a == 1 and [one.name for one in fields(Named)] == ["a"]
     assert Thing(1) != Thing(1) and len({Thing(1), Thing(1)}) == 2
+
+
+def test_a_class_that_grows_out_of_it_may_call_what_is_made_only_then() -> None:
+    @dataclass(slots=True)
+    class Base:
+        a: int
+
+    class Ordinary(Base):
+        def __init__(self, a: int, b: int) -> None:
+            super().__init__(a)
+            self.b = b
+
+    @dataclass(slots=True)
+    class Other:
+        a: int
+
+    class Named(Other):
+        def __repr__(self) -> str:
+            return f"<{super().__repr__()}>"
+
+    assert (Ordinary(1, 2).a, Ordinary(1, 2).b) == (1, 2)
+    unmade = Named.__new__(Named)
+    unmade.a = 1
+    assert repr(unmade).count("<") == 2  # its own, and that of <locals> in the name
+
+
+@pytest.mark.parametrize("wish", ["order", "init", "repr", "match_args", "weakref_slot", "kw_only"])
+def test_each_wish_of_the_library_is_heard(wish: str) -> None:
+    wishes: dict[str, Any] = {wish: wish not in ("init", "repr", "match_args")}
+
+    def plain() -> type:
+        class Plain:
+            a: int = 1
+
+        return Plain
+
+    ours: Any = dataclass(slots=True, **wishes)(plain())
+    theirs: Any = dataclasses.dataclass(slots=True, **wishes)(plain())
+    assert fields(ours)
+    assert vars(ours).keys() - {"__doc__"} == vars(theirs).keys() - {"__doc__"}
 
 
 def test_several_threads_make_their_first_at_once() -> None:

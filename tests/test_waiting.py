@@ -175,6 +175,24 @@ async def test_silence_begins_anew_with_every_piece_that_is_passed_on(answer: An
         await task
 
 
+async def test_a_piece_that_comes_in_the_turn_in_which_the_silence_was_too_long_ends_it(answer: Answered) -> None:
+    """What was taken counts as sent: an error now would tear a hole into what goes on elsewhere."""
+    request, clock, taken = job(), Clock(), list[bytes]()
+    task = asyncio.create_task(followed(request, answer, Deadlines(total=10_000, idle=40, keepalive=60), clock, taken))
+    await asyncio.sleep(0)
+    assert clock.next is not None
+    (clock.now, look), clock.next = clock.next, None
+    look()
+    come(answer)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await clock.to(79.9)
+    assert taken == [b"x"] and not task.done()
+    await clock.to(80)
+    with pytest.raises(GatewayError, match="fell silent for 40 s"):
+        await task
+
+
 async def test_pieces_that_keep_coming_do_not_move_the_end_of_the_request(answer: Answered) -> None:
     request, clock, taken = job(), Clock(), list[bytes]()
     task = asyncio.create_task(followed(request, answer, Deadlines(total=20), clock, taken))

@@ -124,7 +124,7 @@ class Answer:
     def close(self) -> None:
         """Let go: an unfinished connection is cut off, so that the provider notices. A finished one is long back in the pool."""
         self._pieces.clear()
-        self._decoder = None
+        self._decoder = self._raised = None
         source = self._source
         if source is not None:
             self.fail(BrokenOff())

@@ -200,6 +200,16 @@ async def test_who_is_interrupted_hears_later_what_became_of_it(answer: Answer, 
     assert taker.taken == last + b"b"
 
 
+async def test_what_taking_raised_and_nobody_hears_is_let_go(answer: Answer, taker: Taker) -> None:
+    task = await passing(answer, taker)
+    task.cancel()
+    come(answer, b"?")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    answer.close()
+    assert answer._raised is None, "its frames hold us"
+
+
 async def test_what_taking_raises_is_raised_where_it_is_waited_for(answer: Answer, taker: Taker) -> None:
     task = await passing(answer, taker)
     come(answer, b"?")
