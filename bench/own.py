@@ -22,7 +22,7 @@ from bench.wires import MODEL
 from tests import postgres
 
 CONNECTIONS = 20
-SHARE = 0.3
+SHARE = 0.5
 """Of a core for each worker, so that two of them and the clients have enough of two cores."""
 KINDS: Mapping[str, tuple[str, str]] = {
     "chat": ("custom-openai", "/v1"),

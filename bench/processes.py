@@ -30,8 +30,12 @@ def family(pid: int) -> list[int]:
 
 def cpu_s(pids: list[int]) -> float:
     """User and system time of processes, seconds. Their clocks (clock_getcpuclockid(3)) count what /proc/PID/stat counts, in ns and not in
-    ticks of 10 ms, so short loads can be measured, too."""
-    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
+    ticks of 10 ms, so short loads can be measured, too. One that has ended meanwhile counts nothing."""
+    used = 0.0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            used += time.clock_gettime((~pid << 3) | 2)
+    return used
 
 
 def memory_mb(pids: list[int]) -> float:
