@@ -74,7 +74,7 @@ async def ask(house: House, key: ClientKey | None = None, **more: Any) -> Client
     return client
 
 
-async def until(holds: Callable[[], Any], within: float = 30.0) -> float:
+async def until(holds: Callable[[], Any], within: float = 10.0) -> float:
     """Seconds that it took."""
     began = time.monotonic()
     while not holds():
@@ -132,16 +132,16 @@ async def test_a_change_on_one_node_is_live_on_the_other_within_a_second(node: O
     one, two = await node(), await node()
     await one.account("a", ANSWER)
     key = await key_with(one)
-    took = [await until(lambda: key.hash in two.gateway.snapshot.keys)]
+    await until(lambda: key.hash in two.gateway.snapshot.keys, 1)
     await one.gateway.admin.revoke_key(key.id)
-    took.append(await until(lambda: two.gateway.snapshot.keys[key.hash].revoked_at))
+    took = await until(lambda: two.gateway.snapshot.keys[key.hash].revoked_at, 1)
     await one.gateway.admin.set_config({"strategy": "cost"})
-    took.append(await until(lambda: two.gateway.settings.strategy == "cost"))
+    took = max(took, await until(lambda: two.gateway.settings.strategy == "cost", 1))
     now, account = now_ms(), one.ids["a"]
     out = Cooldown(account, "", now + 60_000, "stated", "busy", 0, now)
     await one.gateway.db.tx(lambda conn: account_rows.extend_cooldown(conn, out))
-    took.append(await until(lambda: two.gateway.pool.cooldowns(account)))
-    assert sorted(took)[1] < 1, took  # a busy machine may be late now and then
+    took = max(took, await until(lambda: two.gateway.pool.cooldowns(account), 1))
+    assert took < 1
 
 
 async def test_each_job_is_claimed_by_one_node(node: Opening) -> None:
@@ -197,12 +197,12 @@ async def test_a_node_whose_clock_is_wrong_takes_nobody_for_dead(node: Opening) 
     wrong = jobs.Jobs(db, lambda: house.gateway.settings, house.gateway.home, "prc_wrong", lambda: now_ms() + 60_000, house.gateway.reload)
     wrong._host = "elsewhere"
     await wrong.beat()
-    assert -65_000 < db.offset_ms < -55_000
+    assert -61_000 < db.offset_ms < -59_000
     await wrong.recover()
     seen = dict(await db.run(lambda conn: conn.execute(sa.select(processes.c.id, processes.c.seen_at)).all()))
-    assert house.gateway.process_id in seen and abs(seen["prc_wrong"] - now_ms()) < 20_000
+    assert house.gateway.process_id in seen and abs(seen["prc_wrong"] - now_ms()) < 2_000
     await house.gateway.jobs.beat()
-    assert abs(db.offset_ms) < 5_000
+    assert abs(db.offset_ms) < 1_000
 
 
 @pytest.mark.parametrize("amount", ["0.02", "0.0075"])
@@ -271,13 +271,17 @@ async def test_the_database_is_stopped_and_started_under_load(
         (found, books) = (await examined(home, dict(gateway.env), load(dict(gateway.env)), gateway.vault)).findings
         assert (found.level, books.level) == ("fail", "warn") and "spill" in books.message
         await asyncio.to_thread(server.start)
-        await until(lambda: not gateway.spill.away)
+        await until(lambda: not gateway.spill.away, 20)
         already = len(told["rich"])
         await until(lambda: len(told["rich"]) > already + 10)
         going = False
         await asyncio.gather(*load_)
         assert set(told["rich"]) == {200} and 200 not in told["poor"], told
-        settled = await _settled(house)
+        for _ in range(100):  # who is refused does not wait until that is on record
+            settled = await rows(house)
+            if {state for _, state, _ in settled} == {"settled"}:
+                break
+            await asyncio.sleep(0.02)
         paid = [cost for _, state, cost in settled if state == "settled" and cost]
         assert {state for _, state, _ in settled} == {"settled"} and frames.left(home / "spill", "") == []
         assert len(paid) >= len(told["rich"]) and set(paid) == {int(COST * 10**9)}
@@ -309,14 +313,12 @@ async def test_what_a_killed_process_spilled_is_in_the_books_after_the_next_star
 
 
 async def _settled(house: House) -> list[tuple[str, str, int | None]]:
-    """Who is refused does not wait until that is on record."""
-    end = time.monotonic() + 30
-    while True:
+    for _ in range(200):  # who is refused does not wait until that is on record
         found = await rows(house)
         if {state for _, state, _ in found} == {"settled"}:
-            return found
-        assert time.monotonic() < end, found
+            break
         await asyncio.sleep(0.02)
+    return found
 
 
 async def test_a_frozen_database_holds_nobody_up(postgres: Server, migrated_home: Path, tmp_path: Path) -> None:  # R-13
@@ -339,10 +341,10 @@ async def test_a_frozen_database_holds_nobody_up(postgres: Server, migrated_home
         statuses = [client.status for client in await asyncio.gather(*(ask(house, rich) for _ in range(5)), ask(house, poor))]
         took = time.monotonic() - began
         assert statuses[:5] == [200] * 5 and statuses[5] >= 500, statuses
-        assert took < 10 and gateway.spill.away, took  # it is waited for 0.4 s; whoever did not look at the clock would wait for ever
+        assert took < 3 and gateway.spill.away
         assert [(await ask(house, rich)).status for _ in range(3)] == [200] * 3
         wire.mend()
-        await until(lambda: not gateway.spill.away)
+        await until(lambda: not gateway.spill.away, 20)
         assert (await ask(house, poor)).status == 200
         found = await _settled(house)
         assert [cost for _, _, cost in found if cost] == [int(COST * 10**9)] * 11 and {state for _, state, _ in found} == {"settled"}

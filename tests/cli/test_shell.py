@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,13 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(argv: tuple[str, ...]) -> N
 
 
 def test_the_version_comes_at_once_and_makes_nothing(omni_home: Path) -> None:
-    before = os.times()
-    result = process("--version")
-    after = os.times()
+    fastest = 10.0
+    for _ in range(3):  # the machine may be busy: the best of three counts
+        began = time.monotonic()
+        result = process("--version")
+        fastest = min(fastest, time.monotonic() - began)
     assert result.stdout == f"omni-connector {omni_connector.__version__}\n"
-    work = after.children_user + after.children_system - before.children_user - before.children_system
-    assert work < 0.5, "seconds of the processor: a busy machine is no fault of it"
+    assert fastest < 0.5
     assert not omni_home.exists()
 
 

@@ -141,7 +141,7 @@ class Line:
                 seen += piece
         return seen
 
-    async def closed(self, within: float = BUSY_S) -> bool:
+    async def closed(self, within: float = 2) -> bool:
         """True when the server ended the connection cleanly: nothing more to read, no reset."""
         try:
             async with asyncio.timeout(within):

@@ -432,7 +432,7 @@ async def test_anything_at_all(omni_home: Path) -> None:  # C-39, C-44, C-45
             nonlocal sent
             sent += 1
             async with Line.open(rig.url) as line:
-                reply = await line.ask("POST", path, body, rig.bearer)
+                reply = await line.ask("POST", path, body, rig.bearer, within=5)
             assert reply.whole, reply
             if reply.status == 200:
                 return
@@ -446,11 +446,11 @@ async def test_anything_at_all(omni_home: Path) -> None:  # C-39, C-44, C-45
         @given(path=st.sampled_from(PATHS), body=bodies)
         def check(path: str, body: Any) -> None:
             data = json.dumps(body).encode()
-            asyncio.run_coroutine_threadsafe(one(path, data), loop).result(60)
+            asyncio.run_coroutine_threadsafe(one(path, data), loop).result(20)
 
-        began = time.process_time()  # the gateway, its upstream and those who ask are all in this process
+        began = time.monotonic()
         await asyncio.to_thread(check)
-        assert time.process_time() - began < 60
+        assert time.monotonic() - began < 60
         rows = await rig.rows()
         assert len(rows) == min(sent, 200)
         assert {row["outcome"] for row in rows} <= {"ok", "failed", "cut"}

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.processes import BUSY_S, CHAT, Json, Line, Server, chat, running, soon
+from tests.live.processes import CHAT, Json, Line, Server, chat, running
 from tests.live.test_crash import look
 from tests.serving import Answer, FakeUpstream, Seen, whole
 
@@ -105,7 +105,7 @@ def probe(home: Path) -> dict[str, Any]:
     return found[0] if found else {}
 
 
-async def until(holds: Callable[[], bool], what: str, server: Server, within: float = 2 * BUSY_S) -> None:
+async def until(holds: Callable[[], bool], what: str, server: Server, within: float = 25) -> None:
     """Lets due jobs run until it holds, as an outside cron would."""
     end = time.monotonic() + within
     while not holds():
@@ -163,17 +163,16 @@ async def test_a_kill_right_after_the_answers_scatters_no_conversation(omni_home
     try:
         await server.ready()
         await world.connect(server)
-        took = []
         for turn in range(2):
             await world.talk(server, settle=not turn)
             ended = time.monotonic()
-            await soon(lambda: len(rows(omni_home, "SELECT * FROM homes")) >= TALKS)
-            took.append(time.monotonic() - ended)
+            while len(rows(omni_home, "SELECT * FROM homes")) < TALKS:
+                assert time.monotonic() - ended < HOME_WITHIN_S
+                await asyncio.sleep(0.01)
+            print(f"homes on disk {(time.monotonic() - ended) * 1000:.0f} ms after the last answer")
             server.kill()
             server.spawn()
             await server.ready()
-        print(f"homes on disk {[round(seconds * 1000) for seconds in took]} ms after the last answer")
-        assert min(took) < HOME_WITHIN_S, "the machine may be busy: the better one counts"
         await world.talk(server)
         assert [len(set(accounts)) for accounts in world.told.values()] == [1] * TALKS, world.told
         assert {accounts[0] for accounts in world.told.values()} == set(HOMES)
@@ -190,7 +189,7 @@ async def test_two_processes_respect_each_others_cooldowns(omni_home: Path, worl
         async with running(other, OMNI_PROBE_MAX_S="0", OMNI_DATABASE_URL=f"sqlite:///{omni_home / 'omni.db'}") as second:
             await world.connect(first)
             while len((await second.admin("GET", "/api/accounts"))["accounts"]) < len(world.ids):
-                await asyncio.sleep(0.02)
+                pass
             took = []
             for _ in range(ROUNDS):
                 for label in ("limited", "missing"):
@@ -201,7 +200,7 @@ async def test_two_processes_respect_each_others_cooldowns(omni_home: Path, worl
                     before = world.seen[label]
                     assert await world.ask(second, f"{label}-model") == 200
                     assert world.seen[label] == before, f"{label} was asked by the second process"
-    assert sorted(took)[len(took) // 2] < WITHIN_S, took  # a busy machine may be late now and then
+    assert max(took) < WITHIN_S, took
     print(
         f"a cooldown of one process reached the other within {max(took) * 1000:.0f} ms, median {sorted(took)[len(took) // 2] * 1000:.0f} ms"
     )
@@ -211,5 +210,5 @@ async def _seen(world: World, server: Server, label: str, *, out: bool) -> float
     """Seconds until this process takes the account for out, or for back."""
     began = time.monotonic()
     while bool(await world.cooldowns(server, label)) != out:
-        assert time.monotonic() - began < BUSY_S, f"{label} is still {'in' if out else 'out'} there"
+        assert time.monotonic() - began < 5, f"{label} is still {'in' if out else 'out'} there"
     return time.monotonic() - began

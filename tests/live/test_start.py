@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.processes import CHAT, MESSAGES, Line, Server, chat, message, processor_s, running
+from tests.live.processes import CHAT, MESSAGES, Line, Server, chat, message, running
 
 DEMO = {"provider": "demo", "label": "demo", "options": {"demo": {"latency_ms": 1, "chunk_ms": 1}}}
-SLOW = {"provider": "demo", "label": "slow", "options": {"demo": {"latency_ms": 1, "chunk_ms": 60, "tokens": 30}}}
-PROC = Path("/proc/self/status").exists()
+SLOW = {"provider": "demo", "label": "slow", "options": {"demo": {"latency_ms": 1, "chunk_ms": 60, "tokens": 20}}}
 
 
 async def key_of(server: Server) -> str:
@@ -37,16 +36,15 @@ async def test_cold_start_to_the_first_answer(omni_home: Path, capsys: pytest.Ca
         async with Line.open(server.url) as line:
             reply = await line.ask("POST", CHAT, chat(model="demo-chat"), bearer(key))
             took = time.monotonic() - server.spawned_at
-            work = processor_s(server.pid) if PROC else took
             assert reply.status == 200
             assert reply.json["choices"][0]["message"]["content"]
         await asyncio.sleep(1.5)  # the price tables are loaded in the background; idle means after that
-        memory = server.memory_mb() if PROC else 0.0
+        memory = server.memory_mb() if Path("/proc/self/status").exists() else 0.0
     finally:
         server.kill()
     with capsys.disabled():
         print(f"\n  cold start to the first served request: {took:.2f} s; idle: {memory:.0f} MB")
-    assert work < 3, "the promise is 1.5 s on a quiet machine; this is the limit for a slow one"
+    assert took < 3, "the promise is 1.5 s on a quiet machine; this is the limit for a busy one"
     assert memory < 120
 
 
@@ -59,16 +57,15 @@ async def test_sigterm_lets_a_running_stream_finish(omni_home: Path) -> None:
             assert (await line.start()).status == 200
             await line.until(b"content")
             server.terminate()
-            while (await other.ask("GET", "/ready")).status == 200:  # until it has heard
-                pass
+            await asyncio.sleep(0.1)
             refused = await other.ask("POST", CHAT, chat(model="demo-chat"), bearer(key))
             assert refused.status == 503
             assert refused.headers["retry-after"] == "1"
             assert b"stopping" in refused.body
-            rest = await line.rest()
+            rest = await line.rest(within=10)
             assert rest.endswith(b"data: [DONE]\n\n")
             assert b'"error"' not in rest
-        assert await server.ended() == 0
+        assert await server.ended(5) == 0
     assert not (omni_home / "server.json").exists()
 
 
@@ -96,8 +93,8 @@ async def test_sigterm_is_prompt_whatever_hangs_on(omni_home: Path, wish: str) -
                 await asyncio.sleep(0.5)
         began = time.monotonic()
         server.terminate()
-        assert await server.ended() == 0
-        assert time.monotonic() - began < (20 if wish.startswith("reader") else 12)
+        assert await server.ended(10) == 0
+        assert time.monotonic() - began < (8 if wish.startswith("reader") else 4)
     assert not (omni_home / "server.json").exists()
 
 
@@ -107,7 +104,7 @@ def test_a_busy_port_is_one_line(omni_home: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "omni_connector", "serve", "--port", str(port)]
-        result = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60, cwd=Path(__file__).parents[2])
+        result = subprocess.run(command, capture_output=True, check=False, text=True, timeout=20, cwd=Path(__file__).parents[2])
     assert result.returncode == 1
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
@@ -125,7 +122,7 @@ async def test_starting_again_after_kill_9(omni_home: Path) -> None:  # R-12
         assert (await line.ask("POST", CHAT, chat(model="demo-chat"), bearer(first))).status == 200
         assert [account["label"] for account in (await server.admin("GET", "/api/accounts"))["accounts"]] == ["demo"]
         server.terminate()
-        assert await server.ended() == 0
+        assert await server.ended(10) == 0
 
 
 async def test_no_prompt_reaches_disk(omni_home: Path) -> None:
@@ -150,7 +147,7 @@ async def test_no_prompt_reaches_disk(omni_home: Path) -> None:  # R-52
         statuses.append((await line.ask("POST", MESSAGES, message(said, "demo-chat", system=mark), key)).status)
         assert {200, 400, 404, 503} <= set(statuses), statuses
         server.terminate()
-        assert await server.ended() == 0
+        assert await server.ended(10) == 0
         assert mark not in server.output.read_text()
     written = [file for file in omni_home.rglob("*") if file.is_file()]
     assert {"omni.db", "omni-connector.log"} <= {file.name for file in written}

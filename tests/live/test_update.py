@@ -37,8 +37,6 @@ from tests.test_install import free_port
 ROOT = Path(__file__).resolve().parent.parent.parent
 Json = dict[str, Any]
 DOWN_S = 2.0
-COMMAND_S = 0.2
-"""What a small command takes on a quiet machine."""
 
 MIGRATION = """
 import sqlalchemy as sa
@@ -131,7 +129,7 @@ class Machine:
     def run(self, *command: str | Path, expect: int = 0, **env: str) -> str:
         done = subprocess.run(
             [str(word) for word in command],
-            env={**self.env, **env}, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+            env={**self.env, **env}, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
@@ -147,7 +145,7 @@ class Machine:
 
     def serving(self) -> str:
         """The version that answers."""
-        with urllib.request.urlopen(f"{self.url}/health", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}/health", timeout=10) as answer:
             return str(json.load(answer)["version"])
 
     def linked(self) -> tuple[str, str]:
@@ -157,7 +155,7 @@ class Machine:
         body = json.dumps({"model": "demo-chat", "messages": [{"role": "user", "content": "hello"}]}).encode()
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         asked = urllib.request.Request(f"{self.url}/v1/chat/completions", body, headers)
-        with urllib.request.urlopen(asked, timeout=60) as answer:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
             return int(answer.status)
 
     def until(self, marker: str, *words: str | Path) -> subprocess.Popen[str]:
@@ -266,11 +264,9 @@ def tables(machine: Machine) -> set[str]:
         return {row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def bearable(machine: Machine) -> float:
-    """Two seconds, where the machine is ours; others who compute at the same time make everything longer, a small command as well."""
-    began = time.monotonic()
-    machine.omni_connector("--version")
-    return DOWN_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1), (time.monotonic() - began) / COMMAND_S)
+def bearable() -> float:
+    """Two seconds, where the machine is ours; others who compute at the same time make everything longer."""
+    return DOWN_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.mark.slow
@@ -285,7 +281,7 @@ def test_a_life(machine: Machine, archives: Archives) -> None:  # O-07, O-08, O-
         said = machine.omni_connector("--update", "--from", newer)
     assert re.findall(r"^\[(\d)/5\]", said, re.M) == list("12345")
     assert machine.serving() == "1.1.0" and machine.note()["pid"] != first
-    assert watched.down < bearable(machine) and not watched.refused, (watched.down, watched.refused)
+    assert watched.down < bearable() and not watched.refused, (watched.down, watched.refused)
     print(f"an update: {watched.down:.2f} s without an answer")
     assert machine.linked() == ("releases/1.1.0", "releases/1.0.0")
     assert machine.chat(key) == 200
@@ -327,7 +323,7 @@ def test_killed_in_every_step(machine: Machine, archives: Archives) -> None:  # 
     assert machine.serving() == "2.0.0"
     with Watched(machine) as watched:
         machine.omni_connector("rollback", "--yes")
-    assert machine.serving() == "1.0.1" and not watched.refused and watched.down < bearable(machine), watched.down
+    assert machine.serving() == "1.0.1" and not watched.refused and watched.down < bearable(), watched.down
     assert "of_the_future" not in tables(machine) and machine.chat(key) == 200
     assert list((machine.omni / "backups").glob("before-restore-*/omni.db"))
 

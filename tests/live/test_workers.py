@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from omni_connector.workers import SUPPORTED
-from tests.live.processes import BUSY_S, CHAT, Json, Line, Server, chat
-from tests.live.test_crash import look
+from tests.live.processes import CHAT, Json, Line, Server, chat
 from tests.live.test_start import DEMO, SLOW, bearer, key_of
 
 pytestmark = pytest.mark.skipif(not SUPPORTED, reason="needs fork")
@@ -71,32 +70,15 @@ async def crew(server: Server) -> list[Json]:
     return list((await server.admin("GET", "/api/service-mode"))["workers"])
 
 
-async def until_serving(server: Server, without: set[int], within: float = 2 * BUSY_S, count: int = 2) -> float:
+async def until_serving(server: Server, without: set[int], within: float, count: int = 2) -> float:
     """Seconds until `count` workers serve and none of `without` does."""
     began = time.monotonic()
     while True:
-        workers: list[Json] = []
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # whoever was asked has just been killed
-            workers = await crew(server)
+        workers = await crew(server)
         if [w["state"] for w in workers] == ["serving"] * count and not without & {w["pid"] for w in workers}:
             return time.monotonic() - began
         assert time.monotonic() - began < within, workers
         await asyncio.sleep(0.02)
-
-
-async def both_know(server: Server, key: str) -> None:
-    """Waits until both workers have served a request: each has learned of the account and the key by then. (Or for so long that they must
-    have: which of them takes a connection is not ours to say.)"""
-
-    async def _once() -> None:
-        async with Line.open(server.url) as line:
-            await line.ask("POST", CHAT, chat(model="demo-chat", max_tokens=1), bearer(key))
-
-    end, served = time.monotonic() + 10, set[str]()
-    while len(served) < 2 and time.monotonic() < end:
-        await asyncio.gather(*(_once() for _ in range(4)))
-        with contextlib.closing(look(server.home)) as conn:
-            served = {row["process_id"] for row in conn.execute("SELECT DISTINCT process_id FROM requests WHERE outcome = 'ok'")}
 
 
 @pytest.fixture
@@ -105,12 +87,12 @@ async def server(omni_home: Path) -> AsyncIterator[Server]:
     server.spawn()
     try:
         await server.ready()
-        await until_serving(server, set())
+        await until_serving(server, set(), 20)
         yield server
     finally:
         if server.process is not None and server.process.poll() is None:
             server.terminate()
-            await server.ended()
+            await server.ended(20)
         server.kill()
 
 
@@ -122,25 +104,25 @@ async def test_workers_live_and_die_without_others(server: Server) -> None:  # C
     assert system["pid"] in system["pids"] and (system["mode"], system["workers"], system["supervisor"]) == ("workers", 2, server.pid)
     await server.admin("POST", "/api/accounts", DEMO)
     key = await key_of(server)
-    await both_know(server, key)
+    await asyncio.sleep(0.5)  # both workers know the account and the key
 
     load = Load(server, key)
     async with load.running():
         victim = (await crew(server))[0]["pid"]
         os.kill(victim, signal.SIGKILL)
-        took = await until_serving(server, {victim})
+        took = await until_serving(server, {victim}, 5)
     assert len(load.broken) <= CLIENTS, load.broken
     assert all("IncompleteRead" in words or "Connection" in words for words in load.broken), load.broken
-    assert took < max(BACK_S, 2 * server.started), "on a busy machine: about as soon as the whole server started a moment ago"
+    assert took < BACK_S * (1 if os.cpu_count() and os.getloadavg()[0] < 2 else 3)
     assert [w["restarts"] for w in await crew(server)] == [1, 0]
 
     load, before = Load(server, key), {w["pid"] for w in await crew(server)}
     async with load.running():
         assert (await server.admin("POST", "/api/service-mode", {"action": "reload"}))["accepted"]
-        await until_serving(server, before)
+        await until_serving(server, before, 15)
         before = {w["pid"] for w in await crew(server)}
         os.kill(server.pid, signal.SIGHUP)
-        await until_serving(server, before)
+        await until_serving(server, before, 15)
     assert not load.broken and load.done > 50, (load.done, load.broken)
     print(f"back {took:.2f} s after a kill; {load.done} requests during two reloads, the slowest took {load.waited:.2f} s")
 
@@ -148,29 +130,29 @@ async def test_workers_live_and_die_without_others(server: Server) -> None:  # C
 async def test_what_streams_goes_on_through_a_reload_and_to_the_end(server: Server) -> None:
     await server.admin("POST", "/api/accounts", SLOW)
     key = await key_of(server)
-    await both_know(server, key)
+    await asyncio.sleep(0.5)
     async with Line.open(server.url) as first:
         first.writer.write(first.request("POST", CHAT, chat(model="demo-chat", stream=True), bearer(key)))
         await first.start()
         await first.until(b"content")
         before = {w["pid"] for w in await crew(server)}
         os.kill(server.pid, signal.SIGHUP)
-        assert (await first.rest()).endswith(b"data: [DONE]\n\n")
-    await until_serving(server, before)
+        assert (await first.rest(within=15)).endswith(b"data: [DONE]\n\n")
+    await until_serving(server, before, 15)
     async with Line.open(server.url) as second:
         second.writer.write(second.request("POST", CHAT, chat(model="demo-chat", stream=True), bearer(key)))
         await second.start()
         await second.until(b"content")
         server.terminate()
-        assert (await second.rest()).endswith(b"data: [DONE]\n\n")
-    assert await server.ended() == 0
+        assert (await second.rest(within=15)).endswith(b"data: [DONE]\n\n")
+    assert await server.ended(10) == 0
     assert not (server.home / "server.json").exists()
 
 
 async def test_workers_do_not_outlive_their_supervisor(server: Server) -> None:
     pids = [w["pid"] for w in await crew(server)]
     server.kill()
-    until = time.monotonic() + BUSY_S
+    until = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() and "\tZ" not in Path(f"/proc/{pid}/status").read_text() for pid in pids):
         assert time.monotonic() < until, "a worker lives on alone"
         await asyncio.sleep(0.05)
@@ -183,13 +165,13 @@ async def test_the_next_release_takes_over_without_refusing_anybody(omni_home: P
     pid = 0
     try:
         await server.ready()
-        await until_serving(server, set(), count=int(workers))
+        await until_serving(server, set(), 20, int(workers))
         await server.admin("POST", "/api/accounts", DEMO)
         load = Load(server, await key_of(server))
         # A request at a time: with never a quiet moment it would wait for drain_s.
         async with load.running(clients=1):
             os.kill(server.pid, signal.SIGUSR2)
-            until = time.monotonic() + 2 * BUSY_S
+            until = time.monotonic() + 30
             while (pid := json.loads((omni_home / "server.json").read_text())["pid"]) == server.pid:
                 assert time.monotonic() < until, (omni_home / "logs" / "omni-connector.log").read_text()
                 await asyncio.sleep(0.02)
@@ -197,7 +179,7 @@ async def test_the_next_release_takes_over_without_refusing_anybody(omni_home: P
         told = await server.admin("GET", "/api/service-mode")
         assert (told["pid"], told["workers_wanted"]) == (pid, int(workers))
         server.terminate()  # the shell that stands for it passes that on
-        await server.ended()
+        await server.ended(20)
     finally:
         server.kill()
         if pid and pid != server.pid:

@@ -238,12 +238,12 @@ def test_unknown_names_are_a_404_that_helps(name: str, said: str) -> None:
 
 
 def test_absurd_names_are_refused_quickly_and_shortly() -> None:
-    started = time.process_time()
+    started = time.perf_counter()
     for name in ("/" * 100_000, "openai/" * 50_000, "é" * 300, ":::", "/", "auto/", "\x00", "openai/"):
         with pytest.raises(GatewayError) as caught:
             ask(name)
         assert len(caught.value.message) < 600
-    assert time.process_time() - started < 2
+    assert time.perf_counter() - started < 2
 
 
 def test_a_key_s_model_limit_counts_for_the_name_asked_for_and_the_one_served() -> None:
@@ -550,9 +550,9 @@ def test_aliases_that_all_lead_to_each_other_are_followed_once() -> None:
     names = [f"n{number}" for number in range(12)]
     aliases = {name: (*(other for other in names if other != name), f"groq/{name}") for name in names}
     house = Snapshot(accounts=(account("work", models=("gpt-5",)), account("fast", "groq", open_models=True)), aliases=aliases)
-    started = time.process_time()
+    started = time.perf_counter()
     tiers = served("n0", house)
-    assert time.process_time() - started < 1
+    assert time.perf_counter() - started < 1
     assert sorted(tiers) == sorted([f"fast={name}"] for name in names)
     shared = replace(house, aliases={"top": ("left", "right"), "left": ("base", "work"), "right": ("base", "groq/x"), "base": ("groq/y",)})
     assert served("top", shared) == [["fast=y"], ["work=gpt-5"], ["fast=x"]]
