@@ -15,14 +15,12 @@ import anthropic
 import openai
 import pytest
 
-from tests.live.processes import BUSY_S, CHAT, MESSAGES, Json, Line, chat, message, resident_mb, soon
+from tests.live.processes import CHAT, MESSAGES, Json, Line, chat, message, resident_mb
 from tests.serving import Answer, Rig, Seen, stream, whole
 
 PATHS = (CHAT, MESSAGES)
 MAKE = {CHAT: chat, MESSAGES: message}
 TERMINAL = {CHAT: b"[DONE]", MESSAGES: b"message_stop"}
-SLACK_S = 8.0
-"""What a deadline of a second or less may take on a busy machine: without one these answers take longer, or have no end."""
 
 
 def chunk(delta: Json, finish: str | None = None) -> bytes:
@@ -71,7 +69,7 @@ async def test_first_byte_deadline(omni_home: Path, path: str, silence: str) -> 
         async with Line.open(rig.url) as line:
             began = time.monotonic()
             reply = await line.ask("POST", path, MAKE[path](stream=True), rig.bearer)
-            assert time.monotonic() - began < SLACK_S
+            assert time.monotonic() - began < 2.5
         (row,) = await rig.rows()
         assert (row["flag"], row["usage"]["output"] or 0) == ("TIMEOUT", 0)
         if silence == "comments only":  # a sign of life commits the stream after a while: then it is told inside
@@ -80,11 +78,12 @@ async def test_first_byte_deadline(omni_home: Path, path: str, silence: str) -> 
             assert reply.status == 504
             assert timed_out(path, reply.body)
             assert row["outcome"] == "failed"
-        await soon(lambda: rig.upstream.open == 0)
+        await asyncio.sleep(0.05)
+        assert rig.upstream.open == 0
 
 
 async def test_a_silent_account_is_replaced(omni_home: Path) -> None:
-    async with Rig(omni_home, OMNI_FIRST_BYTE_TIMEOUT_S="0.6") as rig:  # in which the good one has to answer
+    async with Rig(omni_home, OMNI_FIRST_BYTE_TIMEOUT_S="0.2") as rig:
         await rig.account("openai", "silent", priority=5)
         await rig.account("openai", "good")
         rig.upstream.answer(Answer(200, EVENT_STREAM, [], hang=True), stream(BEGUN + END))
@@ -105,7 +104,7 @@ async def test_a_stall_in_mid_stream_is_told_inside(omni_home: Path, path: str) 
         async with Line.open(rig.url) as line:
             began = time.monotonic()
             reply = await line.ask("POST", path, MAKE[path](stream=True), rig.bearer)
-            assert time.monotonic() - began < SLACK_S
+            assert time.monotonic() - began < 1.5
             assert reply.status == 200
             assert reply.whole
             assert (await line.ask("GET", "/health")).status == 200
@@ -132,7 +131,7 @@ async def test_total_deadline(omni_home: Path, path: str, streamed: bool) -> Non
         async with Line.open(rig.url) as line:
             began = time.monotonic()
             reply = await line.ask("POST", path, MAKE[path](stream=streamed), rig.bearer)
-            assert 0.9 < time.monotonic() - began < SLACK_S
+            assert 0.9 < time.monotonic() - began < 2
         assert reply.whole
         (row,) = await rig.rows()
         assert (row["outcome"], row["flag"]) == ("cut" if streamed else "failed", "TIMEOUT")
@@ -150,17 +149,15 @@ async def test_total_deadline(omni_home: Path, path: str, streamed: bool) -> Non
 async def test_a_quiet_stream_is_kept_alive_between_events(omni_home: Path, path: str) -> None:
     """A comment line for OpenAI's format, a ping for Anthropic's; never inside an event that came in two halves; the SDKs read on."""
     middle = chunk({"content": " and more"})
-    pieces: list[bytes | float] = [BEGUN, 1.4, middle[:30], 1.4, middle[30:], END]
+    pieces: list[bytes | float] = [BEGUN, 1.2, middle[:30], 1.2, middle[30:], END]
     sign = b": keepalive\n" if path == CHAT else b'event: ping\ndata: {"type": "ping"}\n\n'
     async with Rig(omni_home, OMNI_KEEPALIVE_S="1") as rig:
         await rig.account("openai")
         rig.upstream.answer(Answer(200, EVENT_STREAM, pieces))
         async with Line.open(rig.url) as line:
             reading = asyncio.create_task(_text_by_sdk(rig, path))
-            began = time.monotonic()
             reply = await line.ask("POST", path, MAKE[path](stream=True), rig.bearer)
-            took = time.monotonic() - began
-        assert 2 <= reply.body.count(sign) <= took, "one in each pause, and never two in a second"
+        assert reply.body.count(sign) == 2
         for block in reply.body.replace(sign, b"").strip().split(b"\n\n"):
             data = block.rpartition(b"data: ")[2]
             assert data == b"[DONE]" or json.loads(data)
@@ -190,24 +187,23 @@ DOWN = whole({"error": {"message": "down"}}, 500)
 
 
 async def _down_slowly(seen: Seen) -> Answer:
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.15)
     return DOWN
 
 
 @pytest.mark.parametrize(
-    ("env", "behaviours", "tries"),
+    ("env", "behaviour", "tries"),
     [
-        pytest.param({"OMNI_MAX_ATTEMPTS": "3"}, [DOWN], {3}, id="count"),
-        # The second attempt begins at once, well within the window; the third one behind it, and is the last.
-        pytest.param({"OMNI_ATTEMPTS_WINDOW_S": "0.5"}, [DOWN, _down_slowly, DOWN], {3}, id="window"),
-        pytest.param({"OMNI_RETRY_BUDGET": "0", "OMNI_RETRY_BUDGET_MIN": "0"}, [DOWN], {1}, id="budget"),
+        pytest.param({"OMNI_MAX_ATTEMPTS": "3"}, DOWN, {3}, id="count"),
+        pytest.param({"OMNI_ATTEMPTS_WINDOW_S": "0.2"}, _down_slowly, {3}, id="window"),
+        pytest.param({"OMNI_RETRY_BUDGET": "0", "OMNI_RETRY_BUDGET_MIN": "0"}, DOWN, {1}, id="budget"),
     ],
 )
-async def test_attempts_are_bounded(omni_home: Path, env: dict[str, str], behaviours: list[Any], tries: set[int]) -> None:  # C-45, O-21
+async def test_attempts_are_bounded(omni_home: Path, env: dict[str, str], behaviour: Any, tries: set[int]) -> None:  # C-45, O-21
     async with Rig(omni_home, **env) as rig:
         for number in range(6):
             await rig.account("openai", f"account-{number}")
-        rig.upstream.answer(*behaviours)
+        rig.upstream.answer(behaviour)
         async with Line.open(rig.url) as line:
             reply = await line.ask("POST", CHAT, chat(), rig.bearer)
         assert reply.status == 503
@@ -261,16 +257,15 @@ async def test_a_slow_reader_holds_the_upstream_back(omni_home: Path, path: str)
         pieces = Endless(chunk({"content": "x" * 60_000}))
         rig.upstream.answer(Answer(200, EVENT_STREAM, pieces))
         async with not_reading(rig, path):
-            given = -1
-            while pieces.given == 0 or given != pieces.given:  # until all buffers on the way are full
-                given = pieces.given
-                await asyncio.sleep(0.4)
-                assert given < 400, "24 MB is more than all buffers on the way"
-            memory = _memory()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
+            given, memory = pieces.given, _memory()
+            await asyncio.sleep(0.4)
+            assert 0 < given < 400, "24 MB is more than all buffers on the way"
             assert pieces.given == given, "the upstream waits for the reader"
             assert _memory() < memory + 4
-        await soon(lambda: not rig.upstream.open)
+        async with asyncio.timeout(1):
+            while rig.upstream.open:
+                await asyncio.sleep(0.01)
         (row,) = await rig.rows()
         assert (row["outcome"], row["flag"]) == ("client_left", "CLIENT_LEFT")
 
@@ -281,8 +276,10 @@ async def test_a_reader_that_stops_for_good_ends_at_the_total_deadline(omni_home
         account = await rig.account("openai")
         rig.upstream.answer(Answer(200, EVENT_STREAM, Endless(chunk({"content": "x" * 60_000}))))
         async with not_reading(rig, CHAT):
-            await soon(lambda: rig.upstream.seen and not rig.upstream.open and not rig.gateway.pool.live(account["id"]).in_flight)
-            async with asyncio.timeout(BUSY_S):
+            async with asyncio.timeout(3):
+                while not rig.upstream.seen or rig.upstream.open or rig.gateway.pool.live(account["id"]).in_flight:
+                    await asyncio.sleep(0.01)
+            async with asyncio.timeout(3):
                 while (await rig.gateway.admin.requests({}))["requests"][0]["state"] == "open":
                     await asyncio.sleep(0.01)
             assert not rig.gateway.pool.cooldowns(account["id"])
