@@ -243,12 +243,6 @@ class Server:
         return resident_mb(self.pid)
 
 
-def processor_s(pid: int) -> float:
-    """Seconds of the processor that a process has had so far, where /proc tells it: a busy machine is no fault of its own."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def resident_mb(pid: int | str = "self") -> float:
     """Resident memory of a process in MB, where /proc tells it."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
